@@ -1,0 +1,1 @@
+//! Benchmarks and the figures of docs/benchmarks.md.

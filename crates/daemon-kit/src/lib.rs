@@ -1,0 +1,1 @@
+//! What every daemon shares: logging, configuration, clock, signals, sd_notify, control socket, exit codes.

@@ -1,0 +1,1 @@
+//! The words of home energy management: power states, times of day, registrations, power, importance.

@@ -1,0 +1,1 @@
+//! The UPnP services of appliances and gateway, each declared once.

@@ -1,0 +1,1 @@
+//! Home energy gateway daemon and its control program.

@@ -1,0 +1,1 @@
+//! Power state monitoring agent of a Linux appliance.

@@ -1,0 +1,1 @@
+//! Whole-system tests, the namespace lab and the demo.
