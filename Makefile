@@ -1,0 +1,66 @@
+# The only door. Every target does the set-up it needs; `make help` lists them.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+# Where rustup's compiler is older than the sources need, setup installs Debian's, which is in /usr/bin.
+CARGO ?= $(shell .ci/cargo-path)
+export CARGO_TERM_COLOR ?= auto
+
+.PHONY: help setup build demo test lint doc unit e2e interop fuzz bench man install clean
+
+help: ## this list
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
+
+setup: ## install what building and testing need (Debian packages by name; only missing ones)
+	@.ci/setup build test
+
+build: ## build all programs (debug)
+	@.ci/setup build
+	$(CARGO) build --locked --workspace --bins
+
+demo: ## a home of four hosts on this machine, narrated (about a minute); KEEP=1 keeps it up
+	@.ci/setup build
+	$(CARGO) build --locked --bins -p psm-agent -p heg -p house-tests
+	@target/debug/demo
+
+test: ## everything that must be green: format, lints, docs, unit, simulation, lab
+	@.ci/setup build test
+	@.ci/test
+
+lint: ## format, clippy and documentation, warnings are errors
+	@.ci/setup build test
+	$(CARGO) fmt --check
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps
+
+e2e: ## the end-to-end tests in network namespaces
+	@.ci/setup build
+	$(CARGO) build --locked --bins -p psm-agent -p heg -p house-tests
+	$(CARGO) test --locked -p house-tests --test e2e -- --test-threads=1
+
+interop: ## our programs against foreign UPnP stacks (builds libupnp, takes minutes the first time)
+	@.ci/setup build interop
+	@tests/interop/run
+
+bench: ## the figures of docs/benchmarks.md, ours and foreign stacks side by side
+	@.ci/setup build bench
+	@bench/run
+
+fuzz: ## every parser for a short while (FUZZ_SECONDS each, default 30)
+	@.ci/setup build fuzz
+	@fuzz/run
+
+man: ## build the man pages from docs/man/*.md
+	$(CARGO) run --locked -q -p house-tests --bin man
+
+install: ## install programs, examples and man pages under DESTDIR/PREFIX (default /usr/local)
+	@.ci/setup build
+	$(CARGO) build --locked --release -p psm-agent -p heg
+	install -D -t $(DESTDIR)$(PREFIX)/bin target/release/psm-agent target/release/heg-gateway target/release/hegctl
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/home-energy-gateway packaging/examples/*.toml
+	for s in 1 5 8; do install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/man/man$$s docs/man/*.$$s; done
+
+PREFIX ?= /usr/local
+
+clean: ## remove what was built (not the cache of foreign stacks)
+	$(CARGO) clean
