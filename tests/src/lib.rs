@@ -1,1 +1,3 @@
 //! Whole-system tests, the namespace lab and the demo.
+
+pub mod man;

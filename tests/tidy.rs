@@ -1,0 +1,211 @@
+//! Holds what a reader of ARCHITECTURE.md may rely on: who uses whom, what pure crates may not call, that every shipped example
+//! configuration is accepted, and that the man pages are built from their sources and name every option and key.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use cargo_metadata::{DependencyKind, MetadataCommand};
+
+/// Who may use whom among our own crates. Anything absent is forbidden. The same table stands in ARCHITECTURE.md.
+const ARROWS: &[(&str, &[&str])] = &[
+    ("energy-model", &[]),
+    ("upnp", &[]),
+    ("energy-services", &["upnp", "energy-model"]),
+    ("upnp-net", &["upnp"]),
+    ("daemon-kit", &[]),
+    ("psm-agent", &["energy-model", "energy-services", "upnp", "upnp-net", "daemon-kit"]),
+    ("heg", &["energy-model", "energy-services", "upnp", "upnp-net", "daemon-kit"]),
+];
+
+/// Unpublished packages for development: they may use everything, nothing may use them but each other.
+const DEVELOPMENT: &[&str] = &["testkit", "house-tests", "house-bench"];
+
+/// Crates that may not do IO or read a clock, with what they may not depend on, directly or through others.
+const PURE: &[&str] = &["energy-model", "upnp", "energy-services"];
+const IO_CRATES: &[&str] = &["tokio", "mio", "socket2", "nix", "hyper", "zbus", "rtnetlink", "rusqlite", "jiff"];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ lies in the workspace").to_owned()
+}
+
+fn metadata() -> cargo_metadata::Metadata {
+    MetadataCommand::new()
+        .manifest_path(root().join("Cargo.toml"))
+        .other_options(vec!["--locked".into(), "--offline".into()])
+        .exec()
+        .expect("cargo metadata of the workspace")
+}
+
+#[test]
+fn crates_use_only_what_the_arrow_table_allows() {
+    let metadata = metadata();
+    let ours: BTreeSet<String> = metadata.workspace_packages().iter().map(|p| p.name.to_string()).collect();
+    let table: BTreeMap<&str, &[&str]> = ARROWS.iter().copied().collect();
+    let mut wrong = Vec::new();
+    for package in metadata.workspace_packages() {
+        let name = package.name.as_str();
+        if DEVELOPMENT.contains(&name) {
+            continue;
+        }
+        let Some(allowed) = table.get(name) else {
+            wrong.push(format!("{name} is not in the arrow table"));
+            continue;
+        };
+        for dependency in package.dependencies.iter().filter(|d| ours.contains(&d.name)) {
+            let development = dependency.kind == DependencyKind::Development;
+            if DEVELOPMENT.contains(&dependency.name.as_str()) && development {
+                continue;
+            }
+            if !allowed.contains(&dependency.name.as_str()) {
+                wrong.push(format!("{name} -> {}", dependency.name));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "forbidden arrows: {wrong:#?}");
+    let architecture = std::fs::read_to_string(root().join("ARCHITECTURE.md")).expect("ARCHITECTURE.md");
+    for (name, allowed) in ARROWS {
+        let allowed = if allowed.is_empty() { "-".to_owned() } else { allowed.join(", ") };
+        let row = format!("| {name} | {allowed} |");
+        assert!(architecture.contains(&row), "ARCHITECTURE.md lacks the row {row}");
+    }
+}
+
+#[test]
+fn pure_crates_reach_no_io_crate() {
+    let metadata = metadata();
+    let resolve = metadata.resolve.as_ref().expect("a resolved graph");
+    let name_of: BTreeMap<_, _> = metadata.packages.iter().map(|p| (&p.id, p.name.as_str())).collect();
+    for package in metadata.workspace_packages().iter().filter(|p| PURE.contains(&p.name.as_str())) {
+        let mut seen = BTreeSet::new();
+        let mut queue = vec![&package.id];
+        while let Some(id) = queue.pop() {
+            let node = resolve.nodes.iter().find(|n| &n.id == id).expect("each package has a node");
+            for dep in &node.deps {
+                let normal = dep.dep_kinds.iter().any(|k| k.kind == DependencyKind::Normal);
+                if normal && seen.insert(&dep.pkg) {
+                    queue.push(&dep.pkg);
+                }
+            }
+        }
+        let bad: Vec<_> = seen.iter().map(|id| name_of[*id]).filter(|n| IO_CRATES.contains(n)).collect();
+        assert!(bad.is_empty(), "{} reaches {bad:?}", package.name);
+    }
+}
+
+#[test]
+fn crates_that_decide_ban_the_clocks_and_pure_modules_forbid_unsafe() {
+    for dir in ["crates/upnp", "crates/energy-model", "crates/energy-services", "psm-agent", "heg"] {
+        let text = std::fs::read_to_string(root().join(dir).join("clippy.toml")).unwrap_or_default();
+        for banned in ["std::time::Instant::now", "std::time::SystemTime::now"] {
+            assert!(text.contains(banned), "{dir}/clippy.toml does not ban {banned}");
+        }
+    }
+    for dir in ["crates/upnp", "crates/energy-model", "crates/energy-services"] {
+        let text = std::fs::read_to_string(root().join(dir).join("src/lib.rs")).expect("lib.rs");
+        assert!(text.contains("#![forbid(unsafe_code)]"), "{dir}");
+    }
+    for module in [
+        "psm-agent/src/state.rs",
+        "psm-agent/src/safety.rs",
+        "psm-agent/src/schedule.rs",
+        "heg/src/registry.rs",
+        "heg/src/gateway.rs",
+    ] {
+        let text = std::fs::read_to_string(root().join(module)).unwrap_or_else(|e| panic!("{module}: {e}"));
+        assert!(text.contains("#![forbid(unsafe_code)]"), "{module}");
+    }
+}
+
+/// The built program, or a failure that says how to get it.
+fn program(name: &str) -> PathBuf {
+    let me = std::env::current_exe().expect("a test has a path");
+    let dir = me.ancestors().nth(2).expect("target/PROFILE/deps/test");
+    let path = dir.join(name);
+    assert!(path.exists(), "{name} is not built; run `make build`");
+    path
+}
+
+#[test]
+fn every_shipped_example_configuration_is_accepted_also_with_every_key_set() {
+    let examples = root().join("packaging/examples");
+    for (file, name) in [("psm-agent.toml", "psm-agent"), ("heg-gateway.toml", "heg-gateway")] {
+        let path = examples.join(file);
+        let text = std::fs::read_to_string(&path).expect("an example per daemon");
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        // `#key = value` (no space after the #) is a commented default; prose has a space.
+        let all = text
+            .lines()
+            .map(|l| match l.strip_prefix('#') {
+                Some(rest) if rest.starts_with(|c: char| c.is_ascii_alphabetic() || c == '[') => rest,
+                _ => l,
+            })
+            .collect::<Vec<_>>()
+            .join("\n");
+        let every_key = dir.path().join(file);
+        std::fs::write(&every_key, all).expect("write");
+        for config in [&path, &every_key] {
+            let out = Command::new(program(name)).arg("--config").arg(config).arg("--check").output().expect("run");
+            assert!(out.status.success(), "{} --check: {}", config.display(), String::from_utf8_lossy(&out.stderr));
+        }
+    }
+    let shipped = std::fs::read_dir(&examples).expect("examples").count();
+    assert_eq!(shipped, 2, "an example that no test checks");
+}
+
+#[test]
+fn man_pages_are_built_from_their_sources() {
+    let dir = root().join("docs/man");
+    let mut seen = 0;
+    for entry in std::fs::read_dir(&dir).expect("docs/man") {
+        let source = entry.expect("entry").path();
+        if source.extension().is_none_or(|e| e != "md") {
+            continue;
+        }
+        seen += 1;
+        let built = source.with_extension("");
+        let text = std::fs::read_to_string(&source).expect("source");
+        let want = house_tests::man::page(&source, &text).unwrap_or_else(|e| panic!("{}: {e}", source.display()));
+        let have = std::fs::read_to_string(&built).unwrap_or_default();
+        assert!(want == have, "{} is stale: run `make man`", built.display());
+    }
+    assert!(seen >= 5, "only {seen} man pages");
+}
+
+#[test]
+fn man_pages_name_every_option_and_every_configuration_key() {
+    for (name, subcommands) in [
+        ("psm-agent", &["", "status", "request"][..]),
+        ("heg-gateway", &[""]),
+        ("hegctl", &["", "status", "appliances", "show", "on", "off", "standby", "wake", "schedule", "withdraw", "journal", "watch"]),
+    ] {
+        let section = if name == "hegctl" { 1 } else { 8 };
+        let page = std::fs::read_to_string(root().join(format!("docs/man/{name}.{section}.md"))).expect("man page");
+        for sub in subcommands {
+            let mut command = Command::new(program(name));
+            if !sub.is_empty() {
+                command.arg(sub);
+                assert!(page.contains(sub), "{name}.{section}.md lacks {sub}");
+            }
+            let help = command.arg("--help").output().expect("run");
+            assert!(help.status.success(), "{name} {sub} --help");
+            for word in String::from_utf8_lossy(&help.stdout).split(|c: char| c.is_whitespace() || "[]<>,=.".contains(c)) {
+                if word.starts_with("--") && word.len() > 2 {
+                    assert!(page.contains(word), "{name}.{section}.md lacks {word}");
+                }
+            }
+        }
+    }
+    for name in ["psm-agent", "heg-gateway"] {
+        let page = std::fs::read_to_string(root().join(format!("docs/man/{name}.toml.5.md"))).expect("man page");
+        let example = std::fs::read_to_string(root().join(format!("packaging/examples/{name}.toml"))).expect("example");
+        for line in example.lines() {
+            let line = line.strip_prefix('#').unwrap_or(line);
+            let key = match line.split_once('=') {
+                Some((key, _)) if !line.starts_with(' ') => key.trim(),
+                _ => continue,
+            };
+            assert!(page.contains(key), "{name}.toml.5.md lacks the key {key}");
+        }
+    }
+}
