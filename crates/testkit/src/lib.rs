@@ -1,1 +1,3 @@
 //! Development only: virtual clock, simulated network, namespace lab, fixtures.
+
+pub mod lab;
