@@ -1,1 +1,16 @@
 //! What every daemon shares: logging, configuration, clock, signals, sd_notify, control socket, exit codes.
+//!
+//! IO at the edge and nothing else: it knows neither UPnP nor energy, and decides nothing. One module per outside thing.
+
+pub mod boot_counter;
+pub mod clock;
+pub mod config;
+pub mod control;
+pub mod exit;
+pub mod identity;
+pub mod limits;
+pub mod logging;
+pub mod signals;
+pub mod state_dir;
+pub mod systemd;
+mod timerfd;
