@@ -5,12 +5,19 @@
 //! (`poll_timeout`). A driver (the `upnp-net` crate) or a test carries the orders out.
 #![forbid(unsafe_code)]
 
+pub mod description;
+pub mod device;
 pub mod error;
+pub mod gena;
+pub mod http;
 pub mod ids;
 pub mod limits;
 pub mod net;
 pub mod service;
+pub mod soap;
+pub mod ssdp;
 pub mod time;
 pub mod url;
+pub mod xml;
 
 pub use net::Effect;

@@ -1,6 +1,92 @@
 //! Every bound of this crate, each with its reason. Nothing from outside grows without one of these.
 
+use core::time::Duration;
+
 /// A UDN, type or SID. The longest seen in real devices is 70 bytes.
 pub const NAME_BYTES_MAX: usize = 256;
 /// A URL from the network (LOCATION, CALLBACK, control URLs). The longest seen in real devices is 120 bytes.
 pub const URL_BYTES_MAX: usize = 1024;
+
+// XML, description, SOAP
+/// Nesting of elements. A description with devices embedded three deep needs 11, a SOAP body 4.
+pub const XML_DEPTH_MAX: usize = 24;
+/// Elements in one document. A rich media renderer's SCPD has over a thousand; a tree of this many takes about 0.5 MB.
+pub const XML_ELEMENTS_MAX: usize = 4096;
+/// Attributes of one element. UPnP documents use at most 3, namespaces included; foreign extensions add a few.
+pub const XML_ATTRIBUTES_MAX: usize = 16;
+/// A description or SCPD. Real ones have a few to some tens of KB.
+pub const XML_DESCRIPTION_BYTES_MAX: usize = 256 * 1024;
+/// A SOAP body, both ways. Our largest request has under 1 KB; foreign replies carry XML inside XML.
+pub const XML_SOAP_BYTES_MAX: usize = 64 * 1024;
+/// A property set. Foreign ones carry lists inside a variable (a few KB).
+pub const XML_EVENT_BYTES_MAX: usize = 64 * 1024;
+/// Devices in a description, root and embedded ones of all levels. An Internet gateway has 3.
+pub const DEVICES_MAX: usize = 16;
+/// Services of one device. Plugs and routers have around ten.
+pub const SERVICES_MAX: usize = 32;
+/// Actions of one SCPD. Media services have some tens.
+pub const ACTIONS_MAX: usize = 256;
+/// Texts of a description that are kept (friendlyName, modelName and the like), bytes; longer ones are cut. UDA
+/// recommends less than 64 characters.
+pub const DESCRIPTION_TEXT_BYTES_MAX: usize = 256;
+/// Arguments of one action, both ways. Standard actions stay under 20.
+pub const ARGUMENTS_MAX: usize = 64;
+/// A string argument our device takes; longer ones get error 605. A UUID has 41 bytes, an IPv6 address 45.
+pub const STRING_ARGUMENT_BYTES_MAX: usize = 2048;
+/// Properties of one event. A service has some tens of variables.
+pub const PROPERTIES_MAX: usize = 256;
+
+// SSDP
+/// A datagram on the SSDP port. Messages of real devices have 200 to 700 bytes; what needs more than one Ethernet frame is
+/// no announcement.
+pub const SSDP_DATAGRAM_BYTES_MAX: usize = 2048;
+/// Headers of one SSDP message. The most seen is 14 (with vendors' own).
+pub const SSDP_HEADERS_MAX: usize = 40;
+/// What is kept of a peer's SERVER or USER-AGENT, bytes. They are only shown to people; the longest seen is 90.
+pub const SSDP_TEXT_BYTES_MAX: usize = 128;
+/// Sources whose rate is remembered. Four times the hosts of a large home; 10 KB.
+pub const SSDP_SOURCES_MAX: usize = 256;
+/// Least max-age a device may announce, seconds (UDA 1.1, 1.2.2).
+pub const SSDP_MAX_AGE_LEAST_S: u64 = 1800;
+/// The max-age our devices announce unless told otherwise, seconds. A dual-stack device speaks to three groups; with 7
+/// messages in 2 copies to each, a refresh every 40 minutes on average stays near 70 bit/s, one each 13 minutes (max-age
+/// 1800) would need 200. Who vanishes without a byebye is noticed earlier by its failing HTTP, not by SSDP.
+pub const SSDP_MAX_AGE_DEFAULT_S: u64 = 5400;
+/// The longest wait a search may ask for, seconds; a larger MX counts as this (UDA 1.1, 1.3.3).
+pub const SSDP_MX_MAX_S: u32 = 5;
+/// Answers to searches that wait for their random delay. 30 control points that search for everything at once (7 answers
+/// each) fit; beyond it a search is dropped, and a searcher repeats it.
+pub const SSDP_ANSWERS_PENDING_MAX: usize = 256;
+/// Answers one source gets at once: `ssdp:all` in three copies of two control points on one host, several times over.
+pub const SSDP_ANSWERS_PER_SOURCE_BURST: u32 = 64;
+/// Then one each, milliseconds: about 18 kbit/s at most toward a host whose address is forged.
+pub const SSDP_ANSWERS_PER_SOURCE_EVERY_MS: u64 = 200;
+/// Answers to all sources at once: a home full of control points that come up together after a power cut.
+pub const SSDP_ANSWERS_TOTAL_BURST: u32 = 512;
+/// Then one each, milliseconds: about 180 kbit/s at most, a load any Wi-Fi carries.
+pub const SSDP_ANSWERS_TOTAL_EVERY_MS: u64 = 20;
+/// Devices a tracker knows. Three times the 160 of a large home with a device each on gateway, phones and televisions;
+/// at about 400 bytes each a flood costs 200 KB.
+pub const SSDP_DEVICES_MAX: usize = 512;
+/// Devices a tracker knows from one address. One host may play the 160 appliances of a test house.
+pub const SSDP_DEVICES_PER_SOURCE_MAX: usize = 192;
+/// Ways (interface and address) to one device that are remembered: IPv4, link-local and wider IPv6, on two networks.
+pub const SSDP_PATHS_MAX: usize = 6;
+/// New devices taken from one source at once: a host that plays a whole test house.
+pub const SSDP_NEW_PER_SOURCE_BURST: u32 = 192;
+/// Then one each, milliseconds; each costs a description fetch.
+pub const SSDP_NEW_PER_SOURCE_EVERY_MS: u64 = 500;
+/// New devices taken from all sources at once.
+pub const SSDP_NEW_TOTAL_BURST: u32 = 384;
+/// Then one each, milliseconds.
+pub const SSDP_NEW_TOTAL_EVERY_MS: u64 = 100;
+/// Least max-age believed, seconds: a device that says less would be looked up over and over. libupnp says 100.
+pub const SSDP_MAX_AGE_BELIEVED_MIN_S: u64 = 60;
+/// Longest max-age believed, seconds: a device that is gone must not fill a place for longer than a day.
+pub const SSDP_MAX_AGE_BELIEVED_MAX_S: u64 = 86_400;
+/// Hosts outside the directly connected networks that are searched by unicast: those a person has configured.
+pub const SSDP_STATIC_HOSTS_MAX: usize = 64;
+/// Least time between periodic searches, seconds: each makes every device found answer in every group.
+pub const SSDP_SEARCH_EVERY_MIN_S: u64 = 30;
+/// Targets one tracker searches for; each is a datagram per group and copy.
+pub const SSDP_TARGETS_MAX: usize = 16;
