@@ -5,6 +5,8 @@ use std::io::{self, Write as _};
 use std::process::{ExitCode, Termination};
 
 use crate::config::ConfigError;
+use crate::control::ControlError;
+use crate::control::client::ClientError;
 use crate::logging;
 use crate::state_dir::StateError;
 
@@ -57,6 +59,12 @@ impl Exit {
             }
             if let Some(error) = cause.downcast_ref::<StateError>() {
                 return error.exit();
+            }
+            if let Some(error) = cause.downcast_ref::<ClientError>() {
+                return error.exit();
+            }
+            if let Some(ControlError::InUse(_)) = cause.downcast_ref() {
+                return Self::Unavailable;
             }
             if let Some(error) = cause.downcast_ref::<io::Error>() {
                 return match error.kind() {
