@@ -95,7 +95,20 @@ impl Answer {
     }
 }
 
-/// GET of a path, with its query if any.
+/// A text as one segment of a path or one value of a query: all but letters, digits and `-._~:` is percent-encoded.
+pub fn encoded(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for b in text.bytes() {
+        if b.is_ascii_alphanumeric() || b"-._~:".contains(&b) {
+            out.push(char::from(b));
+        } else {
+            out.push_str(&format!("%{b:02X}"));
+        }
+    }
+    out
+}
+
+/// GET of a path, with its query if any; see [`encoded`].
 pub async fn get(socket: &Path, path: &str) -> Result<Answer, ClientError> {
     whole(socket, Method::GET, path, Bytes::new()).await
 }
