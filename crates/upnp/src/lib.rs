@@ -5,6 +5,7 @@
 //! (`poll_timeout`). A driver (the `upnp-net` crate) or a test carries the orders out.
 #![forbid(unsafe_code)]
 
+pub mod control_point;
 pub mod description;
 pub mod device;
 pub mod error;
@@ -13,6 +14,8 @@ pub mod http;
 pub mod ids;
 pub mod limits;
 pub mod net;
+mod request;
+pub mod scpd;
 pub mod service;
 pub mod soap;
 pub mod ssdp;

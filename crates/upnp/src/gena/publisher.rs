@@ -1,1 +1,775 @@
-//! The publisher of a device's services (UDA 1.1, 4.1 and 4.2).
+//! The publisher: takes subscriptions to a device's services and tells subscribers what changed (UDA 1.1, 4.1 to 4.3).
+//!
+//! In come SUBSCRIBE and UNSUBSCRIBE ([`Publisher::handle_request`]), changes of state variables
+//! ([`Publisher::set_variables`]) and the answers to our NOTIFYs. Out go NOTIFY requests and multicast event datagrams.
+//!
+//! A subscription holds no values, only which variables its subscriber has not been told yet. At most one NOTIFY of a
+//! subscription is in flight; what changes meanwhile is gathered and goes out in the next one with the latest values, so that
+//! a slow subscriber costs one bit per variable and a fast one loses nothing.
+//!
+//! The first event must follow the reply to its SUBSCRIBE (UDA 1.1, 4.1.2). It is ready in [`Publisher::poll_effect`] as
+//! soon as [`Publisher::handle_request`] has returned: who drives this machine hands over the reply before it asks for
+//! effects. There is no delay on a timer; the reply is on the wire before the connection for the event is begun.
+
+use core::time::Duration;
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt::Write as _;
+use std::net::{IpAddr, SocketAddr, SocketAddrV6};
+
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, SERVER};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
+
+use super::propertyset;
+use crate::http::{TEXT_XML, empty};
+use crate::ids::{Sid, Udn, uuid_v4};
+use crate::limits::{
+    CALLBACK_BYTES_MAX, CALLBACK_PORT_MIN, CALLBACK_URLS_MAX, EVENT_DATAGRAM_BYTES_MAX, EVENT_DATAGRAMS_QUEUED_MAX,
+    NOTIFY_ANSWER_BYTES_MAX, NOTIFY_BUSY_RETRY_MS, NOTIFY_WITHIN_S, SUBSCRIPTION_DEFAULT_S, SUBSCRIPTION_MAX_S,
+    SUBSCRIPTION_MIN_S, SUBSCRIPTIONS_MAX, SUBSCRIPTIONS_PER_PEER_MAX,
+};
+use crate::net::{
+    Channel, EVENT_PORT, EVENT_V4, EVENT_V6_LINK, Effect, HttpAnswer, HttpError, HttpRequest, IncomingRequest,
+    Interface, Owner, RequestId, Transmit,
+};
+use crate::service::{Allowed, DataType, Eventing, ServiceDecl, VariableDecl};
+use crate::time::{BootTime, earliest};
+use crate::url::HttpUrl;
+
+const NT: HeaderName = HeaderName::from_static("nt");
+const NTS: HeaderName = HeaderName::from_static("nts");
+const SID: HeaderName = HeaderName::from_static("sid");
+const SEQ: HeaderName = HeaderName::from_static("seq");
+const CALLBACK: HeaderName = HeaderName::from_static("callback");
+const TIMEOUT: HeaderName = HeaderName::from_static("timeout");
+const UPNP_EVENT: HeaderValue = HeaderValue::from_static("upnp:event");
+const UPNP_PROPCHANGE: HeaderValue = HeaderValue::from_static("upnp:propchange");
+
+/// What a [`Publisher`] publishes.
+#[derive(Clone, Debug)]
+pub struct PublisherConfig {
+    /// The device, for the USN of multicast events.
+    pub udn: Udn,
+    /// Its services, each with at most 64 evented variables.
+    pub services: Vec<&'static ServiceDecl>,
+    /// SERVER header.
+    pub server: String,
+    /// BOOTID.UPNP.ORG of multicast events.
+    pub boot_id: u32,
+    /// Seeds the SIDs.
+    pub seed: u64,
+}
+
+/// The subscriptions and evented state of one device.
+#[derive(Debug)]
+pub struct Publisher {
+    udn: Udn,
+    server: HeaderValue,
+    boot_id: u32,
+    rng: fastrand::Rng,
+    now: BootTime,
+    stopped: bool,
+    services: Vec<Service>,
+    subscriptions: BTreeMap<Sid, Subscription>,
+    /// Subscriptions with something to send and nothing in flight, in the order they became so.
+    ready: VecDeque<Sid>,
+    in_flight: BTreeMap<u64, Sid>,
+    requests: u64,
+    interfaces: Vec<Interface>,
+    datagrams: VecDeque<Transmit>,
+}
+
+/// A set of evented variables of one service; bit i is the i-th in declared order.
+type Variables = u64;
+
+#[derive(Debug)]
+struct Service {
+    decl: &'static ServiceDecl,
+    evented: Vec<Evented>,
+    /// Moderated variables that changed and may not be told yet.
+    held: Variables,
+    /// Counts the multicast events of this service.
+    multicast_seq: u32,
+    /// The last body built, as long as no value has changed since: subscribers who miss the same share it.
+    body: Option<(Variables, Bytes)>,
+}
+
+#[derive(Debug)]
+struct Evented {
+    decl: &'static VariableDecl,
+    value: String,
+    /// When a moderated variable was last told.
+    told: Option<BootTime>,
+}
+
+#[derive(Debug)]
+struct Subscription {
+    service: usize,
+    peer: IpAddr,
+    callbacks: Box<[HttpUrl]>,
+    /// Index of the callback that worked last.
+    preferred: u8,
+    /// From before the machine slept: gives way to a new subscription of the same subscriber.
+    outdated: bool,
+    /// SEQ of the next event.
+    seq: u32,
+    /// What the subscriber has not been told.
+    untold: Variables,
+    expires: BootTime,
+    delivery: Delivery,
+}
+
+#[derive(Debug)]
+enum Delivery {
+    /// Nothing to send.
+    Idle,
+    /// In `ready`; a message that already has its SEQ goes first.
+    Ready(Option<Message>),
+    /// Sent, no answer yet.
+    InFlight(Message),
+    /// The driver was busy: again then.
+    Waits(Message, BootTime),
+}
+
+#[derive(Debug)]
+struct Message {
+    seq: u32,
+    body: Bytes,
+    /// No attempt begins after it.
+    until: BootTime,
+    /// Callbacks tried before this one.
+    tried: u8,
+}
+
+/// What a SUBSCRIBE or UNSUBSCRIBE is refused with.
+struct Refused(StatusCode);
+
+impl Publisher {
+    /// A publisher without subscribers. Variables have the least value of their type until they are set.
+    ///
+    /// # Panics
+    /// If a service declares more than 64 evented variables: a declaration is a constant of the program.
+    pub fn new(config: PublisherConfig, now: BootTime) -> Self {
+        let services = config.services.iter().map(|decl| Service::new(decl)).collect();
+        Self {
+            udn: config.udn,
+            server: HeaderValue::from_str(&config.server).unwrap_or(HeaderValue::from_static("UPnP/1.1")),
+            boot_id: config.boot_id,
+            rng: fastrand::Rng::with_seed(config.seed),
+            now,
+            stopped: false,
+            services,
+            subscriptions: BTreeMap::new(),
+            ready: VecDeque::new(),
+            in_flight: BTreeMap::new(),
+            requests: 0,
+            interfaces: Vec::new(),
+            datagrams: VecDeque::new(),
+        }
+    }
+
+    /// The interfaces multicast events go out on.
+    pub fn handle_interfaces(&mut self, interfaces: &[Interface]) {
+        self.interfaces = interfaces.to_vec();
+        self.datagrams.retain(|d| interfaces.iter().any(|i| i.id == d.interface));
+    }
+
+    /// BOOTID.UPNP.ORG from now on.
+    pub fn set_boot_id(&mut self, boot_id: u32) {
+        self.boot_id = boot_id;
+    }
+
+    /// Answers a SUBSCRIBE or UNSUBSCRIBE to the event URL of `service`. The reply is to be handed over before the next
+    /// [`Self::poll_effect`].
+    pub fn handle_request(
+        &mut self,
+        service: &'static ServiceDecl,
+        incoming: &IncomingRequest,
+        now: BootTime,
+    ) -> Response<Bytes> {
+        self.now = now;
+        self.expire();
+        let Some(service) = self.index(service) else { return empty(StatusCode::NOT_FOUND) };
+        let answer = match incoming.request.method().as_str() {
+            "SUBSCRIBE" => self.subscribe(service, incoming),
+            "UNSUBSCRIBE" => self.unsubscribe(service, incoming),
+            _ => Err(Refused(StatusCode::METHOD_NOT_ALLOWED)),
+        };
+        answer.unwrap_or_else(|Refused(status)| empty(status))
+    }
+
+    /// Takes new values. Those of evented variables that differ from the old go out, save that a moderated one waits for its
+    /// time. Values are not checked against the declaration.
+    pub fn set_variables(&mut self, service: &'static ServiceDecl, changes: &[(&'static str, String)], now: BootTime) {
+        self.now = now;
+        let Some(index) = self.index(service) else { return };
+        let service = &mut self.services[index];
+        let changed = service.set(changes);
+        service.held |= changed;
+        self.release(index);
+    }
+
+    /// Takes the answer to a NOTIFY.
+    pub fn handle_answer(&mut self, answer: HttpAnswer, now: BootTime) {
+        self.now = now;
+        if answer.id.owner != Owner::Device {
+            return;
+        }
+        let Some(sid) = self.in_flight.remove(&answer.id.number) else { return };
+        let Some(subscription) = self.subscriptions.get_mut(&sid) else { return };
+        let Delivery::InFlight(message) = core::mem::replace(&mut subscription.delivery, Delivery::Idle) else {
+            return;
+        };
+        match Outcome::of(&answer.result) {
+            // The subscriber knows nothing of the subscription (UDA 1.1, 4.2.1): there is nobody to tell.
+            Outcome::Unknown => {
+                self.subscriptions.remove(&sid);
+                return;
+            }
+            Outcome::Told => {}
+            Outcome::Busy if now < message.until => {
+                let at = (now + Duration::from_millis(NOTIFY_BUSY_RETRY_MS)).min(message.until);
+                subscription.delivery = Delivery::Waits(message, at);
+                return;
+            }
+            Outcome::Failed if now < message.until => {
+                let tried = message.tried + 1;
+                if usize::from(tried) < subscription.callbacks.len() {
+                    let next = (usize::from(subscription.preferred) + 1) % subscription.callbacks.len();
+                    subscription.preferred = next as u8;
+                    subscription.delivery = Delivery::Ready(Some(Message { tried, ..message }));
+                    self.ready.push_back(sid);
+                    return;
+                }
+            }
+            // Not told in time. The SEQ is spent, so that the subscriber sees the gap and subscribes anew.
+            Outcome::Busy | Outcome::Failed => {}
+        }
+        if subscription.untold != 0 {
+            subscription.delivery = Delivery::Ready(None);
+            self.ready.push_back(sid);
+        }
+    }
+
+    /// The machine has slept. Subscriptions that ran out meanwhile end; the others go on, but a subscriber who takes the
+    /// new BOOTID for a reboot and subscribes again replaces its old subscription.
+    pub fn resumed(&mut self, now: BootTime) {
+        self.now = now;
+        for subscription in self.subscriptions.values_mut() {
+            subscription.outdated = true;
+        }
+        self.handle_timeout(now);
+    }
+
+    /// Ends all subscriptions; nothing is sent from now on and no subscription is taken.
+    pub fn stop(&mut self) {
+        self.stopped = true;
+        self.subscriptions.clear();
+        self.ready.clear();
+        self.in_flight.clear();
+        self.datagrams.clear();
+    }
+
+    /// Whether some event is queued or not yet answered for. Moderated variables that wait for their time do not count.
+    pub fn events_pending(&self) -> bool {
+        !self.ready.is_empty()
+            || !self.datagrams.is_empty()
+            || !self.in_flight.is_empty()
+            || self.waits().next().is_some()
+    }
+
+    /// Number of subscriptions.
+    pub fn subscribers(&self) -> usize {
+        self.subscriptions.len()
+    }
+
+    /// The next order.
+    pub fn poll_effect(&mut self) -> Option<Effect> {
+        while let Some(sid) = self.ready.pop_front() {
+            if let Some(request) = self.notify(&sid) {
+                return Some(Effect::Request(request));
+            }
+        }
+        self.datagrams.pop_front().map(Effect::Send)
+    }
+
+    /// When [`Self::handle_timeout`] is due.
+    pub fn poll_timeout(&self) -> Option<BootTime> {
+        let expires = self.subscriptions.values().map(|s| s.expires).min();
+        let moderated = self.services.iter().filter_map(Service::due).min();
+        earliest(earliest(expires, moderated), self.waits().min())
+    }
+
+    /// Ends subscriptions that ran out, tells moderated variables whose time has come, tries again where the driver was busy.
+    pub fn handle_timeout(&mut self, now: BootTime) {
+        self.now = now;
+        self.expire();
+        for (sid, subscription) in &mut self.subscriptions {
+            if matches!(subscription.delivery, Delivery::Waits(_, at) if at <= now)
+                && let Delivery::Waits(message, _) = core::mem::replace(&mut subscription.delivery, Delivery::Idle)
+            {
+                subscription.delivery = Delivery::Ready(Some(message));
+                self.ready.push_back(sid.clone());
+            }
+        }
+        for index in 0..self.services.len() {
+            self.release(index);
+        }
+    }
+
+    fn waits(&self) -> impl Iterator<Item = BootTime> {
+        self.subscriptions.values().filter_map(|s| match s.delivery {
+            Delivery::Waits(_, at) => Some(at),
+            _ => None,
+        })
+    }
+
+    fn index(&self, service: &ServiceDecl) -> Option<usize> {
+        self.services.iter().position(|s| s.decl.service_type == service.service_type)
+    }
+
+    fn expire(&mut self) {
+        let now = self.now;
+        self.subscriptions.retain(|_, s| s.expires > now);
+    }
+
+    fn subscribe(&mut self, service: usize, incoming: &IncomingRequest) -> Result<Response<Bytes>, Refused> {
+        let headers = incoming.request.headers();
+        let seconds = granted(single(headers, &TIMEOUT)?);
+        let expires = self.now + Duration::from_secs(seconds.into());
+        if let Some(sid) = single(headers, &SID)? {
+            let subscription = self.known(service, sid, incoming)?;
+            subscription.expires = expires;
+            return Ok(self.granted_response(sid, seconds));
+        }
+        if single(headers, &NT)? != Some("upnp:event") {
+            return Err(Refused(StatusCode::PRECONDITION_FAILED));
+        }
+        let callback = single(headers, &CALLBACK)?.unwrap_or_default();
+        let callbacks = callbacks(callback, incoming.peer, incoming.local);
+        if callbacks.is_empty() {
+            return Err(Refused(StatusCode::PRECONDITION_FAILED));
+        }
+        let peer = incoming.peer.ip().to_canonical();
+        self.subscriptions
+            .retain(|_, s| !(s.outdated && s.service == service && s.peer == peer && *s.callbacks == *callbacks));
+        let of_peer = self.subscriptions.values().filter(|s| s.peer == peer).count();
+        if self.stopped || self.subscriptions.len() >= SUBSCRIPTIONS_MAX || of_peer >= SUBSCRIPTIONS_PER_PEER_MAX {
+            return Err(Refused(StatusCode::SERVICE_UNAVAILABLE));
+        }
+        let sid = format!("uuid:{}", uuid_v4(self.rng.u128(..)));
+        let key = Sid::parse(&sid).map_err(|_| Refused(StatusCode::INTERNAL_SERVER_ERROR))?;
+        let untold = self.services[service].all();
+        let delivery = Delivery::Ready(None);
+        let (preferred, outdated, seq) = (0, false, 0);
+        self.subscriptions.insert(
+            key.clone(),
+            Subscription { service, peer, callbacks, preferred, outdated, seq, untold, expires, delivery },
+        );
+        self.ready.push_back(key);
+        Ok(self.granted_response(&sid, seconds))
+    }
+
+    fn unsubscribe(&mut self, service: usize, incoming: &IncomingRequest) -> Result<Response<Bytes>, Refused> {
+        let headers = incoming.request.headers();
+        let sid = single(headers, &SID)?.ok_or(Refused(StatusCode::PRECONDITION_FAILED))?;
+        self.known(service, sid, incoming)?;
+        self.subscriptions.retain(|key, _| key.as_str() != sid);
+        let mut response = empty(StatusCode::OK);
+        response.headers_mut().insert(SERVER, self.server.clone());
+        response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+        Ok(response)
+    }
+
+    /// The subscription a SID names; it must be of this service and of this peer, and stand without NT and CALLBACK.
+    fn known(&mut self, service: usize, sid: &str, incoming: &IncomingRequest) -> Result<&mut Subscription, Refused> {
+        let headers = incoming.request.headers();
+        if headers.contains_key(NT) || headers.contains_key(CALLBACK) {
+            return Err(Refused(StatusCode::BAD_REQUEST));
+        }
+        let peer = incoming.peer.ip().to_canonical();
+        Sid::parse(sid)
+            .ok()
+            .and_then(|key| self.subscriptions.get_mut(&key))
+            .filter(|s| s.service == service && s.peer == peer)
+            .ok_or(Refused(StatusCode::PRECONDITION_FAILED))
+    }
+
+    fn granted_response(&self, sid: &str, seconds: u32) -> Response<Bytes> {
+        let mut response = empty(StatusCode::OK);
+        let headers = response.headers_mut();
+        headers.insert(SERVER, self.server.clone());
+        if let Ok(sid) = HeaderValue::from_str(sid) {
+            headers.insert(SID, sid);
+        }
+        if let Ok(timeout) = HeaderValue::from_str(&format!("Second-{seconds}")) {
+            headers.insert(TIMEOUT, timeout);
+        }
+        headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+        response
+    }
+
+    /// Tells what is held and whose time has come.
+    fn release(&mut self, index: usize) {
+        if self.stopped {
+            return;
+        }
+        let (told, multicast) = self.services[index].take_due(self.now);
+        if told == 0 {
+            return;
+        }
+        for (sid, subscription) in self.subscriptions.iter_mut().filter(|(_, s)| s.service == index) {
+            subscription.untold |= told;
+            if matches!(subscription.delivery, Delivery::Idle) {
+                subscription.delivery = Delivery::Ready(None);
+                self.ready.push_back(sid.clone());
+            }
+        }
+        if multicast != 0 {
+            self.multicast(index, multicast);
+        }
+    }
+
+    fn notify(&mut self, sid: &Sid) -> Option<HttpRequest> {
+        let subscription = self.subscriptions.get_mut(sid)?;
+        let message = match core::mem::replace(&mut subscription.delivery, Delivery::Idle) {
+            Delivery::Ready(Some(message)) => message,
+            Delivery::Ready(None) => {
+                let seq = subscription.seq;
+                subscription.seq = next_seq(seq);
+                let untold = core::mem::take(&mut subscription.untold);
+                let body = self.services[subscription.service].body(untold);
+                Message { seq, body, until: self.now + Duration::from_secs(NOTIFY_WITHIN_S), tried: 0 }
+            }
+            other => {
+                subscription.delivery = other;
+                return None;
+            }
+        };
+        let url = subscription.callbacks.get(usize::from(subscription.preferred))?;
+        let mut request = Request::new(message.body.clone());
+        *request.method_mut() = Method::from_bytes(b"NOTIFY").unwrap_or_default();
+        *request.uri_mut() = url.path().parse().unwrap_or_default();
+        let headers = request.headers_mut();
+        headers.reserve(7);
+        headers.insert(HOST, HeaderValue::from_str(&url.authority()).ok()?);
+        headers.insert(CONTENT_TYPE, TEXT_XML);
+        headers.insert(NT, UPNP_EVENT);
+        headers.insert(NTS, UPNP_PROPCHANGE);
+        headers.insert(SID, HeaderValue::from_str(sid.as_str()).ok()?);
+        headers.insert(SEQ, HeaderValue::from(message.seq));
+        let (to, within) = (url.address(), message.until.since(self.now));
+        subscription.delivery = Delivery::InFlight(message);
+        self.requests += 1;
+        self.in_flight.insert(self.requests, sid.clone());
+        let id = RequestId { owner: Owner::Device, number: self.requests };
+        Some(HttpRequest { id, to, request, within, response_body_bytes_max: NOTIFY_ANSWER_BYTES_MAX })
+    }
+
+    /// One datagram per interface and family with all of `variables`, or one for each of them where they do not fit.
+    fn multicast(&mut self, index: usize, variables: Variables) {
+        if self.interfaces.is_empty() {
+            return;
+        }
+        let whole = self.services[index].body(variables);
+        if whole.len() <= EVENT_DATAGRAM_BYTES_MAX {
+            return self.multicast_body(index, &whole);
+        }
+        for bit in (0..Variables::BITS).map(|i| 1 << i).filter(|bit| variables & bit != 0) {
+            let one = self.services[index].body(bit);
+            // What fits no datagram reaches subscribers all the same.
+            if one.len() <= EVENT_DATAGRAM_BYTES_MAX {
+                self.multicast_body(index, &one);
+            }
+        }
+    }
+
+    fn multicast_body(&mut self, index: usize, body: &Bytes) {
+        let service = &mut self.services[index];
+        let seq = service.multicast_seq;
+        service.multicast_seq = next_seq(seq);
+        for interface in &self.interfaces {
+            for (v4, host) in [(true, "239.255.255.246:7900"), (false, "[FF02::130]:7900")] {
+                if !interface.addresses.iter().any(|a| a.address.is_ipv4() == v4) {
+                    continue;
+                }
+                let to: SocketAddr = if v4 {
+                    (EVENT_V4, EVENT_PORT).into()
+                } else {
+                    SocketAddrV6::new(EVENT_V6_LINK, EVENT_PORT, 0, interface.id.0).into()
+                };
+                let mut text = String::with_capacity(384 + body.len());
+                // Writing to a String cannot fail.
+                let _ = write!(
+                    text,
+                    "NOTIFY * HTTP/1.1\r\nHOST: {host}\r\nCONTENT-TYPE: text/xml; charset=\"utf-8\"\r\n\
+                     USN: {}::{}\r\nSVCID: {}\r\nNT: upnp:event\r\nNTS: upnp:propchange\r\nSEQ: {seq}\r\nLVL: upnp:/info\r\n\
+                     BOOTID.UPNP.ORG: {}\r\nCONTENT-LENGTH: {}\r\n\r\n",
+                    self.udn,
+                    service.decl.service_type,
+                    service.decl.service_id,
+                    self.boot_id,
+                    body.len(),
+                );
+                let mut payload = text.into_bytes();
+                payload.extend_from_slice(body);
+                if self.datagrams.len() >= EVENT_DATAGRAMS_QUEUED_MAX {
+                    self.datagrams.pop_front();
+                }
+                let (interface, channel) = (interface.id, Channel::Events);
+                self.datagrams.push_back(Transmit { interface, channel, to, payload: payload.into() });
+            }
+        }
+    }
+}
+
+impl Service {
+    fn new(decl: &'static ServiceDecl) -> Self {
+        let evented: Vec<_> = decl
+            .variables
+            .iter()
+            .filter(|v| v.eventing != Eventing::No)
+            .map(|decl| Evented { decl, value: least(decl), told: None })
+            .collect();
+        assert!(evented.len() <= Variables::BITS as usize, "a service has at most 64 evented variables");
+        Self { decl, evented, held: 0, multicast_seq: 0, body: None }
+    }
+
+    fn all(&self) -> Variables {
+        self.evented.iter().enumerate().fold(0, |all, (i, _)| all | 1 << i)
+    }
+
+    /// Stores values; which of the evented ones are new.
+    fn set(&mut self, changes: &[(&'static str, String)]) -> Variables {
+        let mut changed = 0;
+        for (name, value) in changes {
+            let Some(i) = self.evented.iter().position(|e| e.decl.name == *name) else { continue };
+            if self.evented[i].value != *value {
+                self.evented[i].value.clone_from(value);
+                changed |= 1 << i;
+            }
+        }
+        if changed != 0 {
+            self.body = None;
+        }
+        changed
+    }
+
+    /// Takes out of `held` what may be told now: all of it, and of that what also goes out by multicast.
+    fn take_due(&mut self, now: BootTime) -> (Variables, Variables) {
+        let (mut told, mut multicast) = (0, 0);
+        for (i, variable) in self.evented.iter_mut().enumerate() {
+            let bit = 1 << i;
+            if self.held & bit == 0 || variable.due().is_some_and(|at| at > now) {
+                continue;
+            }
+            variable.told = Some(now);
+            told |= bit;
+            if variable.decl.eventing == Eventing::Multicast {
+                multicast |= bit;
+            }
+        }
+        self.held &= !told;
+        (told, multicast)
+    }
+
+    /// When the next held variable may be told.
+    fn due(&self) -> Option<BootTime> {
+        let held = self.evented.iter().enumerate().filter(|(i, _)| self.held & 1 << i != 0);
+        held.map(|(_, v)| v.due().unwrap_or_default()).min()
+    }
+
+    fn body(&mut self, variables: Variables) -> Bytes {
+        match &self.body {
+            Some((of, body)) if *of == variables => body.clone(),
+            _ => {
+                let set = self.evented.iter().enumerate().filter(|(i, _)| variables & 1 << i != 0);
+                let set: Vec<_> = set.map(|(_, v)| (v.decl.name, &*v.value)).collect();
+                let body = propertyset::write(&set);
+                self.body = Some((variables, body.clone()));
+                body
+            }
+        }
+    }
+}
+
+impl Evented {
+    /// The earliest time a change may be told; none for at once.
+    fn due(&self) -> Option<BootTime> {
+        Some(self.told? + self.decl.max_rate?)
+    }
+}
+
+/// What a variable says until it is set.
+fn least(decl: &VariableDecl) -> String {
+    match (decl.allowed, decl.data_type) {
+        (Allowed::List(words), _) => words.first().copied().unwrap_or_default().to_owned(),
+        (Allowed::Range(from, _, _), _) => from.to_string(),
+        (Allowed::Any, DataType::String) => String::new(),
+        (Allowed::Any, DataType::Ui4 | DataType::I4 | DataType::Boolean) => "0".to_owned(),
+        (Allowed::Any, DataType::Time) => "00:00:00".to_owned(),
+    }
+}
+
+enum Outcome {
+    Told,
+    Unknown,
+    Busy,
+    Failed,
+}
+
+impl Outcome {
+    fn of(result: &Result<Response<Bytes>, HttpError>) -> Self {
+        match result {
+            Ok(response) if response.status().is_success() => Self::Told,
+            Ok(response) if response.status() == StatusCode::PRECONDITION_FAILED => Self::Unknown,
+            Ok(_) => Self::Failed,
+            // It was told and had much to say about it.
+            Err(HttpError::TooLarge) => Self::Told,
+            Err(HttpError::Busy) => Self::Busy,
+            Err(_) => Self::Failed,
+        }
+    }
+}
+
+/// SEQ after `seq`: 4294967295 is followed by 1, for 0 is the first event's (UDA 1.1, 4.2.1).
+const fn next_seq(seq: u32) -> u32 {
+    match seq.checked_add(1) {
+        Some(next) => next,
+        None => 1,
+    }
+}
+
+/// The one value of a header; an error where there are several, or one that is no text.
+fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, Refused> {
+    let mut values = headers.get_all(name).iter();
+    let first = values.next().map(|v| v.to_str().map(str::trim));
+    match (first, values.next()) {
+        (None, _) => Ok(None),
+        (Some(Ok(value)), None) => Ok(Some(value)),
+        _ => Err(Refused(StatusCode::BAD_REQUEST)),
+    }
+}
+
+/// Seconds granted for a TIMEOUT header: what it asks for within our bounds, the default for none, `infinite` (gone since
+/// UDA 1.1) and anything else.
+fn granted(timeout: Option<&str>) -> u32 {
+    let asked = timeout.and_then(|t| {
+        let (unit, seconds) = t.split_once('-')?;
+        let digits = !seconds.is_empty() && seconds.bytes().all(|b| b.is_ascii_digit());
+        (unit.eq_ignore_ascii_case("second") && digits).then(|| seconds.parse().unwrap_or(u32::MAX))
+    });
+    asked.map_or(SUBSCRIPTION_DEFAULT_S, |s| s.clamp(SUBSCRIPTION_MIN_S, SUBSCRIPTION_MAX_S))
+}
+
+/// The usable URLs of a CALLBACK header; none at all where the header is malformed or beyond its caps. A usable one leads
+/// to the subscriber's own address and to no system port, so that nobody can aim our events at others (CVE-2020-12695), nor
+/// at ourselves.
+fn callbacks(header: &str, peer: SocketAddr, local: SocketAddr) -> Box<[HttpUrl]> {
+    let mut usable = Vec::new();
+    let mut rest = header;
+    let mut seen = 0;
+    if header.len() > CALLBACK_BYTES_MAX {
+        return usable.into();
+    }
+    while !rest.is_empty() {
+        let Some((url, tail)) = rest.strip_prefix('<').and_then(|r| r.split_once('>')) else { return Box::default() };
+        rest = tail.trim_start();
+        seen += 1;
+        if seen > CALLBACK_URLS_MAX {
+            return Box::default();
+        }
+        if let Ok(url) = HttpUrl::parse(url)
+            && url.address().ip() == peer.ip().to_canonical()
+            && url.address().port() >= CALLBACK_PORT_MIN
+            && (url.address().ip() != local.ip().to_canonical() || url.address().port() != local.port())
+            && url.path().parse::<Uri>().is_ok()
+        {
+            usable.push(match peer {
+                SocketAddr::V6(peer) => url.with_scope(peer.scope_id()),
+                SocketAddr::V4(_) => url,
+            });
+        }
+    }
+    usable.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_subscription_fits_in_a_kilobyte() {
+        let url = size_of::<HttpUrl>() + 64;
+        let sid = 2 * (size_of::<Sid>() + 16 + 41);
+        assert!(size_of::<Subscription>() + url + sid < 600, "{}", size_of::<Subscription>());
+    }
+
+    #[test]
+    fn seq_wraps_from_the_largest_number_to_1() {
+        assert_eq!((next_seq(0), next_seq(u32::MAX - 1), next_seq(u32::MAX)), (1, u32::MAX, 1));
+    }
+
+    #[test]
+    fn timeouts_are_clamped_and_junk_gets_the_default() {
+        for (asked, got) in [
+            (None, 1800),
+            (Some("Second-1800"), 1800),
+            (Some("second-3600"), 3600),
+            (Some("Second-1"), 1800),
+            (Some("Second-0"), 1800),
+            (Some("Second-99999999999999999999"), SUBSCRIPTION_MAX_S),
+            (Some("Second-infinite"), 1800),
+            (Some("infinite"), 1800),
+            (Some("Second-0:30:00"), 1800),
+            (Some("Second--5"), 1800),
+            (Some("Second-"), 1800),
+            (Some("1800"), 1800),
+            (Some(""), 1800),
+        ] {
+            assert_eq!(granted(asked), got, "{asked:?}");
+        }
+    }
+
+    #[test]
+    fn only_urls_to_the_subscriber_itself_are_usable() {
+        let peer: SocketAddr = "192.0.2.7:40000".parse().unwrap();
+        let local: SocketAddr = "192.0.2.1:49200".parse().unwrap();
+        let count = |header: &str| callbacks(header, peer, local).len();
+        assert_eq!(count("<http://192.0.2.7:5000/a>"), 1);
+        assert_eq!(count("<http://192.0.2.7:5000/a><http://192.0.2.7:5001/b>  <http://10.0.0.1:5000/c>"), 2);
+        assert_eq!(count("<http://[::ffff:192.0.2.7]:5000/>"), 1);
+        for bad in [
+            "",
+            "http://192.0.2.7:5000/",
+            "<http://192.0.2.7:5000/",
+            "<>",
+            "<http://192.0.2.7:5000/> x",
+            "<http://192.0.2.7/>",
+            "<http://192.0.2.7:1023/>",
+            "<http://192.0.2.7:70536/>",
+            "<http://192.0.2.8:5000/>",
+            "<http://192.0.2.1:49200/>",
+            "<http://127.0.0.1:5000/>",
+            "<http://[::1]:5000/>",
+            "<http://host:5000/>",
+            "<ftp://192.0.2.7:5000/>",
+            "<https://192.0.2.7:5000/>",
+            "<http://192.0.2.7@10.0.0.1:5000/>",
+            &"<http://192.0.2.7:5000/>".repeat(CALLBACK_URLS_MAX + 1),
+            &format!("<http://192.0.2.7:5000/{}>", "a".repeat(CALLBACK_BYTES_MAX)),
+        ] {
+            assert_eq!(count(bad), 0, "{bad}");
+        }
+        let same_host =
+            |port| callbacks(&format!("<http://192.0.2.1:{port}/>"), "192.0.2.1:40000".parse().unwrap(), local);
+        assert_eq!((same_host(5000).len(), same_host(49200).len()), (1, 0));
+    }
+
+    #[test]
+    fn a_link_local_callback_gets_the_scope_of_its_subscriber() {
+        let peer = SocketAddrV6::new("fe80::7".parse().unwrap(), 40000, 0, 3).into();
+        let urls = callbacks("<http://[fe80::7]:5000/>", peer, "[fe80::1]:49200".parse().unwrap());
+        assert!(matches!(urls[0].address(), SocketAddr::V6(a) if a.scope_id() == 3));
+    }
+}
