@@ -1,1 +1,12 @@
 //! Power state monitoring agent of a Linux appliance.
+//!
+//! It tells the home energy gateway of every change of the appliance's power state before the machine sleeps, and obeys
+//! its commands, or refuses them with a reason. Reading order: [`state`], [`safety`] and [`schedule`] decide (PURE);
+//! [`logind`], [`operation`], [`link`], [`rtc`] and [`supply`] each own one outside thing; [`device`] is the UPnP face,
+//! [`gateway_link`] the control point toward the gateway; [`app`] is the one loop that joins them.
+
+pub mod config;
+pub mod limits;
+pub mod safety;
+pub mod schedule;
+pub mod state;
