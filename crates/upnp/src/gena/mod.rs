@@ -2,3 +2,4 @@
 
 pub mod propertyset;
 pub mod publisher;
+pub mod subscriber;
