@@ -1,1 +1,15 @@
-//! Home energy gateway daemon and its control program.
+//! The home energy gateway: finds the appliances of a home, knows their state, wakes and commands them, keeps their
+//! registrations, and writes down what it did and why.
+//!
+//! The deciding modules ([`gateway`], [`registry`], [`commands`], [`registrations`], [`journal`]) are pure: facts in, orders
+//! out, both clocks passed in. The others each own one outside thing.
+
+pub mod commands;
+pub mod gateway;
+pub mod journal;
+pub mod limits;
+pub mod now;
+pub mod registrations;
+pub mod registry;
+pub mod store;
+pub mod wake;

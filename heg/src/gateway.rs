@@ -1,0 +1,718 @@
+//! The gateway's mind: registry, commands and registrations behind one face.
+//!
+//! PURE. [`Input`]s are facts (an event came, a call was answered, a person wants something), [`Effect`]s are orders (call, send a
+//! magic packet, write, answer). Nothing here waits: an answer that needs the disk or the network comes when the fact does.
+//! The caller reads the clocks once per turn of its loop and passes them in.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use energy_model::{DailyWindow, MacAddress, PowerState, RegId, RegIdCounter, TimeOfDay, WakeMethod, Watts};
+use jiff::tz::TimeZone;
+use upnp::ids::Udn;
+use upnp::time::{BootTime, earliest};
+
+use crate::commands::{CallFailure, Closed, CommandId, Commands, Need, Outcome, Patience, Verb};
+use crate::journal::{Cause, Ending, Entry};
+use crate::limits::{REASON_BYTES_MAX, bounded};
+use crate::now::Now;
+use crate::registrations::{Key, Registration, RegistrationError, Registrations, Wish};
+use crate::registry::{Appliance, Facts, Found, Profile, Question, Registry, Ticket, Transition, state_word};
+use crate::wake::SecureOn;
+
+mod requests;
+
+/// What a person set for one appliance in the configuration; it goes before what the appliance says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Override {
+    /// Shown instead of the friendly name.
+    pub name: Option<String>,
+    /// Woken at this address.
+    pub mac: Option<MacAddress>,
+    /// Sent with its magic packets.
+    pub secure_on: Option<SecureOn>,
+}
+
+/// What the configuration decides; may change while running.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// An appliance silent for this long is asked for its state.
+    pub poll_every: Duration,
+    /// Times commands may take.
+    pub patience: Patience,
+    /// By UDN.
+    pub overrides: BTreeMap<Udn, Override>,
+    /// Local time.
+    pub zone: TimeZone,
+}
+
+/// Names somebody who waits for an answer (a SOAP caller, a control socket request). Given by the caller of this module.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct AskId(pub u64);
+
+/// Names a call to an appliance. Given by this module.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct CallTag(pub u64);
+
+/// An action to call on an appliance; caller's UUID and address are added on the way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// PowerManagement:1 GetPowerState.
+    GetPowerState,
+    /// PowerManagement:1 WakeUpMethod.
+    WakeUpMethod,
+    /// ApplianceInfo:1 GetApplianceInfo.
+    GetApplianceInfo,
+    /// PowerManagement:1 OperationOn.
+    OperationOn,
+    /// PowerManagement:1 OperationOff.
+    OperationOff,
+    /// PowerManagement:1 GoToStandby.
+    GoToStandby,
+    /// PowerManagement:1 StandbyPeriod.
+    StandbyPeriod(DailyWindow),
+    /// PowerManagement:1 Withdraw.
+    Withdraw(RegId),
+}
+
+/// The result of an [`Order`] that was obeyed.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Answer {
+    /// Of GetPowerState.
+    PowerState(PowerState),
+    /// Of WakeUpMethod.
+    WakeMethod(WakeMethod),
+    /// Of GetApplianceInfo.
+    Info {
+        /// What it is.
+        facts: Facts,
+        /// Where to wake it.
+        mac: Option<MacAddress>,
+        /// How to wake it.
+        wake_method: Option<WakeMethod>,
+    },
+    /// Of a command; the RegID it returned, if any.
+    Obeyed(Option<RegId>),
+}
+
+/// What an appliance asks of the gateway (Table II).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// WakeUpTime.
+    WakeUpTime(TimeOfDay),
+    /// NoStandbyPeriod.
+    NoStandbyPeriod(DailyWindow),
+    /// Withdraw.
+    Withdraw(RegId),
+}
+
+/// What a person (or program) asks for at the control socket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// A command to an appliance.
+    Command(Udn, Verb),
+    /// A registration kept here on the person's behalf.
+    Register(Udn, Wish),
+    /// A registration withdrawn, wherever it is kept; among those of one appliance if named.
+    Withdraw(RegId, Option<Udn>),
+    /// An appliance that is no more taken out of the registry.
+    Forget(Udn),
+}
+
+/// A fact.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// A device description was read.
+    Found(Found),
+    /// It said byebye or its announcements ran out; `why` for people.
+    Gone {
+        /// Who.
+        udn: Udn,
+        /// In words.
+        why: &'static str,
+    },
+    /// Its PowerManagement events come to us, or no longer do.
+    Subscription {
+        /// Who.
+        udn: Udn,
+        /// Whether they do.
+        live: bool,
+    },
+    /// An event PowerState.
+    PowerStateTold {
+        /// Who.
+        udn: Udn,
+        /// What it said.
+        state: PowerState,
+    },
+    /// An event Power.
+    PowerTold {
+        /// Who.
+        udn: Udn,
+        /// What it draws.
+        power: Watts,
+    },
+    /// An event LastRefusal.
+    RefusalTold {
+        /// Who.
+        udn: Udn,
+        /// `CODE ACTION reason`, or nothing.
+        text: String,
+    },
+    /// What came of a call.
+    Answered {
+        /// Which.
+        call: CallTag,
+        /// What.
+        result: Result<Answer, CallFailure>,
+    },
+    /// What the kernel's neighbour table says of an address.
+    NeighbourLooked {
+        /// Which.
+        address: IpAddr,
+        /// What.
+        mac: Option<MacAddress>,
+    },
+    /// An appliance calls us.
+    ApplianceAsks {
+        /// Who waits.
+        ask: AskId,
+        /// Where the call came from.
+        from: IpAddr,
+        /// Who it says it is.
+        caller: Udn,
+        /// What it wants.
+        request: Request,
+    },
+    /// A person asks.
+    PersonAsks {
+        /// Who waits.
+        ask: AskId,
+        /// User id.
+        uid: u32,
+        /// What is wanted.
+        wanted: Wanted,
+    },
+    /// Whether what was to be saved for somebody is on the disk.
+    Saved {
+        /// Who waits.
+        ask: AskId,
+        /// Or why not.
+        result: Result<(), String>,
+    },
+    /// The wall clock was set.
+    ClockChanged,
+    /// The configuration was read again.
+    Configured(Settings),
+}
+
+/// What somebody who asked gets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// A registration was made, or was there already.
+    Registered(RegId),
+    /// A registration was withdrawn.
+    Withdrawn(Key),
+    /// An appliance was forgotten.
+    Forgotten,
+    /// A command ended.
+    Outcome(Outcome),
+    /// Not done.
+    No(AskError),
+}
+
+/// Why something asked for was not done.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AskError {
+    /// About registrations.
+    #[error(transparent)]
+    Registration(#[from] RegistrationError),
+    /// The caller is not who it says it is.
+    #[error("{0}")]
+    NotAuthorized(String),
+    /// It could not be written down, so it was not taken.
+    #[error("it cannot be stored now: {0}")]
+    NotStored(String),
+    /// No such appliance.
+    #[error("no appliance has the UDN {0}")]
+    UnknownAppliance(Udn),
+    /// It is there, so it would come back at once.
+    #[error("it is reachable; only an appliance that is gone can be forgotten")]
+    StillThere,
+    /// Too much at once.
+    #[error("the gateway is busy; try again")]
+    Busy,
+}
+
+/// An order to the shell around this module.
+#[derive(Clone, Debug)]
+pub enum Effect {
+    /// Call an action; [`Input::Answered`] must follow.
+    Call {
+        /// Comes back with the answer.
+        call: CallTag,
+        /// On whom.
+        udn: Udn,
+        /// What.
+        order: Order,
+    },
+    /// Send one magic packet by every way there is.
+    SendMagicPacket {
+        /// To whom.
+        mac: MacAddress,
+        /// Where it was last, to choose the interface.
+        address: Option<IpAddr>,
+        /// Password, if it needs one.
+        secure_on: Option<SecureOn>,
+    },
+    /// Look an address up in the neighbour table; [`Input::NeighbourLooked`] must follow.
+    LookUpNeighbour(IpAddr),
+    /// Search the network for appliances.
+    Search,
+    /// An appliance's profile changed: write it with the next batch.
+    SaveAppliance(Udn),
+    /// Take an appliance out of the store.
+    DropAppliance(Udn),
+    /// Write a registration; with an asker [`Input::Saved`] must follow.
+    SaveRegistration {
+        /// Who waits.
+        ask: Option<AskId>,
+        /// What.
+        registration: Registration,
+    },
+    /// Take a registration out of the store; with an asker [`Input::Saved`] must follow.
+    DropRegistration {
+        /// Who waits.
+        ask: Option<AskId>,
+        /// Which.
+        key: Key,
+    },
+    /// Write a journal entry with the next batch.
+    Journal(Entry),
+    /// Answer somebody, once everything ordered before is on the disk.
+    Answer {
+        /// Whom.
+        ask: AskId,
+        /// What.
+        reply: Reply,
+    },
+    /// Something about an appliance looks different now (for those who watch).
+    Changed(Udn),
+}
+
+#[derive(Clone, Debug)]
+enum Purpose {
+    Question(Udn, Question, Ticket),
+    Command(CommandId, Udn),
+    Check(CommandId, Udn, Ticket),
+}
+
+/// The gateway.
+#[derive(Debug)]
+pub struct Gateway {
+    registry: Registry,
+    commands: Commands<AskId>,
+    registrations: Registrations,
+    settings: Settings,
+    calls: BTreeMap<CallTag, Purpose>,
+    next_call: u64,
+    requests: requests::Requests,
+    effects: VecDeque<Effect>,
+    last: Now,
+}
+
+/// What the store held at the start.
+#[derive(Clone, Debug, Default)]
+pub struct Restored {
+    /// Appliances.
+    pub appliances: Vec<Profile>,
+    /// Registrations.
+    pub registrations: Vec<Registration>,
+    /// The last RegID ever given out, 0 for none.
+    pub last_reg: u32,
+}
+
+impl Gateway {
+    /// The gateway as it was left.
+    pub fn new(settings: Settings, restored: Restored, now: Now) -> Self {
+        let mut registry = Registry::new(settings.poll_every);
+        let counter = RegIdCounter::after(restored.last_reg);
+        let mut registrations = Registrations::new(counter, settings.zone.clone());
+        for profile in restored.appliances {
+            registry.restore(profile, now);
+        }
+        for registration in restored.registrations {
+            registrations.restore(registration);
+        }
+        registrations.clock_changed(now);
+        let mut gateway = Self {
+            registry,
+            commands: Commands::new(settings.patience),
+            registrations,
+            settings,
+            calls: BTreeMap::new(),
+            next_call: 1,
+            requests: requests::Requests::default(),
+            effects: VecDeque::new(),
+            last: now,
+        };
+        gateway.apply_overrides();
+        gateway.handle_timeout(now);
+        gateway
+    }
+
+    /// All appliances.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// All registrations.
+    pub fn registrations(&self) -> &Registrations {
+        &self.registrations
+    }
+
+    /// Commands under way.
+    pub fn commands(&self) -> &Commands<AskId> {
+        &self.commands
+    }
+
+    /// The local time zone.
+    pub fn zone(&self) -> &TimeZone {
+        &self.settings.zone
+    }
+
+    /// How the appliance is called at home.
+    pub fn name_of<'a>(&'a self, appliance: &'a Appliance) -> &'a str {
+        let given = self.settings.overrides.get(appliance.udn()).and_then(|o| o.name.as_deref());
+        given.unwrap_or_else(|| appliance.name())
+    }
+
+    /// Takes a fact.
+    pub fn handle(&mut self, input: Input, now: Now) {
+        self.last = now;
+        match input {
+            Input::Found(found) => self.found(found, now),
+            Input::Gone { udn, why } => {
+                let transition = self.registry.gone(&udn, now);
+                self.state_changed(&udn, transition, Cause::Gateway, why, now);
+                self.effects.push_back(Effect::Changed(udn));
+            }
+            Input::Subscription { udn, live } => {
+                if self.registry.subscribed(&udn, live) {
+                    self.effects.push_back(Effect::Changed(udn));
+                }
+            }
+            Input::PowerStateTold { udn, state } => self.state_told(&udn, state, now),
+            Input::PowerTold { udn, power } => {
+                self.registry.heard(&udn, now);
+                if self.registry.amend(&udn, |p| p.power = Some(power)) {
+                    self.effects.push_back(Effect::Changed(udn));
+                }
+            }
+            Input::RefusalTold { udn, text } => {
+                self.registry.heard(&udn, now);
+                self.amend(&udn, |p| p.last_refusal = bounded(&text, REASON_BYTES_MAX));
+            }
+            Input::Answered { call, result } => self.answered(call, result, now),
+            Input::NeighbourLooked { address, mac } => self.neighbour_looked(address, mac, now),
+            Input::ApplianceAsks { ask, from, caller, request } => self.appliance_asks(ask, from, caller, request, now),
+            Input::PersonAsks { ask, uid, wanted } => self.person_asks(ask, uid, wanted, now),
+            Input::Saved { ask, result } => self.saved(ask, result, now),
+            Input::ClockChanged => self.registrations.clock_changed(now),
+            Input::Configured(settings) => self.configured(settings, now),
+        }
+        self.handle_timeout(now);
+    }
+
+    /// Does what is due.
+    pub fn handle_timeout(&mut self, now: Now) {
+        self.last = now;
+        for due in self.registrations.take_due(now) {
+            self.wake_due(due, now);
+        }
+        self.run_commands(now);
+        for (udn, question, ticket) in self.registry.questions_due(now) {
+            let order = match question {
+                Question::PowerState => Order::GetPowerState,
+                Question::WakeUpMethod => Order::WakeUpMethod,
+                Question::ApplianceInfo => Order::GetApplianceInfo,
+            };
+            self.call(udn.clone(), order, Purpose::Question(udn, question, ticket));
+        }
+    }
+
+    /// When [`Self::handle_timeout`] wants to be called; never for `None`.
+    pub fn poll_timeout(&self) -> Option<BootTime> {
+        let at = earliest(self.registry.poll_timeout(), self.commands.poll_timeout());
+        earliest(at, self.registrations.poll_timeout(self.last))
+    }
+
+    /// The next order.
+    pub fn poll_effect(&mut self) -> Option<Effect> {
+        self.effects.pop_front()
+    }
+
+    /// One line for `systemctl status`.
+    pub fn status_line(&self) -> String {
+        let mut line = self.registry.count().to_string();
+        let (commands, registrations) = (self.commands.iter().count(), self.registrations.iter().count());
+        if commands > 0 {
+            line += &format!("; {commands} command{} under way", if commands == 1 { "" } else { "s" });
+        }
+        if registrations > 0 {
+            line += &format!("; {registrations} registration{}", if registrations == 1 { "" } else { "s" });
+        }
+        line
+    }
+
+    fn configured(&mut self, settings: Settings, now: Now) {
+        self.registry.set_poll_every(settings.poll_every);
+        self.commands.set_patience(settings.patience);
+        self.registrations.set_zone(settings.zone.clone(), now);
+        self.settings = settings;
+        self.apply_overrides();
+    }
+
+    /// A MAC address from the configuration goes before one that was found.
+    fn apply_overrides(&mut self) {
+        let macs: Vec<_> = self.settings.overrides.iter().filter_map(|(udn, o)| Some((udn.clone(), o.mac?))).collect();
+        for (udn, mac) in macs {
+            self.amend(&udn, |p| p.mac = Some(mac));
+        }
+    }
+
+    fn found(&mut self, found: Found, now: Now) {
+        let (udn, address) = (found.udn.clone(), found.address);
+        let kept = &self.registrations;
+        if self.registry.found(found, now, |udn| kept.of(udn).next().is_some()).is_none() {
+            tracing::warn!(%udn, "the registry is full; this appliance is not taken up");
+            return;
+        }
+        self.apply_overrides();
+        if self.registry.get(&udn).is_some_and(|a| a.profile().mac.is_none()) {
+            self.effects.push_back(Effect::LookUpNeighbour(address));
+        }
+        self.effects.push_back(Effect::SaveAppliance(udn.clone()));
+        self.effects.push_back(Effect::Changed(udn));
+    }
+
+    fn state_told(&mut self, udn: &Udn, state: PowerState, now: Now) {
+        let was_reachable = self.registry.get(udn).is_some_and(Appliance::is_reachable);
+        let transition = self.registry.state_told(udn, state, now);
+        let is_reachable = self.registry.get(udn).is_some_and(Appliance::is_reachable);
+        self.state_changed(udn, transition, Cause::Appliance, "", now);
+        if transition.is_none() && was_reachable != is_reachable {
+            self.effects.push_back(Effect::Changed(udn.clone()));
+        }
+        self.commands.state_seen(udn, state, true, now.boot);
+    }
+
+    /// Journals a change of state and says that the appliance looks different.
+    fn state_changed(&mut self, udn: &Udn, transition: Option<Transition>, cause: Cause, why: &str, now: Now) {
+        let Some(Transition { from, to }) = transition else { return };
+        tracing::info!(%udn, from = state_word(from), to = state_word(to), why, "power state");
+        self.journal(Some(udn), &format!("PowerState {}", state_word(to)), cause, Ending::Observed, why, now);
+        self.effects.push_back(Effect::SaveAppliance(udn.clone()));
+        self.effects.push_back(Effect::Changed(udn.clone()));
+    }
+
+    fn amend(&mut self, udn: &Udn, change: impl FnOnce(&mut Profile)) {
+        if self.registry.amend(udn, change) {
+            self.effects.push_back(Effect::SaveAppliance(udn.clone()));
+            self.effects.push_back(Effect::Changed(udn.clone()));
+        }
+    }
+
+    fn journal(&mut self, udn: Option<&Udn>, action: &str, cause: Cause, ending: Ending, reason: &str, now: Now) {
+        self.effects.push_back(Effect::Journal(Entry {
+            at: now.wall,
+            udn: udn.cloned(),
+            action: action.into(),
+            cause,
+            ending,
+            reason: bounded(reason, REASON_BYTES_MAX),
+        }));
+    }
+
+    fn call(&mut self, udn: Udn, order: Order, purpose: Purpose) {
+        let call = CallTag(self.next_call);
+        self.next_call += 1;
+        self.calls.insert(call, purpose);
+        self.effects.push_back(Effect::Call { call, udn, order });
+    }
+
+    fn answered(&mut self, call: CallTag, result: Result<Answer, CallFailure>, now: Now) {
+        match self.calls.remove(&call) {
+            Some(Purpose::Question(udn, question, ticket)) => self.question_answered(udn, question, ticket, result, now),
+            Some(Purpose::Command(id, udn)) => {
+                let result = result.map(|answer| match answer {
+                    Answer::Obeyed(reg) => reg,
+                    _ => None,
+                });
+                if result.is_ok() {
+                    // Not a sign of life for one that has just said Standby: its reply may come after that.
+                    if self.registry.get(&udn).is_some_and(Appliance::is_reachable) {
+                        self.registry.heard(&udn, now);
+                    }
+                }
+                if let Some(target) = self.registry.get(&udn) {
+                    self.commands.call_answered(id, result, target, now.boot);
+                }
+            }
+            Some(Purpose::Check(id, udn, ticket)) => {
+                let trouble = match result {
+                    Ok(Answer::PowerState(state)) => {
+                        self.state_answered(&udn, state, ticket, now);
+                        None
+                    }
+                    Ok(_) => Some("it answered something else".to_owned()),
+                    Err(failure) => Some(failure.to_string()),
+                };
+                self.commands.check_answered(id, trouble, now.boot);
+            }
+            None => {}
+        }
+    }
+
+    fn question_answered(
+        &mut self,
+        udn: Udn,
+        question: Question,
+        ticket: Ticket,
+        result: Result<Answer, CallFailure>,
+        now: Now,
+    ) {
+        let settled = !matches!(result, Err(CallFailure::NoAnswer(_)));
+        match result {
+            Ok(Answer::PowerState(state)) => self.state_answered(&udn, state, ticket, now),
+            Ok(Answer::WakeMethod(method)) => self.amend(&udn, |p| p.wake_method = Some(method)),
+            Ok(Answer::Info { facts, mac, wake_method }) => {
+                let forced = self.settings.overrides.get(&udn).and_then(|o| o.mac);
+                self.amend(&udn, |p| {
+                    p.facts = Some(facts);
+                    p.mac = forced.or(mac).or(p.mac);
+                    p.wake_method = wake_method.or(p.wake_method);
+                });
+            }
+            Ok(Answer::Obeyed(_)) => {}
+            Err(failure) => tracing::debug!(%udn, ?question, %failure, "no answer"),
+        }
+        let was_reachable = self.registry.get(&udn).is_some_and(Appliance::is_reachable);
+        let lost = self.registry.question_closed(&udn, question, ticket, settled, now);
+        self.state_changed(&udn, lost, Cause::Gateway, "it no longer answers", now);
+        if was_reachable && self.registry.get(&udn).is_some_and(|a| !a.is_reachable()) {
+            tracing::info!(%udn, "contact lost");
+            self.effects.push_back(Effect::Changed(udn));
+            // It may be back at another address.
+            self.effects.push_back(Effect::Search);
+        }
+    }
+
+    fn state_answered(&mut self, udn: &Udn, state: PowerState, ticket: Ticket, now: Now) {
+        let Some(before) = self.registry.get(udn) else { return };
+        if before.ticket() != ticket {
+            return;
+        }
+        let was_reachable = before.is_reachable();
+        let transition = self.registry.state_answered(udn, state, ticket, now);
+        self.state_changed(udn, transition, Cause::Appliance, "it answered so when asked", now);
+        if transition.is_none() && !was_reachable {
+            self.effects.push_back(Effect::Changed(udn.clone()));
+        }
+        self.commands.state_seen(udn, state, false, now.boot);
+    }
+
+    fn run_commands(&mut self, now: Now) {
+        // A turn closes at least one command or asks for nothing more, so this ends.
+        loop {
+            for need in self.commands.needs(now.boot) {
+                self.meet(need, now);
+            }
+            let mut any = false;
+            while let Some(closed) = self.commands.poll_closed() {
+                any = true;
+                self.command_closed(closed, now);
+            }
+            if !any {
+                break;
+            }
+        }
+    }
+
+    fn meet(&mut self, need: Need, now: Now) {
+        let id = match need {
+            Need::Search => return self.effects.push_back(Effect::Search),
+            Need::Call(id) | Need::Check(id) | Need::Packet(id) => id,
+        };
+        let Some(command) = self.commands.get(id) else { return };
+        let (udn, verb) = (command.udn.clone(), command.verb);
+        match need {
+            Need::Call(_) => {
+                let order = match verb {
+                    Verb::On => Order::OperationOn,
+                    Verb::Off => Order::OperationOff,
+                    Verb::Standby => {
+                        // Looked at again for each sending: the window may have begun meanwhile.
+                        if let Some(outcome) = self.standby_forbidden(&udn, now) {
+                            return self.commands.close(id, outcome);
+                        }
+                        Order::GoToStandby
+                    }
+                    Verb::Period(window) => Order::StandbyPeriod(window),
+                    Verb::Withdraw(reg) => Order::Withdraw(reg),
+                    Verb::Wake => Order::GetPowerState,
+                };
+                self.call(udn.clone(), order, Purpose::Command(id, udn));
+            }
+            Need::Check(_) => {
+                let Some(ticket) = self.registry.get(&udn).map(Appliance::ticket) else { return };
+                self.call(udn.clone(), Order::GetPowerState, Purpose::Check(id, udn, ticket));
+            }
+            Need::Packet(_) => {
+                self.registry.ask_state_now(&udn, now);
+                let Some(profile) = self.registry.get(&udn).map(Appliance::profile) else { return };
+                let Some(mac) = profile.mac else { return };
+                let secure_on = self.settings.overrides.get(&udn).and_then(|o| o.secure_on);
+                self.effects.push_back(Effect::SendMagicPacket { mac, address: profile.address, secure_on });
+            }
+            Need::Search => {}
+        }
+    }
+
+    /// What to say to a GoToStandby that a NoStandbyPeriod forbids now.
+    fn standby_forbidden(&self, udn: &Udn, now: Now) -> Option<Outcome> {
+        let window = self.registrations.forbids_standby(udn, now.wall)?;
+        Some(Outcome::new(Ending::Declined, format!("{} (RegID {}) forbids it now", window.wish, window.reg)))
+    }
+
+    fn command_closed(&mut self, closed: Closed<AskId>, now: Now) {
+        let Closed { command, mut outcome } = closed;
+        let udn = &command.udn;
+        match (command.verb, command.cause) {
+            (Verb::Period(window), cause) if outcome.ending == Ending::Done => self.period_kept(udn, window, cause, &outcome, now),
+            (Verb::Withdraw(reg), _) => self.period_withdrawn(udn, reg, &mut outcome),
+            (Verb::Wake | Verb::On, _) => {
+                for registration in self.registrations.wakes_closed(udn, now) {
+                    self.effects.push_back(Effect::SaveRegistration { ask: None, registration });
+                }
+            }
+            _ => {}
+        }
+        let (action, ending) = (command.verb.action(), outcome.ending);
+        tracing::info!(%udn, action, cause = %command.cause, %ending, reason = outcome.reason, "command");
+        self.journal(Some(udn), &action, command.cause, ending, &outcome.reason, now);
+        for ask in command.waiters {
+            self.effects.push_back(Effect::Answer { ask, reply: Reply::Outcome(outcome.clone()) });
+        }
+    }
+}
+
+impl std::fmt::Display for CallFailure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Fault { code, reason } => write!(f, "UPnPError {code}: {reason}"),
+            Self::NoAnswer(why) | Self::Unusable(why) => f.write_str(why),
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! What the gateway did, saw and refused, and why: the journal's words. Writing them down is the store's.
+
+use std::fmt;
+use std::str::FromStr;
+
+use energy_model::RegId;
+use jiff::Timestamp;
+use upnp::ids::Udn;
+
+/// Who or what a thing happened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Cause {
+    /// A person or program at the control socket, by user id (SO_PEERCRED).
+    Person(u32),
+    /// The appliance itself, by an event or a call.
+    Appliance,
+    /// A registration of an appliance or a person, by RegID: its time has come, or it stands in the way.
+    Registration(RegId),
+    /// The gateway on its own account: contact lost, restart.
+    Gateway,
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Person(uid) => write!(f, "person:{uid}"),
+            Self::Appliance => f.write_str("appliance"),
+            Self::Registration(reg) => write!(f, "registration:{reg}"),
+            Self::Gateway => f.write_str("gateway"),
+        }
+    }
+}
+
+/// A text that is no [`Cause`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected appliance, gateway, person:UID or registration:REGID")]
+pub struct CauseError;
+
+impl FromStr for Cause {
+    type Err = CauseError;
+    fn from_str(s: &str) -> Result<Self, CauseError> {
+        match s.split_once(':') {
+            None if s == "appliance" => Ok(Self::Appliance),
+            None if s == "gateway" => Ok(Self::Gateway),
+            Some(("person", uid)) => uid.parse().map(Self::Person).map_err(|_| CauseError),
+            Some(("registration", reg)) => reg.parse().map(Self::Registration).map_err(|_| CauseError),
+            _ => Err(CauseError),
+        }
+    }
+}
+
+/// How a thing ended, in one word for the journal, the API and scripts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Ending {
+    /// Seen, not caused: a state told by an appliance, a loss of contact.
+    Observed,
+    /// Done and confirmed by the appliance.
+    Done,
+    /// Nothing was to be done.
+    Already,
+    /// The appliance refused with a UPnPError 800-899.
+    Refused,
+    /// The gateway did not send it, because a registration forbids it.
+    Declined,
+    /// The appliance could not be reached until the deadline.
+    Unreachable,
+    /// Sent, and not confirmed until the deadline.
+    TimedOut,
+    /// The appliance answered with another fault, or with nonsense.
+    Failed,
+    /// A later order took its place.
+    Superseded,
+    /// A registration was taken up.
+    Registered,
+    /// A registration was withdrawn.
+    Withdrawn,
+}
+
+const ENDINGS: [(Ending, &str); 11] = [
+    (Ending::Observed, "observed"),
+    (Ending::Done, "done"),
+    (Ending::Already, "already"),
+    (Ending::Refused, "refused"),
+    (Ending::Declined, "declined"),
+    (Ending::Unreachable, "unreachable"),
+    (Ending::TimedOut, "timed-out"),
+    (Ending::Failed, "failed"),
+    (Ending::Superseded, "superseded"),
+    (Ending::Registered, "registered"),
+    (Ending::Withdrawn, "withdrawn"),
+];
+
+impl Ending {
+    /// The word.
+    pub fn as_str(self) -> &'static str {
+        ENDINGS.iter().find(|(e, _)| *e == self).map_or("failed", |(_, word)| word)
+    }
+}
+
+impl fmt::Display for Ending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl FromStr for Ending {
+    type Err = EndingError;
+    fn from_str(s: &str) -> Result<Self, EndingError> {
+        ENDINGS.iter().find(|(_, word)| *word == s).map(|(e, _)| *e).ok_or(EndingError)
+    }
+}
+
+/// A text that is no [`Ending`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not one of the journal's endings")]
+pub struct EndingError;
+
+/// One line of the journal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// When, UTC, to the millisecond.
+    pub at: Timestamp,
+    /// Whose matter it is; none for the gateway's own.
+    pub udn: Option<Udn>,
+    /// What: an action by its UPnP name with its values (`WakeUpTime 06:30:00`), `wake`, or `PowerState ON`.
+    pub action: Box<str>,
+    /// For whom.
+    pub cause: Cause,
+    /// How it ended.
+    pub ending: Ending,
+    /// Why, for people; may be empty.
+    pub reason: Box<str>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn causes_and_endings_survive_the_round_trip_through_their_text() {
+        let reg = RegId::new(7).unwrap();
+        for cause in [Cause::Person(1000), Cause::Appliance, Cause::Registration(reg), Cause::Gateway] {
+            assert_eq!(cause.to_string().parse(), Ok(cause));
+        }
+        for bad in ["", "person", "person:-1", "registration:0", "gateway:1", "people:1"] {
+            assert_eq!(bad.parse::<Cause>(), Err(CauseError), "{bad:?}");
+        }
+        for (ending, word) in ENDINGS {
+            assert_eq!(ending.as_str(), word);
+            assert_eq!(word.parse(), Ok(ending));
+        }
+    }
+}

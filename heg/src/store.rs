@@ -1,0 +1,497 @@
+//! The database: appliances, registrations and the journal over a restart. IO, one file, one connection.
+//!
+//! Rollback journal (`DELETE`) rather than WAL: no shared-memory mapping (0.2 MB less resident), no second file that grows, and writes come
+//! in rare batches, so the extra fsync does not matter. `synchronous=EXTRA` also syncs the directory when the rollback journal goes:
+//! what was acknowledged is there after a power cut. A damaged file is set aside under a new name, never overwritten.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use energy_model::{DailyWindow, RegId, TimeOfDay, Watts};
+use jiff::Timestamp;
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Row, Transaction, params};
+use upnp::ids::Udn;
+
+use crate::gateway::Restored;
+use crate::journal::Entry;
+use crate::limits::{PRUNE_EVERY, SET_ASIDE_MAX};
+use crate::registrations::{Key, Registrant, Registration, Wish};
+use crate::registry::{Facts, KnownBy, Profile};
+
+pub mod batch;
+pub mod worker;
+
+use batch::Batch;
+
+/// File in the state directory.
+pub const FILE: &str = "heg.db";
+
+/// `PRAGMA application_id`: "HEG1", so that `file` and we can tell whose database it is.
+const APPLICATION_ID: i32 = 0x4845_4731;
+
+/// Each step takes the schema from the version before it to its own (its place in the list, from 1).
+const MIGRATIONS: &[&str] = &["
+    CREATE TABLE meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+    CREATE TABLE appliance (
+        udn TEXT PRIMARY KEY, name TEXT NOT NULL, maker TEXT NOT NULL, model TEXT NOT NULL, address TEXT, mac TEXT,
+        wake_method TEXT, rated_power INTEGER, importance TEXT, flexibility TEXT, minimum_on INTEGER, minimum_off INTEGER,
+        state TEXT, since INTEGER NOT NULL, last_known TEXT, last_seen INTEGER, known_by TEXT NOT NULL,
+        last_refusal TEXT NOT NULL
+    ) WITHOUT ROWID;
+    CREATE TABLE registration (
+        place TEXT NOT NULL, udn TEXT NOT NULL, reg INTEGER NOT NULL, wish TEXT NOT NULL, start TEXT NOT NULL, stop TEXT,
+        registrant TEXT NOT NULL, made INTEGER NOT NULL, due INTEGER, PRIMARY KEY (place, udn, reg)
+    ) WITHOUT ROWID;
+    CREATE TABLE journal (
+        id INTEGER PRIMARY KEY, at INTEGER NOT NULL, udn TEXT, action TEXT NOT NULL, cause TEXT NOT NULL,
+        ending TEXT NOT NULL, reason TEXT NOT NULL
+    );
+    CREATE INDEX journal_at ON journal (at);
+"];
+
+/// Why the database did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// No room on the disk.
+    #[error("the disk is full")]
+    Full(#[source] rusqlite::Error),
+    /// The file is damaged, or no database.
+    #[error("the database is damaged")]
+    Damaged(#[source] rusqlite::Error),
+    /// It was written by a later version of this program.
+    #[error("{path} has schema {found}, made by a later version; this one knows up to {known}", path = path.display())]
+    TooNew {
+        /// The file.
+        path: PathBuf,
+        /// Its schema version.
+        found: u32,
+        /// Ours.
+        known: u32,
+    },
+    /// The damaged file could not be moved out of the way.
+    #[error("cannot set {path} aside", path = path.display())]
+    SetAside {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Anything else SQLite says.
+    #[error(transparent)]
+    Sqlite(rusqlite::Error),
+}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DiskFull) => Self::Full(error),
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Self::Damaged(error),
+            _ => Self::Sqlite(error),
+        }
+    }
+}
+
+/// How long the journal is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retention {
+    /// Entries older than this go.
+    pub age: Duration,
+    /// Beyond this many the oldest go.
+    pub entries: u32,
+}
+
+/// Which part of the journal.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct JournalQuery {
+    /// From this moment on.
+    pub since: Option<Timestamp>,
+    /// Only of this appliance.
+    pub udn: Option<Udn>,
+    /// At most so many, the latest.
+    pub limit: u32,
+}
+
+/// The open database.
+#[derive(Debug)]
+pub struct Store {
+    path: PathBuf,
+    connection: Connection,
+    retention: Retention,
+    pruned: Option<Timestamp>,
+}
+
+/// A database opened: what it holds, and what had to be done for it.
+#[derive(Debug)]
+pub struct Opened {
+    /// The database.
+    pub store: Store,
+    /// What it held.
+    pub restored: Restored,
+    /// Where a damaged predecessor was put, with the reason; for log and status.
+    pub set_aside: Option<String>,
+}
+
+impl Store {
+    /// Opens or makes the database at `path`. One that is damaged is renamed and an empty one made in its place; RegIDs then go
+    /// on from the minutes since 1970, above any number given before.
+    pub fn open(path: &Path, retention: Retention, now: Timestamp) -> Result<Opened, StoreError> {
+        match Self::open_sound(path, retention) {
+            Ok((store, restored)) => Ok(Opened { store, restored, set_aside: None }),
+            Err(StoreError::Damaged(error)) => {
+                let aside = set_aside(path, now)?;
+                let note = format!("the database was damaged ({error}); it is now {} and a new one was begun", aside.display());
+                tracing::error!(path = %path.display(), aside = %aside.display(), %error, "database damaged and set aside");
+                let (store, mut restored) = Self::open_sound(path, retention)?;
+                restored.last_reg = u32::try_from(now.as_second() / 60).unwrap_or(0);
+                put_last_reg(&store.connection, restored.last_reg)?;
+                Ok(Opened { store, restored, set_aside: Some(note) })
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn open_sound(path: &Path, retention: Retention) -> Result<(Self, Restored), StoreError> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(path, flags)?;
+        // A second gateway on the same file waits and then fails; the control socket stops it earlier.
+        connection.busy_timeout(Duration::from_secs(2))?;
+        connection.execute_batch(
+            "PRAGMA cache_size=-64; PRAGMA mmap_size=0; PRAGMA temp_store=MEMORY; PRAGMA foreign_keys=ON;
+             PRAGMA trusted_schema=OFF; PRAGMA cell_size_check=ON;",
+        )?;
+        connection.query_row("PRAGMA journal_mode=DELETE", [], |_| Ok(()))?;
+        connection.execute_batch("PRAGMA synchronous=EXTRA;")?;
+        check(&connection)?;
+        let mut store = Self { path: path.to_owned(), connection, retention, pruned: None };
+        store.migrate()?;
+        let restored = store.restore()?;
+        Ok((store, restored))
+    }
+
+    fn migrate(&mut self) -> Result<(), StoreError> {
+        let known = MIGRATIONS.len() as u32;
+        let found: u32 = self.connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+        if found > known {
+            return Err(StoreError::TooNew { path: self.path.clone(), found, known });
+        }
+        for (version, step) in (1u32..).zip(MIGRATIONS).skip(found as usize) {
+            let transaction = self.connection.transaction()?;
+            transaction.execute_batch(step)?;
+            transaction.pragma_update(None, "user_version", version)?;
+            transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+            transaction.commit()?;
+        }
+        Ok(())
+    }
+
+    fn restore(&self) -> Result<Restored, StoreError> {
+        let last_reg = self
+            .connection
+            .query_row("SELECT value FROM meta WHERE key = 'last-reg'", [], |row| row.get(0))
+            .optional()?
+            .unwrap_or(0);
+        Ok(Restored {
+            appliances: self.rows("SELECT * FROM appliance", profile)?,
+            registrations: self.rows("SELECT * FROM registration", registration)?,
+            last_reg,
+        })
+    }
+
+    /// Rows that make no sense (edited by hand, written by a program we do not know) are left out and logged.
+    fn rows<T>(&self, sql: &str, read: fn(&Row<'_>) -> Result<Option<T>, rusqlite::Error>) -> Result<Vec<T>, StoreError> {
+        let mut statement = self.connection.prepare(sql)?;
+        let mut rows = statement.query([])?;
+        let mut all = Vec::new();
+        while let Some(row) = rows.next()? {
+            match read(row) {
+                Ok(Some(value)) => all.push(value),
+                Ok(None) | Err(rusqlite::Error::InvalidColumnType(..) | rusqlite::Error::IntegralValueOutOfRange(..)) => {
+                    tracing::warn!(sql, "a stored row is not understood and left out");
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(all)
+    }
+
+    /// Writes a batch in one transaction: all of it is on the disk afterwards, or nothing of it.
+    pub fn write(&mut self, batch: &Batch, now: Timestamp) -> Result<(), StoreError> {
+        let transaction = self.connection.transaction()?;
+        for (udn, profile) in &batch.appliances {
+            match profile {
+                Some(profile) => put_profile(&transaction, profile)?,
+                None => {
+                    transaction.execute("DELETE FROM appliance WHERE udn = ?1", [udn.as_str()])?;
+                }
+            }
+        }
+        for (key, registration) in &batch.registrations {
+            match registration {
+                Some(registration) => put_registration(&transaction, registration)?,
+                None => {
+                    let (place, udn, reg) = key_columns(key);
+                    let sql = "DELETE FROM registration WHERE place = ?1 AND (?2 = '' OR udn = ?2) AND reg = ?3";
+                    transaction.execute(sql, params![place, udn, reg])?;
+                }
+            }
+        }
+        if batch.last_reg > 0 {
+            put_last_reg(&transaction, batch.last_reg)?;
+        }
+        for entry in &batch.journal {
+            put_entry(&transaction, entry)?;
+        }
+        let prune = self.pruned.is_none_or(|at| now.duration_since(at).unsigned_abs() >= PRUNE_EVERY);
+        if prune && !batch.journal.is_empty() {
+            let oldest = now.checked_sub(self.retention.age).unwrap_or(Timestamp::UNIX_EPOCH);
+            transaction.execute("DELETE FROM journal WHERE at < ?1", [oldest.as_millisecond()])?;
+            let sql = "DELETE FROM journal WHERE id <= (SELECT MAX(id) FROM journal) - ?1";
+            transaction.execute(sql, [self.retention.entries])?;
+        }
+        transaction.commit()?;
+        if prune {
+            self.pruned = Some(now);
+        }
+        Ok(())
+    }
+
+    /// The latest entries that fit, oldest first.
+    pub fn journal(&self, query: &JournalQuery) -> Result<Vec<Entry>, StoreError> {
+        let mut statement = self.connection.prepare(
+            "SELECT * FROM (SELECT * FROM journal WHERE at >= ?1 AND (?2 = '' OR udn = ?2) ORDER BY id DESC LIMIT ?3)
+             ORDER BY id",
+        )?;
+        let since = query.since.map_or(i64::MIN, Timestamp::as_millisecond);
+        let udn = query.udn.as_ref().map_or("", Udn::as_str);
+        let mut rows = statement.query(params![since, udn, query.limit])?;
+        let mut entries = Vec::new();
+        while let Some(row) = rows.next()? {
+            entries.extend(entry(row)?);
+        }
+        Ok(entries)
+    }
+
+    /// Takes another retention; it counts from the next pruning.
+    pub fn set_retention(&mut self, retention: Retention) {
+        self.retention = retention;
+        self.pruned = None;
+    }
+
+    /// Bounds the file to its present size, as a full disk does.
+    #[cfg(test)]
+    fn fill_disk(&self, full: bool) {
+        let pages: i64 = self.connection.query_row("PRAGMA page_count", [], |row| row.get(0)).unwrap();
+        let limit = if full { pages } else { 1_000_000 };
+        self.connection.query_row(&format!("PRAGMA max_page_count={limit}"), [], |_| Ok(())).unwrap();
+    }
+}
+
+/// Reads every page once: damage is better found now than by the first wrong answer.
+fn check(connection: &Connection) -> Result<(), StoreError> {
+    let verdict: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+    if verdict == "ok" {
+        return Ok(());
+    }
+    let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT);
+    Err(StoreError::Damaged(rusqlite::Error::SqliteFailure(code, Some(verdict))))
+}
+
+/// Renames a damaged database (and its rollback journal) and forgets the oldest such file beyond [`SET_ASIDE_MAX`].
+fn set_aside(path: &Path, now: Timestamp) -> Result<PathBuf, StoreError> {
+    let failed = |source| StoreError::SetAside { path: path.to_owned(), source };
+    let name = path.file_name().and_then(|n| n.to_str()).unwrap_or(FILE);
+    let aside = |n: u32| path.with_file_name(format!("{name}.damaged-{}-{n}", now.as_second()));
+    let target = (0..1000).map(aside).find(|p| !p.exists()).unwrap_or_else(|| aside(0));
+    fs::rename(path, &target).map_err(failed)?;
+    for suffix in ["-journal", "-wal", "-shm"] {
+        let companion = path.with_file_name(format!("{name}{suffix}"));
+        if companion.exists() {
+            let mut kept = target.clone().into_os_string();
+            kept.push(suffix);
+            fs::rename(&companion, kept).map_err(failed)?;
+        }
+    }
+    forget_oldest(path, name);
+    Ok(target)
+}
+
+fn forget_oldest(path: &Path, name: &str) {
+    let Some(dir) = path.parent().and_then(|dir| fs::read_dir(dir).ok()) else { return };
+    let prefix = format!("{name}.damaged-");
+    let mut old: Vec<_> = dir
+        .filter_map(Result::ok)
+        .map(|file| file.path())
+        .filter(|p| p.file_name().and_then(|n| n.to_str()).is_some_and(|n| n.starts_with(&prefix) && !n.ends_with("-journal")))
+        .collect();
+    old.sort();
+    let surplus = old.len().saturating_sub(SET_ASIDE_MAX);
+    for path in old.into_iter().take(surplus) {
+        if let Err(error) = fs::remove_file(&path) {
+            tracing::warn!(path = %path.display(), %error, "old damaged database not removed");
+        }
+    }
+}
+
+fn put_profile(transaction: &Transaction<'_>, p: &Profile) -> Result<(), rusqlite::Error> {
+    let facts = p.facts.as_ref();
+    transaction.execute(
+        "INSERT OR REPLACE INTO appliance VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18)",
+        params![
+            p.udn.as_str(),
+            &*p.name,
+            &*p.maker,
+            &*p.model,
+            p.address.map(|a| a.to_string()),
+            p.mac.map(|m| m.to_string()),
+            p.wake_method.map(|m| m.as_str()),
+            facts.map(|f| f.rated_power.count()),
+            facts.map(|f| f.importance.as_str()),
+            facts.map(|f| f.flexibility.as_str()),
+            facts.map(|f| f.minimum_on_s),
+            facts.map(|f| f.minimum_off_s),
+            p.state.map(|s| s.as_str()),
+            p.since.as_millisecond(),
+            p.last_known.map(|s| s.as_str()),
+            p.last_seen.map(Timestamp::as_millisecond),
+            match p.known_by {
+                KnownBy::Discovery => "discovery",
+                KnownBy::OwnRequest => "own-request",
+            },
+            &*p.last_refusal,
+        ],
+    )?;
+    Ok(())
+}
+
+fn profile(row: &Row<'_>) -> Result<Option<Profile>, rusqlite::Error> {
+    let Ok(udn) = Udn::parse(&row.get::<_, String>("udn")?) else { return Ok(None) };
+    let facts = match (row.get("rated_power")?, word(row, "importance")?, word(row, "flexibility")?) {
+        (Some(power), Some(importance), Some(flexibility)) => Some(Facts {
+            rated_power: Watts::new(power),
+            importance,
+            flexibility,
+            minimum_on_s: row.get::<_, Option<u32>>("minimum_on")?.unwrap_or(0),
+            minimum_off_s: row.get::<_, Option<u32>>("minimum_off")?.unwrap_or(0),
+        }),
+        _ => None,
+    };
+    Ok(Some(Profile {
+        udn,
+        name: row.get::<_, String>("name")?.into(),
+        maker: row.get::<_, String>("maker")?.into(),
+        model: row.get::<_, String>("model")?.into(),
+        address: word(row, "address")?,
+        mac: word(row, "mac")?,
+        wake_method: word(row, "wake_method")?,
+        facts,
+        power: None,
+        state: word(row, "state")?,
+        since: moment(row, "since")?.unwrap_or(Timestamp::UNIX_EPOCH),
+        last_known: word(row, "last_known")?,
+        last_seen: moment(row, "last_seen")?,
+        known_by: if row.get::<_, String>("known_by")? == "discovery" { KnownBy::Discovery } else { KnownBy::OwnRequest },
+        last_refusal: row.get::<_, String>("last_refusal")?.into(),
+    }))
+}
+
+/// A registration kept here is found by its number alone, so its UDN is no part of its key.
+fn key_columns(key: &Key) -> (&'static str, &str, u32) {
+    match key {
+        Key::Here(reg) => ("gateway", "", reg.number()),
+        Key::There(udn, reg) => ("appliance", udn.as_str(), reg.number()),
+    }
+}
+
+fn put_registration(transaction: &Transaction<'_>, r: &Registration) -> Result<(), rusqlite::Error> {
+    let key = r.key();
+    let (place, _, reg) = key_columns(&key);
+    let (wish, start, stop) = match r.wish {
+        Wish::WakeUp(at) => ("WakeUpTime", at, None),
+        Wish::NoStandby(w) => ("NoStandbyPeriod", w.start(), Some(w.end())),
+        Wish::Standby(w) => ("StandbyPeriod", w.start(), Some(w.end())),
+    };
+    let registrant = match r.by {
+        Registrant::Appliance => "appliance".to_owned(),
+        Registrant::Person(uid) => format!("person:{uid}"),
+    };
+    transaction.execute(
+        "INSERT OR REPLACE INTO registration VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9)",
+        params![
+            place,
+            r.udn.as_str(),
+            reg,
+            wish,
+            start.to_string(),
+            stop.map(|t| t.to_string()),
+            registrant,
+            r.made.as_millisecond(),
+            r.due.map(Timestamp::as_millisecond)
+        ],
+    )?;
+    if place == "gateway" {
+        put_last_reg(transaction, reg)?;
+    }
+    Ok(())
+}
+
+/// The last RegID ever given only goes up.
+fn put_last_reg(connection: &Connection, reg: u32) -> Result<(), rusqlite::Error> {
+    let sql = "INSERT INTO meta VALUES ('last-reg', ?1) ON CONFLICT (key) DO UPDATE SET value = MAX(value, ?1)";
+    connection.execute(sql, [reg])?;
+    Ok(())
+}
+
+fn registration(row: &Row<'_>) -> Result<Option<Registration>, rusqlite::Error> {
+    let udn = Udn::parse(&row.get::<_, String>("udn")?).ok();
+    let reg = RegId::new(row.get("reg")?).ok();
+    let (start, stop) = (word::<TimeOfDay>(row, "start")?, word::<TimeOfDay>(row, "stop")?);
+    let window = start.zip(stop).and_then(|(start, stop)| DailyWindow::new(start, stop).ok());
+    let wish = match row.get::<_, String>("wish")?.as_str() {
+        "WakeUpTime" => start.map(Wish::WakeUp),
+        "NoStandbyPeriod" => window.map(Wish::NoStandby),
+        "StandbyPeriod" => window.map(Wish::Standby),
+        _ => None,
+    };
+    let registrant = row.get::<_, String>("registrant")?;
+    let by = match registrant.strip_prefix("person:") {
+        Some(uid) => uid.parse().ok().map(Registrant::Person),
+        None => (registrant == "appliance").then_some(Registrant::Appliance),
+    };
+    let (Some(udn), Some(reg), Some(wish), Some(by)) = (udn, reg, wish, by) else { return Ok(None) };
+    let made = moment(row, "made")?.unwrap_or(Timestamp::UNIX_EPOCH);
+    Ok(Some(Registration { reg, udn, by, wish, made, due: moment(row, "due")? }))
+}
+
+fn put_entry(transaction: &Transaction<'_>, e: &Entry) -> Result<(), rusqlite::Error> {
+    let mut statement = transaction
+        .prepare("INSERT INTO journal (at, udn, action, cause, ending, reason) VALUES (?1,?2,?3,?4,?5,?6)")?;
+    let udn = e.udn.as_ref().map(Udn::as_str);
+    let cause = e.cause.to_string();
+    statement.execute(params![e.at.as_millisecond(), udn, &*e.action, cause, e.ending.as_str(), &*e.reason])?;
+    Ok(())
+}
+
+fn entry(row: &Row<'_>) -> Result<Option<Entry>, rusqlite::Error> {
+    let (Some(at), Some(cause), Some(ending)) = (moment(row, "at")?, word(row, "cause")?, word(row, "ending")?) else {
+        return Ok(None);
+    };
+    Ok(Some(Entry {
+        at,
+        udn: row.get::<_, Option<String>>("udn")?.and_then(|u| Udn::parse(&u).ok()),
+        action: row.get::<_, String>("action")?.into(),
+        cause,
+        ending,
+        reason: row.get::<_, String>("reason")?.into(),
+    }))
+}
+
+fn word<T: FromStr>(row: &Row<'_>, column: &str) -> Result<Option<T>, rusqlite::Error> {
+    Ok(row.get::<_, Option<String>>(column)?.and_then(|text| text.parse().ok()))
+}
+
+fn moment(row: &Row<'_>, column: &str) -> Result<Option<Timestamp>, rusqlite::Error> {
+    Ok(row.get::<_, Option<i64>>(column)?.and_then(|ms| Timestamp::from_millisecond(ms).ok()))
+}

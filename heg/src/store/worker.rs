@@ -1,0 +1,161 @@
+//! The thread that owns the database: an fsync on an SD card may take seconds, and the loop must not wait for it.
+
+use std::path::Path;
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+
+use jiff::Timestamp;
+use tokio::sync::mpsc as to_loop;
+
+use super::batch::Batch;
+use super::{JournalQuery, Opened, Retention, Store, StoreError};
+use crate::gateway::Restored;
+use crate::journal::Entry;
+
+/// Stack of the thread; SQLite needs under 64 KiB.
+const STACK_BYTES: usize = 256 * 1024;
+
+#[derive(Debug)]
+enum Job<T> {
+    Write(Batch, Timestamp),
+    Journal(JournalQuery, T),
+    Retain(Retention),
+}
+
+/// What the thread did.
+#[derive(Debug)]
+pub enum Done<T> {
+    /// A batch was written, or comes back with the reason.
+    Written(Result<(), (Batch, String)>),
+    /// The database was found damaged while running; it was set aside, and everything must be written afresh. The note is
+    /// for the status.
+    BeganAnew(Batch, String),
+    /// The journal asked for.
+    Journal(T, Result<Vec<Entry>, String>),
+}
+
+/// The loop's end of the thread. `T` names who asked for the journal.
+#[derive(Debug)]
+pub struct Worker<T> {
+    jobs: Option<mpsc::Sender<Job<T>>>,
+    done: to_loop::UnboundedReceiver<Done<T>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl<T: Send + 'static> Worker<T> {
+    /// Opens the database and starts its thread. Returns also what it held, and the note of one set aside.
+    pub fn open(
+        path: &Path,
+        retention: Retention,
+        now: Timestamp,
+    ) -> Result<(Self, Restored, Option<String>), StoreError> {
+        let Opened { store, restored, set_aside } = Store::open(path, retention, now)?;
+        let (jobs, inbox) = mpsc::channel();
+        // Not bounded here: one batch is under way at a time, and questions are bounded by the requests that wait.
+        let (outbox, done) = to_loop::unbounded_channel();
+        let thread = std::thread::Builder::new()
+            .name("store".into())
+            .stack_size(STACK_BYTES)
+            .spawn(move || serve(store, &inbox, &outbox))
+            .map_err(|source| StoreError::SetAside { path: path.to_owned(), source })?;
+        Ok((Self { jobs: Some(jobs), done, thread: Some(thread) }, restored, set_aside))
+    }
+
+    /// Writes a batch; [`Done::Written`] or [`Done::BeganAnew`] follows.
+    pub fn write(&self, batch: Batch, now: Timestamp) {
+        self.send(Job::Write(batch, now));
+    }
+
+    /// Reads the journal; [`Done::Journal`] follows.
+    pub fn journal(&self, query: JournalQuery, who: T) {
+        self.send(Job::Journal(query, who));
+    }
+
+    /// Another retention.
+    pub fn retain(&self, retention: Retention) {
+        self.send(Job::Retain(retention));
+    }
+
+    fn send(&self, job: Job<T>) {
+        let sent = self.jobs.as_ref().is_some_and(|jobs| jobs.send(job).is_ok());
+        if !sent {
+            tracing::error!("the thread of the database has ended");
+        }
+    }
+
+    /// The next thing done. Cancel safe.
+    pub async fn next(&mut self) -> Done<T> {
+        match self.done.recv().await {
+            Some(done) => done,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Waits for everything ordered before and closes the database.
+    pub fn close(&mut self) {
+        self.jobs = None;
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the thread of the database panicked");
+        }
+    }
+}
+
+fn serve<T>(mut store: Store, inbox: &mpsc::Receiver<Job<T>>, outbox: &to_loop::UnboundedSender<Done<T>>) {
+    while let Ok(job) = inbox.recv() {
+        let done = match job {
+            Job::Write(batch, now) => match store.write(&batch, now) {
+                Ok(()) => Done::Written(Ok(())),
+                Err(StoreError::Damaged(error)) => match begin_anew(store, now, &error) {
+                    (again, Ok(note)) => {
+                        store = again;
+                        Done::BeganAnew(batch, note)
+                    }
+                    (again, Err(why)) => {
+                        store = again;
+                        Done::Written(Err((batch, why)))
+                    }
+                },
+                Err(error) => Done::Written(Err((batch, chain(&error)))),
+            },
+            Job::Journal(query, who) => Done::Journal(who, store.journal(&query).map_err(|error| chain(&error))),
+            Job::Retain(retention) => {
+                store.set_retention(retention);
+                continue;
+            }
+        };
+        if outbox.send(done).is_err() {
+            break;
+        }
+    }
+}
+
+/// Damage found by a write: the file goes aside as at a start. Where that fails the old connection stays, and the next
+/// write tries again.
+fn begin_anew(store: Store, now: Timestamp, error: &rusqlite::Error) -> (Store, Result<String, String>) {
+    let (path, retention) = (store.path.clone(), store.retention);
+    tracing::error!(path = %path.display(), %error, "database damaged");
+    let aside = match super::set_aside(&path, now) {
+        Ok(aside) => aside,
+        Err(error) => return (store, Err(chain(&error))),
+    };
+    match Store::open(&path, retention, now) {
+        Ok(Opened { store, .. }) => {
+            let note = format!("the database was damaged ({error}); it is now {} and a new one was begun", aside.display());
+            (store, Ok(note))
+        }
+        Err(error) => (store, Err(chain(&error))),
+    }
+}
+
+/// An error with its causes, as `{:#}` of anyhow writes them.
+fn chain(error: &StoreError) -> String {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
