@@ -43,6 +43,11 @@ impl TimeOfDay {
         Ok(Self { seconds: hour as u32 * 3600 + minute as u32 * 60 + second as u32 })
     }
 
+    /// From seconds since midnight, 0..=86399.
+    pub const fn from_seconds(seconds: u32) -> Result<Self, TimeError> {
+        if seconds < DAY_S { Ok(Self { seconds }) } else { Err(TimeError::Range) }
+    }
+
     /// Hour, 0..=23.
     pub const fn hour(self) -> u8 {
         (self.seconds / 3600) as u8
@@ -219,6 +224,8 @@ mod tests {
     fn a_time_is_two_digits_each_and_within_a_day() {
         assert_eq!(at("23:59:59").seconds_since_midnight(), 86_399);
         assert_eq!(at("07:08:09").to_string(), "07:08:09");
+        assert_eq!(TimeOfDay::from_seconds(86_399), Ok(at("23:59:59")));
+        assert_eq!(TimeOfDay::from_seconds(86_400), Err(TimeError::Range));
         for bad in ["24:00:00", "23:60:00", "23:59:60"] {
             assert_eq!(bad.parse::<TimeOfDay>(), Err(TimeError::Range), "{bad}");
         }

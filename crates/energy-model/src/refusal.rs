@@ -7,7 +7,6 @@ use core::str::FromStr;
 /// one table; the words here are for configuration, journals and JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(into = "String", try_from = "String")]
-#[non_exhaustive]
 pub enum RefusalKind {
     /// A program holds a *block* inhibitor lock for sleep or shutdown.
     BlockInhibitor,
