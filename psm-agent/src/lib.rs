@@ -5,8 +5,13 @@
 //! [`logind`], [`operation`], [`link`], [`rtc`] and [`supply`] each own one outside thing; [`device`] is the UPnP face,
 //! [`gateway_link`] the control point toward the gateway; [`app`] is the one loop that joins them.
 
+pub mod bus;
 pub mod config;
 pub mod limits;
+pub mod logind;
+pub mod operation;
+pub mod rtc;
 pub mod safety;
 pub mod schedule;
 pub mod state;
+pub mod supply;
