@@ -1,0 +1,368 @@
+//! The HTTP client: bounded in total and per host, a whole-request deadline, and kept connections.
+
+use core::future::{Future, poll_fn};
+use core::pin::{Pin, pin};
+use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use core::task::{Context, Poll};
+use core::time::Duration;
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::io;
+use std::net::{IpAddr, SocketAddr, SocketAddrV6};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderMap, Request, Response, Version, header};
+use http_body_util::Full;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::task::{Id, JoinSet};
+use tokio::time::{Instant, timeout, timeout_at};
+use upnp::net::{HttpAnswer, HttpError, HttpRequest, RequestId};
+
+use crate::connection::{CollectError, collect};
+use crate::limits;
+use crate::pool::Pool;
+
+/// Bounds of the HTTP client; the defaults are in [`crate::limits`] with their reasons.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientLimits {
+    /// Requests in flight in total.
+    pub running_max: usize,
+    /// Requests in flight to one host.
+    pub running_per_host_max: usize,
+    /// Requests that wait for a place; beyond it the answer is [`HttpError::Busy`].
+    pub waiting_max: usize,
+    /// A connection must be up within this.
+    pub connect_within: Duration,
+    /// An idle connection is kept for this; zero keeps none.
+    pub idle: Duration,
+}
+
+impl Default for ClientLimits {
+    fn default() -> Self {
+        Self {
+            running_max: limits::REQUESTS_RUNNING_MAX,
+            running_per_host_max: limits::REQUESTS_RUNNING_PER_HOST_MAX,
+            waiting_max: limits::REQUESTS_WAITING_MAX,
+            connect_within: limits::CONNECT_WITHIN,
+            idle: limits::CLIENT_IDLE,
+        }
+    }
+}
+
+/// The requests in flight and those that wait.
+#[derive(Debug)]
+pub(crate) struct Client {
+    limits: ClientLimits,
+    pool: Arc<Pool>,
+    tasks: JoinSet<Result<Response<Bytes>, HttpError>>,
+    running: HashMap<Id, (RequestId, IpAddr)>,
+    per_host: BTreeMap<IpAddr, usize>,
+    waiting: VecDeque<Waiting>,
+    /// Answers that needed no request: one for each request refused or expired since the loop last looked.
+    refused: VecDeque<HttpAnswer>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    request: HttpRequest,
+    from: Option<IpAddr>,
+    deadline: Instant,
+}
+
+impl Client {
+    pub(crate) fn new(limits: ClientLimits) -> Self {
+        Self {
+            pool: Arc::new(Pool::new(limits.idle)),
+            limits,
+            tasks: JoinSet::new(),
+            running: HashMap::new(),
+            per_host: BTreeMap::new(),
+            waiting: VecDeque::new(),
+            refused: VecDeque::new(),
+        }
+    }
+
+    /// Starts a request, or has it wait for a place. Its connection starts from the address `from` where one is given.
+    pub(crate) fn request(&mut self, request: HttpRequest, from: Option<IpAddr>) {
+        if self.waiting.len() >= self.limits.waiting_max && !self.has_place(request.to.ip()) {
+            self.refused.push_back(HttpAnswer { id: request.id, result: Err(HttpError::Busy) });
+            return;
+        }
+        let deadline = Instant::now() + request.within;
+        let waiting = Waiting { request, from, deadline };
+        if self.has_place(waiting.request.to.ip()) {
+            self.start(waiting);
+        } else {
+            self.waiting.push_back(waiting);
+        }
+    }
+
+    /// The next answer; waits for ever while there is none to come. Cancel safe.
+    pub(crate) async fn answer(&mut self) -> HttpAnswer {
+        if let Some(answer) = self.refused.pop_front() {
+            return answer;
+        }
+        let (task, result) = loop {
+            match self.tasks.join_next_with_id().await {
+                None => core::future::pending().await,
+                Some(Ok(done)) => break done,
+                Some(Err(e)) => break (e.id(), Err(HttpError::Broken(e.to_string()))),
+            }
+        };
+        let id = self.finished(task);
+        self.start_waiting();
+        match id {
+            Some(id) => HttpAnswer { id, result },
+            // Every task is entered when it is started.
+            None => core::future::pending().await,
+        }
+    }
+
+    /// Refuses what has waited too long and closes connections kept too long; says when to come again.
+    pub(crate) fn expire(&mut self, now: Instant) -> Option<Instant> {
+        if self.waiting.iter().any(|w| w.deadline <= now) {
+            let (expired, waiting) = core::mem::take(&mut self.waiting).into_iter().partition(|w| w.deadline <= now);
+            self.waiting = waiting;
+            let expired: VecDeque<_> = expired;
+            let timeout = |w: Waiting| HttpAnswer { id: w.request.id, result: Err(HttpError::Timeout) };
+            self.refused.extend(expired.into_iter().map(timeout));
+        }
+        let first = self.waiting.iter().map(|w| w.deadline).min();
+        let sweep = self.pool.sweep().map(|after| now + after);
+        first.into_iter().chain(sweep).min()
+    }
+
+    /// Closes the kept connections.
+    pub(crate) fn forget_connections(&self) {
+        self.pool.clear();
+    }
+
+    fn has_place(&self, host: IpAddr) -> bool {
+        self.running.len() < self.limits.running_max
+            && self.per_host.get(&host).copied().unwrap_or_default() < self.limits.running_per_host_max
+    }
+
+    fn start_waiting(&mut self) {
+        let mut i = 0;
+        while i < self.waiting.len() && self.running.len() < self.limits.running_max {
+            if self.has_place(self.waiting[i].request.to.ip()) {
+                self.waiting.remove(i).into_iter().for_each(|w| self.start(w));
+            } else {
+                i += 1;
+            }
+        }
+    }
+
+    fn start(&mut self, waiting: Waiting) {
+        let (id, host) = (waiting.request.id, waiting.request.to.ip());
+        let connect_within = self.limits.connect_within;
+        let task = self.tasks.spawn(perform(waiting, Arc::clone(&self.pool), connect_within));
+        self.running.insert(task.id(), (id, host));
+        *self.per_host.entry(host).or_default() += 1;
+    }
+
+    fn finished(&mut self, task: Id) -> Option<RequestId> {
+        let (id, host) = self.running.remove(&task)?;
+        if let Some(count) = self.per_host.get_mut(&host) {
+            *count -= 1;
+            if *count == 0 {
+                self.per_host.remove(&host);
+            }
+        }
+        Some(id)
+    }
+}
+
+/// Sends a request, on a kept connection if there is one, and once more on a fresh one if that turns out to be closed.
+async fn perform(waiting: Waiting, pool: Arc<Pool>, connect_within: Duration) -> Result<Response<Bytes>, HttpError> {
+    let Waiting { request, from, deadline } = waiting;
+    let HttpRequest { to, request, response_body_bytes_max, .. } = request;
+    let whole = async {
+        if let Some(stream) = pool.take(to) {
+            match exchange(stream, request.clone(), response_body_bytes_max, &pool, to).await {
+                // Some servers close after every answer without saying so (libupnp), and any server may just now have
+                // closed an idle connection.
+                Err(Failure::Unanswered(_)) => tracing::trace!(%to, "kept connection was closed"),
+                done => return done.map_err(HttpError::from),
+            }
+        }
+        let stream = timeout(connect_within, connect(to, from)).await.map_err(|_| HttpError::Timeout)?;
+        let stream = stream.map_err(|e| HttpError::Connect(e.to_string()))?;
+        Ok(exchange(stream, request, response_body_bytes_max, &pool, to).await?)
+    };
+    timeout_at(deadline, whole).await.map_err(|_| HttpError::Timeout)?
+}
+
+async fn connect(to: SocketAddr, from: Option<IpAddr>) -> io::Result<TcpStream> {
+    let socket = if to.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    if let Some(from) = from.filter(|from| from.is_ipv4() == to.is_ipv4()) {
+        socket.bind(match (from, to) {
+            (IpAddr::V6(from), SocketAddr::V6(to)) => SocketAddrV6::new(from, 0, 0, to.scope_id()).into(),
+            _ => SocketAddr::new(from, 0),
+        })?;
+    }
+    let stream = socket.connect(to).await?;
+    stream.set_nodelay(true)?;
+    socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(limits::ACKNOWLEDGED_WITHIN))?;
+    Ok(stream)
+}
+
+/// Why an exchange failed.
+#[derive(Debug)]
+enum Failure {
+    /// Not one byte of an answer came.
+    Unanswered(hyper::Error),
+    /// An answer began.
+    Broken(hyper::Error),
+    TooLarge,
+}
+
+impl From<Failure> for HttpError {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Unanswered(e) | Failure::Broken(e) => Self::Broken(e.to_string()),
+            Failure::TooLarge => Self::TooLarge,
+        }
+    }
+}
+
+/// One request and its answer on a connection, which goes to the pool if it can be used again.
+async fn exchange(
+    stream: TcpStream,
+    request: Request<Bytes>,
+    body_bytes_max: usize,
+    pool: &Pool,
+    to: SocketAddr,
+) -> Result<Response<Bytes>, Failure> {
+    let answered = Arc::new(AtomicBool::new(false));
+    let failure = |e: hyper::Error| match answered.load(Relaxed) {
+        _ if e.is_parse_too_large() => Failure::TooLarge,
+        false => Failure::Unanswered(e),
+        true => Failure::Broken(e),
+    };
+    let wire = Wire { stream, answered: Arc::clone(&answered) };
+    let (mut sender, connection) = builder().handshake(TokioIo::new(wire)).await.map_err(failure)?;
+    let mut connection = Driven { connection, ended: None };
+    let head_request = request.method() == http::Method::HEAD;
+    let sent = sender.send_request(request.map(Full::new));
+    let response = connection.drive(sent).await.map_err(failure)?;
+    let keeps = keeps_connection(&response);
+    let (head, body) = response.into_parts();
+    let body = connection.drive(collect(body, if head_request { usize::MAX } else { body_bytes_max })).await;
+    let body = body.map_err(|e| match e {
+        CollectError::TooLarge => Failure::TooLarge,
+        CollectError::Broken(e) => Failure::Broken(e),
+    })?;
+    if keeps && connection.drive(sender.ready()).await.is_ok() {
+        drop(sender);
+        if let Some(stream) = connection.release().await {
+            pool.put(to, stream);
+        }
+    }
+    Ok(Response::from_parts(head, body))
+}
+
+/// Whether the server will take another request. HTTP/1.0 servers are not trusted with it.
+fn keeps_connection<B>(response: &Response<B>) -> bool {
+    response.version() == Version::HTTP_11 && !has_close(response.headers())
+}
+
+fn has_close(headers: &HeaderMap) -> bool {
+    let tokens = headers.get_all(header::CONNECTION).iter().filter_map(|v| v.to_str().ok()).flat_map(|v| v.split(','));
+    tokens.into_iter().any(|token| token.trim().eq_ignore_ascii_case("close"))
+}
+
+/// Takes what sloppy servers send, and writes headers as the oldest of them expect.
+fn builder() -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder
+        .max_buf_size(limits::HEAD_BYTES_MAX)
+        .max_header_size(limits::HEAD_BYTES_MAX)
+        .max_headers(limits::HEADERS_MAX)
+        .allow_spaces_after_header_name_in_responses(true)
+        .allow_obsolete_multiline_headers_in_responses(true)
+        .ignore_invalid_headers_in_responses(true)
+        .title_case_headers(true);
+    builder
+}
+
+type Connection = http1::Connection<TokioIo<Wire>, Full<Bytes>>;
+
+/// hyper's connection, run by whoever waits for something on it instead of by a task of its own.
+struct Driven {
+    connection: Connection,
+    ended: Option<hyper::Result<()>>,
+}
+
+impl Driven {
+    /// Runs the connection until `wanted` is there.
+    async fn drive<F: Future>(&mut self, wanted: F) -> F::Output {
+        let mut wanted = pin!(wanted);
+        poll_fn(|cx| {
+            if self.ended.is_none()
+                && let Poll::Ready(end) = self.connection.poll_without_shutdown(cx)
+            {
+                self.ended = Some(end);
+            }
+            wanted.as_mut().poll(cx)
+        })
+        .await
+    }
+
+    /// Takes the socket back once the sender is gone; `None` where the connection broke or bytes are left over.
+    async fn release(mut self) -> Option<TcpStream> {
+        let end = match self.ended {
+            Some(end) => end,
+            None => poll_fn(|cx| self.connection.poll_without_shutdown(cx)).await,
+        };
+        end.ok()?;
+        let parts = self.connection.into_parts();
+        parts.read_buf.is_empty().then(|| parts.io.into_inner().stream)
+    }
+}
+
+/// The socket under hyper; notes when the first byte of an answer has come.
+struct Wire {
+    stream: TcpStream,
+    answered: Arc<AtomicBool>,
+}
+
+impl AsyncRead for Wire {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(cx, buf);
+        if buf.filled().len() > before {
+            self.answered.store(true, Relaxed);
+        }
+        read
+    }
+}
+
+impl AsyncWrite for Wire {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,83 @@
+//! Every bound of the driver, each with its reason. Those of [`crate::ServerLimits`] and [`crate::ClientLimits`] are defaults.
+
+use core::time::Duration;
+
+/// TTL of multicast datagrams (UDA 1.1, 1.1.2: default 2, configurable).
+pub const MULTICAST_TTL: u8 = 2;
+
+/// Interfaces used at most. A home host has a handful; a host with hundreds of container bridges must name its own.
+pub const INTERFACES_MAX: usize = 32;
+/// Addresses used per interface. One IPv4, one link-local and a few IPv6 prefixes are usual.
+pub const ADDRESSES_PER_INTERFACE_MAX: usize = 8;
+/// Netlink messages read in one go: more than the kernel puts in one datagram of a dump.
+pub const NETLINK_BYTES_MAX: usize = 32 * 1024;
+/// Dumps tried again when the tables changed under the dump.
+pub const DUMP_TRIES_MAX: usize = 4;
+/// Link and address changes come in bursts: the tables are read once nothing has changed for this long,
+pub const SETTLE: Duration = Duration::from_millis(75);
+/// but no later than this after the first change, however long the burst lasts.
+pub const SETTLE_MAX: Duration = Duration::from_millis(500);
+/// A socket that cannot be bound is tried again after this, doubling
+pub const BIND_RETRY_MIN: Duration = Duration::from_millis(250);
+/// up to this.
+pub const BIND_RETRY_MAX: Duration = Duration::from_secs(30);
+/// Ports tried for `http_port` 0 until one is free on all addresses.
+pub const FREE_PORT_TRIES_MAX: usize = 16;
+
+/// A datagram longer than this is dropped. SSDP messages are about 500 bytes; multicast events fit one Ethernet frame
+/// unless they carry long values.
+pub const DATAGRAM_BYTES_MAX: usize = 8 * 1024;
+/// Datagrams between the socket tasks and the loop. When full the tasks wait and the kernel's socket buffer (about 200
+/// datagrams) fills and then drops, which SSDP is made for.
+pub const DATAGRAMS_QUEUED_MAX: usize = 64;
+
+/// A request body. The largest legitimate one is a NOTIFY with all variables of a service, below 10 KiB.
+pub const REQUEST_BODY_BYTES_MAX: usize = 64 * 1024;
+/// Start line and headers of a request or an answer, bytes; the smallest buffer hyper takes is 8 KiB.
+pub const HEAD_BYTES_MAX: usize = 16 * 1024;
+/// Header fields of a request or an answer. UPnP messages have about 12, browsers about 20.
+pub const HEADERS_MAX: usize = 64;
+/// Incoming connections in total. 160 appliances with one or two each; an idle one costs about 1 KiB.
+pub const CONNECTIONS_MAX: usize = 400;
+/// Incoming connections per peer address. Several programs may run on one peer; one peer must not take all.
+pub const CONNECTIONS_PER_PEER_MAX: usize = 200;
+/// Connections the kernel holds until they are accepted.
+pub const BACKLOG: i32 = 128;
+/// Pause of a listener when no connection can be accepted (out of file descriptors), instead of spinning.
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// The first byte of the first request must come within this: a connection that never asks holds a place for no reason.
+pub const FIRST_REQUEST_WITHIN: Duration = Duration::from_secs(10);
+/// A head must be complete this long after its first byte.
+pub const HEAD_WITHIN: Duration = Duration::from_secs(5);
+/// A body must be complete this long after its head; a Content-Length that lies ends here.
+pub const BODY_WITHIN: Duration = Duration::from_secs(5);
+/// The application must have answered within this (UDA 1.1, 3.2.1: 30 s), else 503 goes out.
+pub const RESPONSE_WITHIN: Duration = Duration::from_secs(30);
+/// From the first byte of a request to the last byte of its answer taken by the peer: the three above and time to read
+/// it. A peer that does not read its answer ends here.
+pub const EXCHANGE_WITHIN: Duration = Duration::from_secs(60);
+/// A keep-alive connection without a request is closed after this. Longer than our client's, so that of two of our
+/// programs the client closes first and no request meets a closing connection.
+pub const SERVER_IDLE: Duration = Duration::from_secs(120);
+/// After an answer that closes the connection, the peer's remaining bytes are read and dropped for so long,
+pub const LINGER: Duration = Duration::from_secs(1);
+/// and so many of them: closing with unread bytes would reset the connection and destroy the answer on its way.
+pub const LINGER_BYTES_MAX: usize = 256 * 1024;
+
+/// Outgoing requests in flight. Most wait for a dead host's time-out; a live one is done in milliseconds.
+pub const REQUESTS_RUNNING_MAX: usize = 128;
+/// Outgoing requests in flight to one host, so that a dead one cannot take all places.
+pub const REQUESTS_RUNNING_PER_HOST_MAX: usize = 16;
+/// Outgoing requests that wait for a place; beyond it the answer is at once [`upnp::net::HttpError::Busy`].
+pub const REQUESTS_WAITING_MAX: usize = 512;
+/// A connection must be up within this: in a LAN it takes milliseconds, or the address resolution fails after 3 s.
+pub const CONNECT_WITHIN: Duration = Duration::from_secs(4);
+/// Sent bytes must be acknowledged within this, so that a kept connection to a peer that vanished fails early enough for
+/// a second try.
+pub const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(4);
+/// Idle outgoing connections kept in total; an idle one is a bare socket of about 1 KiB. The oldest gives way.
+pub const POOL_MAX: usize = 64;
+/// Idle outgoing connections kept per peer address and port.
+pub const POOL_PER_HOST_MAX: usize = 2;
+/// An idle outgoing connection is closed after this.
+pub const CLIENT_IDLE: Duration = Duration::from_secs(60);
