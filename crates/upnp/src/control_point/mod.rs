@@ -449,6 +449,9 @@ impl ControlPoint {
         if self.stopping {
             return;
         }
+        if self.found_static(&sighting, now) {
+            return;
+        }
         self.next_epoch = self.next_epoch.wrapping_add(1);
         let epoch = self.next_epoch;
         let udn = sighting.udn.clone();
@@ -481,6 +484,23 @@ impl ControlPoint {
             }
             _ => device.stage = Stage::Wanted { due: now },
         }
+    }
+
+    /// SSDP found a device that is known from the configuration, where it was known to be: nothing is new.
+    fn found_static(&mut self, sighting: &Sighting, now: BootTime) -> bool {
+        let Some(device) = self.devices.get_mut(&sighting.udn).filter(|d| d.is_static && d.stage == Stage::Ready) else {
+            return false;
+        };
+        let Some(known) = device.known.as_ref().filter(|known| known.location == sighting.location) else {
+            return false;
+        };
+        if known.local != sighting.local {
+            device.subscriptions.iter_mut().for_each(|s| s.start_afresh(now));
+        }
+        device.known = Some(Arc::new(known.sighted_again(sighting, &mut self.texts)));
+        device.sighting = sighting.clone();
+        device.is_static = false;
+        true
     }
 
     /// A description was read, or found to be as before.

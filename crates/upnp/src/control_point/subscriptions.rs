@@ -106,7 +106,7 @@ impl ControlPoint {
                 (due <= now).then(|| (device.unreachable || failures > 0, failures, due, udn.clone(), index))
             })
             .collect();
-        due.sort_unstable_by(|a, b| (a.0, a.1, a.2).cmp(&(b.0, b.1, b.2)));
+        due.sort_unstable_by_key(|(failing, failures, due, ..)| (*failing, *failures, *due));
         for (failing, _, _, udn, index) in due {
             let limit = if failing { SUBSCRIBES_IN_FLIGHT_MAX / 2 } else { SUBSCRIBES_IN_FLIGHT_MAX };
             if self.slots.subscribes >= limit {
