@@ -180,6 +180,7 @@ pub enum HttpError {
 }
 
 /// An order to the driver.
+#[expect(clippy::large_enum_variant, reason = "an order is moved once or twice; boxing would allocate for each NOTIFY")]
 #[derive(Clone, Debug)]
 pub enum Effect {
     /// Send a datagram; a failure is logged by the driver and otherwise ignored (SSDP repeats).
