@@ -188,6 +188,31 @@ mod tests {
             .unwrap()
     }
 
+    /// Does something only in a process of its own.
+    #[test]
+    fn child_looks_at_its_stderr() {
+        if std::env::var_os(CHILD).is_some() {
+            println!("journal: {}", stderr_is_journal());
+        }
+    }
+
+    #[test]
+    fn the_journal_is_known_by_device_and_inode_of_stderr() {
+        let stderr = tempfile::tempfile().unwrap();
+        let meta = stderr.metadata().unwrap();
+        for (inode, journal) in [(meta.ino(), true), (meta.ino() + 1, false)] {
+            let child = Command::new(std::env::current_exe().unwrap())
+                .args(["--exact", "logging::tests::child_looks_at_its_stderr", "--nocapture"])
+                .env(CHILD, "1")
+                .env("JOURNAL_STREAM", format!("{}:{inode}", meta.dev()))
+                .stderr(stderr.try_clone().unwrap())
+                .output()
+                .unwrap();
+            let stdout = String::from_utf8(child.stdout).unwrap();
+            assert!(stdout.contains(&format!("journal: {journal}")), "{stdout}");
+        }
+    }
+
     #[test]
     fn stderr_gets_lines_by_the_filter_which_can_be_changed() {
         let stderr = String::from_utf8(child(&[("JOURNAL_STREAM", "1:2")]).stderr).unwrap();

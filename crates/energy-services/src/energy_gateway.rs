@@ -2,6 +2,9 @@
 //!
 //! `UUID` and `Address` are the caller's.
 
+use energy_model::DailyWindow;
+use upnp::error::UpnpError;
+
 service! {
     service "urn:heg-energy-org:service:EnergyGateway:1" id "urn:heg-energy-org:serviceId:EnergyGateway";
 
@@ -41,5 +44,12 @@ service! {
             address: Address of A_ARG_TYPE_Address,
             reg_id: RegID of A_ARG_TYPE_RegID,
         ) -> WithdrawReply();
+    }
+}
+
+impl NoStandbyPeriod {
+    /// The window from `StartTime` to `StopTime`; 600 where they are equal.
+    pub fn window(&self) -> Result<DailyWindow, UpnpError> {
+        crate::errors::window(self.start_time, self.stop_time)
     }
 }

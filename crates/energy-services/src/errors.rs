@@ -1,6 +1,6 @@
 //! From our errors to UPnPError codes and back, in this one place.
 
-use energy_model::RefusalKind;
+use energy_model::{DailyWindow, RefusalKind, TimeOfDay};
 use upnp::error::{ErrorCode, UpnpError};
 
 use crate::limits::REASON_BYTES_MAX;
@@ -115,6 +115,12 @@ impl From<DecodeError> for UpnpError {
         };
         Self::with(code, error.to_string())
     }
+}
+
+/// The window that `StartTime` and `StopTime` are; 600 where they are equal.
+pub(crate) fn window(start: TimeOfDay, stop: TimeOfDay) -> Result<DailyWindow, UpnpError> {
+    let wrong = |error| UpnpError::with(ErrorCode::ARGUMENT_VALUE_INVALID, format!("StopTime: {error}"));
+    DailyWindow::new(start, stop).map_err(wrong)
 }
 
 #[cfg(test)]

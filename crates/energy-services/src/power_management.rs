@@ -2,6 +2,9 @@
 //!
 //! `UUID` and `Address` are the caller's. Every action but `Withdraw` returns a `RegID`; see docs/protocol.md.
 
+use energy_model::DailyWindow;
+use upnp::error::UpnpError;
+
 service! {
     service "urn:heg-energy-org:service:PowerManagement:1" id "urn:heg-energy-org:serviceId:PowerManagement";
 
@@ -59,5 +62,12 @@ service! {
             address: Address of A_ARG_TYPE_Address,
             reg_id: RegID of A_ARG_TYPE_RegID,
         ) -> WithdrawReply();
+    }
+}
+
+impl StandbyPeriod {
+    /// The window from `StartTime` to `StopTime`; 600 where they are equal.
+    pub fn window(&self) -> Result<DailyWindow, UpnpError> {
+        crate::errors::window(self.start_time, self.stop_time)
     }
 }

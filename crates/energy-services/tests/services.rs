@@ -230,6 +230,20 @@ fn a_wrong_argument_is_answered_with_the_standards_code() {
 }
 
 #[test]
+fn a_window_needs_two_times() {
+    let request = |start: &str, stop: &str| gateway::NoStandbyPeriod {
+        uuid: "7".parse().unwrap(),
+        address: "h".parse().unwrap(),
+        start_time: start.parse().unwrap(),
+        stop_time: stop.parse().unwrap(),
+    };
+    assert!(request("22:00:00", "06:00:00").window().is_ok_and(|window| window.crosses_midnight()));
+    let error = request("22:00:00", "22:00:00").window().unwrap_err();
+    assert_eq!(error.code, ErrorCode::ARGUMENT_VALUE_INVALID);
+    assert_eq!(error.description, "StopTime: a daily window needs an end other than its start");
+}
+
+#[test]
 fn events_read_back_as_published_and_unknown_variables_are_overlooked() {
     let refusal = Refusal::new(RefusalKind::ActiveSession, "anna is at work");
     for event in [
