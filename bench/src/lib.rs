@@ -1,1 +1,0 @@
-//! Benchmarks and the figures of docs/benchmarks.md.
