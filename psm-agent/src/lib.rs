@@ -8,6 +8,7 @@
 pub mod bus;
 pub mod config;
 pub mod limits;
+pub mod link;
 pub mod logind;
 pub mod operation;
 pub mod rtc;
@@ -15,3 +16,4 @@ pub mod safety;
 pub mod schedule;
 pub mod state;
 pub mod supply;
+pub mod wake;

@@ -1,0 +1,273 @@
+//! The machine's network links (IO): MAC addresses, carrier, and whether the network can wake the machine.
+//!
+//! Links are told by rtnetlink as they change. Waking is asked of the drivers by generic netlink: `ethtool`
+//! (ETHTOOL_MSG_WOL_GET/SET) for wired links, `nl80211` (GET/SET_WOWLAN) for wireless ones, and armed for the magic packet
+//! where the configuration asks for it. A driver answers before the request's system call returns, so these few requests
+//! are made in place; they come at start and when a link changes.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::path::Path;
+
+use energy_model::{MacAddress, WakeMethod};
+use netlink_packet_core::{NetlinkBuffer, NetlinkMessage, NetlinkPayload, NLM_F_DUMP, NLM_F_REQUEST};
+use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkLayerType, LinkMessage};
+use nix::errno::Errno;
+use nix::sys::socket::{
+    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, send,
+};
+use tokio::io::unix::AsyncFd;
+
+use crate::limits::{LINKS_MAX, NETLINK_BYTES_MAX};
+use crate::wake;
+
+/// The multicast group of link changes (RTMGRP_LINK).
+const GROUP_LINK: u32 = 1;
+
+/// A network link.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// Kernel index.
+    pub index: u32,
+    /// Kernel name.
+    pub name: String,
+    /// Hardware address.
+    pub mac: Option<MacAddress>,
+    /// Cable plugged in, or associated.
+    pub carrier: bool,
+    /// It is a wireless link.
+    pub wireless: bool,
+    /// What the driver says about waking.
+    pub wake: wake::Ability,
+}
+
+impl Link {
+    /// How the link can wake the machine as it is set now.
+    pub fn wake_method(&self) -> WakeMethod {
+        match (self.wake, self.wireless) {
+            (wake::Ability::Armed, true) => WakeMethod::WoWlan,
+            (wake::Ability::Armed, false) => WakeMethod::Wol,
+            _ => WakeMethod::None,
+        }
+    }
+}
+
+/// The links, kept current.
+#[derive(Debug)]
+pub struct Links {
+    socket: AsyncFd<OwnedFd>,
+    links: BTreeMap<u32, Link>,
+    buffer: Vec<u8>,
+    arm: bool,
+    waker: Option<wake::Waker>,
+    why_not: Option<String>,
+}
+
+impl Links {
+    /// Watches from now on and asks for all links; they come with the first [`next`](Self::next). `arm`: set links to
+    /// wake by magic packet where they can. Inside a tokio runtime.
+    ///
+    /// # Errors
+    /// The kernel gives no netlink socket.
+    pub fn new(arm: bool) -> io::Result<Self> {
+        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+        let socket =
+            nix::sys::socket::socket(AddressFamily::Netlink, SockType::Raw, flags, SockProtocol::NetlinkRoute)?;
+        bind(socket.as_raw_fd(), &NetlinkAddr::new(0, GROUP_LINK))?;
+        let (waker, why_not) = match wake::Waker::new() {
+            Ok(waker) => (Some(waker), None),
+            Err(error) => (None, Some(error.to_string())),
+        };
+        let socket = AsyncFd::new(socket)?;
+        let links = Self { socket, links: BTreeMap::new(), buffer: vec![0; NETLINK_BYTES_MAX], arm, waker, why_not };
+        links.ask()?;
+        Ok(links)
+    }
+
+    /// The links, by index.
+    pub fn all(&self) -> impl Iterator<Item = &Link> {
+        self.links.values()
+    }
+
+    /// Why nothing is known about waking, if so.
+    pub fn why_not(&self) -> Option<&str> {
+        self.why_not.as_deref()
+    }
+
+    /// Whether links are to be armed; the configuration was read again.
+    pub fn set_arm(&mut self, arm: bool) {
+        if arm && !self.arm {
+            self.arm = true;
+            self.look_again();
+        }
+        self.arm = arm;
+    }
+
+    /// Asks the drivers again: some forget over a sleep what wakes them.
+    pub fn look_again(&mut self) {
+        let Self { links, waker: Some(waker), arm, .. } = self else { return };
+        for link in links.values_mut() {
+            link.wake = ability(waker, link, *arm);
+        }
+    }
+
+    /// Waits for a change of any link. Cancel safe.
+    pub async fn next(&mut self) {
+        loop {
+            let Ok(mut ready) = self.socket.readable().await else {
+                return std::future::pending().await;
+            };
+            let buffer = &mut self.buffer;
+            let got = ready.try_io(|socket| Ok(recv(socket.as_raw_fd(), buffer, MsgFlags::empty())?));
+            let changed = match got {
+                Err(_would_block) => false,
+                Ok(Ok(len)) => self.take(len),
+                // Changes were lost: all links are asked for anew.
+                Ok(Err(error)) if error.raw_os_error() == Some(Errno::ENOBUFS as i32) => {
+                    if let Err(error) = self.ask() {
+                        tracing::warn!(%error, "links not read");
+                    }
+                    false
+                }
+                Ok(Err(error)) => {
+                    tracing::warn!(%error, "links are no longer watched");
+                    return std::future::pending().await;
+                }
+            };
+            if changed {
+                return;
+            }
+        }
+    }
+
+    /// Asks for all links.
+    fn ask(&self) -> io::Result<()> {
+        let mut message = NetlinkMessage::from(RouteNetlinkMessage::GetLink(LinkMessage::default()));
+        message.header.flags = NLM_F_REQUEST | NLM_F_DUMP;
+        message.finalize();
+        let mut bytes = vec![0; message.buffer_len()];
+        message.serialize(&mut bytes);
+        send(self.socket.get_ref().as_raw_fd(), &bytes, MsgFlags::empty())?;
+        Ok(())
+    }
+
+    /// Takes one datagram of messages; true when a link differs.
+    fn take(&mut self, len: usize) -> bool {
+        let mut changed = false;
+        let mut at = 0;
+        while at < len {
+            let Ok(head) = NetlinkBuffer::new_checked(&self.buffer[at..len]) else { break };
+            let end = (at + head.length() as usize).min(len);
+            let message = NetlinkMessage::<RouteNetlinkMessage>::deserialize(&self.buffer[at..end]);
+            // Messages are padded to four bytes.
+            at = (end + 3) & !3;
+            match message.map(|m| m.payload) {
+                Ok(NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(link))) => changed |= self.put(&link),
+                Ok(NetlinkPayload::InnerMessage(RouteNetlinkMessage::DelLink(link))) => {
+                    changed |= self.links.remove(&link.header.index).is_some();
+                }
+                Ok(_) => {}
+                Err(error) => tracing::debug!(%error, "netlink message not read"),
+            }
+        }
+        changed
+    }
+
+    fn put(&mut self, message: &LinkMessage) -> bool {
+        let header = &message.header;
+        if header.link_layer_type != LinkLayerType::Ether || header.flags.contains(LinkFlags::Loopback) {
+            return false;
+        }
+        let (mut name, mut mac) = (None, None);
+        for attribute in &message.attributes {
+            match attribute {
+                LinkAttribute::IfName(value) => name = Some(value.clone()),
+                LinkAttribute::Address(value) => {
+                    mac = <[u8; 6]>::try_from(value.as_slice()).ok().and_then(|octets| MacAddress::new(octets).ok());
+                }
+                _ => {}
+            }
+        }
+        let Some(name) = name else { return false };
+        let known = self.links.get(&header.index);
+        if known.is_none() && self.links.len() >= LINKS_MAX {
+            return false;
+        }
+        let carrier = header.flags.contains(LinkFlags::LowerUp);
+        let wireless = Path::new("/sys/class/net").join(&name).join("phy80211").exists();
+        let mut link = Link { index: header.index, name, mac, carrier, wireless, wake: wake::Ability::Unknown };
+        match (known, &mut self.waker) {
+            (Some(known), _) if known.carrier == link.carrier && known.name == link.name => link.wake = known.wake,
+            (_, Some(waker)) => link.wake = ability(waker, &link, self.arm),
+            _ => {}
+        }
+        if known == Some(&link) {
+            return false;
+        }
+        tracing::debug!(name = link.name, carrier, wake = ?link.wake, "link");
+        self.links.insert(link.index, link);
+        true
+    }
+}
+
+/// Asks a link's driver, and arms it where that is wanted and possible.
+fn ability(waker: &mut wake::Waker, link: &Link, arm: bool) -> wake::Ability {
+    let seen = waker.look(link.index, link.wireless);
+    if !(arm && seen == wake::Ability::Disarmed) {
+        return seen;
+    }
+    match waker.arm(link.index, link.wireless) {
+        Ok(()) => {
+            tracing::info!(link = link.name, "armed to wake by magic packet");
+            waker.look(link.index, link.wireless)
+        }
+        Err(error) => {
+            tracing::warn!(link = link.name, %error, "not armed to wake by magic packet");
+            seen
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use core::time::Duration;
+
+    #[test]
+    fn the_machines_links_are_found_by_netlink() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let mut links = Links::new(false).unwrap();
+            // Ethernet links beside the loopback: a machine may have none, then nothing is told.
+            let told = tokio::time::timeout(Duration::from_secs(2), links.next()).await.is_ok();
+            let ethernet = std::fs::read_dir("/sys/class/net").unwrap().flatten().filter(|e| {
+                let kind = std::fs::read_to_string(e.path().join("type")).unwrap_or_default();
+                kind.trim() == "1"
+            });
+            assert_eq!(told, ethernet.count() > 0);
+            for link in links.all() {
+                let mac = std::fs::read_to_string(format!("/sys/class/net/{}/address", link.name)).unwrap();
+                assert_eq!(link.mac.map(|m| m.to_string().to_lowercase()), Some(mac.trim().to_owned()));
+            }
+        });
+    }
+
+    #[test]
+    fn only_an_armed_link_can_wake() {
+        let link = |wake, wireless| Link {
+            index: 2,
+            name: "eth0".into(),
+            mac: None,
+            carrier: true,
+            wireless,
+            wake,
+        };
+        assert_eq!(link(wake::Ability::Armed, false).wake_method(), WakeMethod::Wol);
+        assert_eq!(link(wake::Ability::Armed, true).wake_method(), WakeMethod::WoWlan);
+        for wake in [wake::Ability::Disarmed, wake::Ability::No, wake::Ability::Unknown] {
+            assert_eq!(link(wake, false).wake_method(), WakeMethod::None);
+        }
+    }
+}
