@@ -1,3 +1,8 @@
-//! Whole-system tests, the namespace lab and the demo.
+//! Whole-system tests: the lab's logind, appliances and gateways made of lab hosts, and what the demo and the
+//! end-to-end tests share.
 
+pub mod hardware;
+pub mod limits;
+pub mod logind;
+pub mod machine;
 pub mod man;

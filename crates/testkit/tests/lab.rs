@@ -15,7 +15,7 @@ const SOON: Duration = Duration::from_secs(10);
 
 #[test]
 fn a_datagram_reaches_the_other_host_and_is_seen_once_with_its_sender() {
-    sandbox::test("a_datagram_reaches_the_other_host_and_is_seen_once_with_its_sender", || {
+    sandbox::test(|| {
         let mut lab = Lab::new()?;
         let lan = lab.lan()?;
         let (gateway, tv) = (lab.host("gateway")?, lab.host("tv")?);
@@ -41,7 +41,7 @@ fn a_datagram_reaches_the_other_host_and_is_seen_once_with_its_sender() {
 
 #[test]
 fn a_host_has_its_own_name_run_directory_and_network() {
-    sandbox::test("a_host_has_its_own_name_run_directory_and_network", || {
+    sandbox::test(|| {
         let mut lab = Lab::new()?;
         let tv = lab.host("tv")?;
         let said =
@@ -55,7 +55,7 @@ fn a_host_has_its_own_name_run_directory_and_network() {
 
 #[test]
 fn nothing_passes_while_the_cable_is_pulled() {
-    sandbox::test("nothing_passes_while_the_cable_is_pulled", || {
+    sandbox::test(|| {
         let mut lab = Lab::new()?;
         let lan = lab.lan()?;
         let (gateway, tv) = (lab.host("gateway")?, lab.host("tv")?);
@@ -82,7 +82,7 @@ fn nothing_passes_while_the_cable_is_pulled() {
 
 #[test]
 fn the_processes_of_one_host_can_be_stopped_without_the_others() {
-    sandbox::test("the_processes_of_one_host_can_be_stopped_without_the_others", || {
+    sandbox::test(|| {
         let mut lab = Lab::new()?;
         let (tv, nas) = (lab.host("tv")?, lab.host("nas")?);
         let _on_tv = tv.start("work", tv.command("sleep").arg("1000"))?;
@@ -114,7 +114,7 @@ fn killing_the_program_that_entered_the_sandbox_ends_everything_in_it() {
         std::thread::sleep(Duration::from_secs(600));
         return;
     }
-    let Ok(sandbox) = Sandbox::find() else { return sandbox::test(NAME, || Ok(())) };
+    let Ok(sandbox) = Sandbox::find() else { return sandbox::test(|| Ok(())) };
     let mut command = sandbox.this_program(Duration::from_secs(600)).unwrap();
     let mut child = command
         .args([NAME, "--exact", "--nocapture", "--test-threads=1"])
@@ -134,7 +134,7 @@ fn killing_the_program_that_entered_the_sandbox_ends_everything_in_it() {
 
 #[test]
 fn the_watcher_waits_no_longer_than_told() {
-    sandbox::test("the_watcher_waits_no_longer_than_told", || {
+    sandbox::test(|| {
         let lab = Lab::new()?;
         let began = Instant::now();
         let (mark, found) =

@@ -19,9 +19,8 @@ const HOLDER: &str = r#"set -e
 mount -n --bind "$1/run" /run
 mount -n --bind "$1/lib" /var/lib
 mount -n -t sysfs -o ro sysfs /sys 2>/dev/null || true
-for dir in /sys/class/rtc /sys/power /sys/class/power_supply; do
-    [ ! -d $dir ] || mount -n -t tmpfs -o ro none $dir
-done
+mount -n --bind "$1/class" /sys/class
+[ ! -d /sys/power ] || mount -n -t tmpfs -o ro none /sys/power
 for device in /dev/rtc* /dev/gpiochip*; do
     [ ! -c $device ] || mount -n --bind /dev/null $device
 done
@@ -31,7 +30,11 @@ echo ready
 exec sleep infinity
 "#;
 
-/// A host. Its `/run` and `/var/lib` are directories of the lab; the rest of the file system is the machine's.
+/// The alarm of the host's own clock chip, in its directory: `/sys/class/rtc/rtc0/wakealarm` on the host.
+pub const RTC_ALARM: &str = "class/rtc/rtc0/wakealarm";
+
+/// A host. Its `/run`, `/var/lib` and `/sys/class` are directories of the lab; the rest of the file system is the
+/// machine's. `/sys/class` has the host's interfaces, no power supply, and a clock chip with a wake alarm.
 #[derive(Debug)]
 pub struct Host {
     name: String,
@@ -54,9 +57,11 @@ pub struct Found {
 impl Host {
     pub(crate) fn new(name: &str, number: u8, lab: &Path) -> Result<Host> {
         let dir = lab.join("hosts").join(name);
-        for sub in ["run", "lib"] {
+        for sub in ["run", "lib", "class", "class/power_supply", "class/rtc", "class/rtc/rtc0"] {
             fs::create_dir_all(dir.join(sub)).with_context(|| format!("creating {sub} of {name}"))?;
         }
+        std::os::unix::fs::symlink("../devices/virtual/net", dir.join("class/net")).context("linking net")?;
+        fs::write(dir.join(RTC_ALARM), "").context("creating the clock's alarm")?;
         let mut holder = Command::new("unshare")
             .args(["--net", "--mount", "--uts", "sh", "-c", HOLDER, "holder"])
             .arg(&dir)
@@ -82,7 +87,7 @@ impl Host {
         &self.name
     }
 
-    /// Its directory: `run` and `lib` in it are the host's `/run` and `/var/lib`.
+    /// Its directory: `run`, `lib` and `class` in it are the host's `/run`, `/var/lib` and `/sys/class`.
     pub fn dir(&self) -> &Path {
         &self.dir
     }

@@ -24,4 +24,4 @@ pub const HOST_SETUP_S_MAX: Duration = Duration::from_secs(20);
 pub const POLL_EVERY: Duration = Duration::from_millis(10);
 
 /// A lab that lasts longer is stuck: its sandbox is ended.
-pub const TEST_S_MAX: Duration = Duration::from_secs(300);
+pub const TEST_S_MAX: Duration = Duration::from_secs(150);

@@ -30,6 +30,7 @@ pub use watcher::{Mark, Watcher};
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 
 use anyhow::{Context, Result, bail, ensure};
 
@@ -37,7 +38,7 @@ use anyhow::{Context, Result, bail, ensure};
 #[derive(Debug)]
 pub struct Lab {
     dir: PathBuf,
-    watcher: Watcher,
+    watcher: Arc<Watcher>,
     lans: u8,
     hosts: u8,
 }
@@ -69,7 +70,7 @@ impl Lab {
         // Hosts have their own /run and /var/lib, where the build directory might be.
         run(Command::new("mount").args(["-n", "--bind"]).arg(&programs).arg(dir.join("bin")))?;
         run(Command::new("ip").args(["link", "set", "lo", "up"]))?;
-        Ok(Lab { dir: dir.to_owned(), watcher: Watcher::start()?, lans: 0, hosts: 0 })
+        Ok(Lab { dir: dir.to_owned(), watcher: Arc::new(Watcher::start()?), lans: 0, hosts: 0 })
     }
 
     /// The lab's directory in memory: `hosts/NAME/{run,lib}` are the hosts' `/run` and `/var/lib`, `log/` the output of
@@ -84,7 +85,7 @@ impl Lab {
     }
 
     /// Sees every frame that a host sends.
-    pub fn watcher(&self) -> &Watcher {
+    pub fn watcher(&self) -> &Arc<Watcher> {
         &self.watcher
     }
 

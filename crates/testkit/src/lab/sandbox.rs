@@ -113,19 +113,22 @@ pub fn programs_dir() -> Result<PathBuf> {
     Ok(if dir.ends_with("deps") { dir.parent().unwrap_or(dir) } else { dir }.to_owned())
 }
 
-/// Runs `body` as the test `name` (its path as the test harness prints it) in a sandbox of its own: outside, this
-/// starts the test program again for this one test; inside, it runs `body`. Where the machine can't, the test is
-/// skipped with one line, and a line in the file named by `SKIPPED_LOG`.
+/// Runs `body`, all of a test, in a sandbox of its own: outside, this starts the test program again for this one test;
+/// inside, it runs `body`. Where the machine can't, the test is skipped with one line, and a line in the file named by
+/// `SKIPPED_LOG`.
 ///
 /// # Panics
 /// When the test fails, as tests do.
-pub fn test(name: &str, body: impl FnOnce() -> Result<()>) {
+pub fn test(body: impl FnOnce() -> Result<()>) {
     if is_inside() {
         if let Err(error) = body() {
             panic!("{error:#}");
         }
         return;
     }
+    // The test harness names each test's thread after it.
+    let thread = std::thread::current();
+    let name = thread.name().unwrap_or("main");
     let sandbox = match Sandbox::find() {
         Ok(sandbox) => sandbox,
         Err(reason) => return skipped(name, &reason.to_string()),

@@ -1,0 +1,6 @@
+//! The system on the hosts of the lab: unmodified programs, real sockets, real frames.
+//!
+//! Each test has a lab of its own. `cargo test -p house-tests --test e2e -- --test-threads=1`: the labs don't disturb
+//! each other, but deadlines are for a machine that runs one.
+
+mod machine;
