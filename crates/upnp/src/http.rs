@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::header::{ACCEPT_LANGUAGE, ALLOW, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_TYPE, HOST, ORIGIN};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
 
-use crate::url::{authority_address, authority_text};
+use crate::url::authority_address;
 
 /// Content type of every XML body of UPnP.
 pub const TEXT_XML: HeaderValue = HeaderValue::from_static("text/xml; charset=\"utf-8\"");
@@ -130,14 +130,4 @@ fn language(asked: &HeaderMap, answer: &mut HeaderMap) {
     if asked.contains_key(ACCEPT_LANGUAGE) {
         answer.insert(CONTENT_LANGUAGE, HeaderValue::from_static("en"));
     }
-}
-
-/// Whether two addresses are one host, IPv4 in IPv6 clothes undressed.
-pub fn same_host(a: SocketAddr, b: SocketAddr) -> bool {
-    a.ip().to_canonical() == b.ip().to_canonical()
-}
-
-/// The text of a Host header for a request to `address`.
-pub fn host_value(address: SocketAddr) -> String {
-    authority_text(address)
 }

@@ -170,7 +170,7 @@ pub fn parse(bytes: &[u8], caps: Caps) -> Result<Element, XmlError> {
 
 fn decode(bytes: &[u8], lenient: bool) -> Result<Cow<'_, str>, XmlError> {
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    let bytes = if lenient { bytes.trim_ascii_end_nul() } else { bytes };
+    let bytes = if lenient { without_nul(bytes) } else { bytes };
     let text = match core::str::from_utf8(bytes) {
         Ok(text) => Cow::Borrowed(text),
         // Every byte is a character in Latin-1: the usual culprit is a friendlyName with an umlaut.
@@ -183,15 +183,10 @@ fn decode(bytes: &[u8], lenient: bool) -> Result<Cow<'_, str>, XmlError> {
     Ok(text)
 }
 
-trait TrimNul {
-    fn trim_ascii_end_nul(&self) -> &[u8];
-}
-
-impl TrimNul for [u8] {
-    fn trim_ascii_end_nul(&self) -> &[u8] {
-        let end = self.iter().rposition(|b| *b != 0 && !b.is_ascii_whitespace()).map_or(0, |i| i + 1);
-        &self[..end]
-    }
+/// Without the NUL bytes some devices send along with their string.
+fn without_nul(bytes: &[u8]) -> &[u8] {
+    let end = bytes.iter().rposition(|b| *b != 0 && !b.is_ascii_whitespace()).map_or(0, |i| i + 1);
+    &bytes[..end]
 }
 
 /// `Char` of XML 1.0, 2.2.
@@ -390,5 +385,72 @@ pub fn escape_into(out: &mut String, text: &str) {
             c if is_xml_char(c) => out.push(c),
             _ => out.push('\u{fffd}'),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn strict(text: &str) -> Result<Element, XmlError> {
+        parse(text.as_bytes(), Caps::SOAP_STRICT)
+    }
+
+    #[test]
+    fn namespaces_are_resolved_where_they_are_declared_and_end_with_their_element() {
+        let text = r#"<a xmlns="urn:d" xmlns:p="urn:p"><p:b xmlns:p="urn:q"/><p:c/><d xmlns=""><e/></d><f/></a>"#;
+        let root = strict(text).unwrap();
+        let namespace = |name| root.find(name).unwrap().namespace();
+        assert_eq!(
+            ["a", "b", "c", "d", "e", "f"].map(namespace),
+            [Some("urn:d"), Some("urn:q"), Some("urn:p"), None, None, Some("urn:d")]
+        );
+    }
+
+    #[test]
+    fn text_is_one_piece_whatever_it_was_made_of() {
+        let root = strict("<a> 1&lt;<!-- no -->2<![CDATA[<3>]]>&#52;&#x35;\r\n</a>").unwrap();
+        assert_eq!(root.text(), " 1<2<3>45\n");
+        let root = strict("<a b='&quot;&#10;'>\n <c/>\n</a>").unwrap();
+        assert_eq!((root.text(), root.attribute("b")), ("", Some("\"\n")));
+    }
+
+    #[test]
+    fn strict_refuses_what_lenient_forgives() {
+        let lenient = |bytes: &[u8]| parse(bytes, Caps::DESCRIPTION).unwrap().text().to_owned();
+        for (bytes, text) in [
+            (&b"<a>b & c</a>"[..], "b & c"),
+            (b"<a>&nbsp;</a>", "&nbsp;"),
+            (b"<a>&#0;</a>", "\u{fffd}"),
+            (b"<a>\xfc</a>", "\u{fc}"),
+            (b"<a>x</a>\0\0", "x"),
+            (b"<a>x</a> tail", "x"),
+        ] {
+            assert_eq!(lenient(bytes), text);
+            assert!(parse(bytes, Caps::SOAP_STRICT).is_err(), "{text}");
+        }
+        assert_eq!(lenient(b"\xef\xbb\xbf<a>x</a>"), "x");
+    }
+
+    #[test]
+    fn errors_say_what_is_wrong() {
+        assert!(matches!(strict("<!DOCTYPE a><a/>"), Err(XmlError::DocType)));
+        assert!(matches!(strict("<a><!DOCTYPE a></a>"), Err(XmlError::DocType)));
+        assert!(matches!(strict("<a>&b;</a>"), Err(XmlError::Entity)));
+        assert!(matches!(strict("<a>&#8;</a>"), Err(XmlError::Character)));
+        assert!(matches!(strict("<a/><b/>"), Err(XmlError::Root)));
+        assert!(matches!(strict("<a>"), Err(XmlError::Root)));
+        assert!(matches!(strict("<a></b>"), Err(XmlError::Syntax { .. })));
+        assert!(matches!(strict(&"<a>".repeat(50)), Err(XmlError::TooDeep)));
+        assert!(matches!(strict(&" ".repeat(XML_SOAP_BYTES_MAX + 1)), Err(XmlError::TooLarge(_))));
+    }
+
+    #[test]
+    fn what_is_written_reads_back() {
+        let mut w = Writer::document();
+        w.start("a", &[("b", "<\">&'")]).leaf("c", "\u{1}]]>&\r\n").end("a");
+        let root = strict(&w.finish()).unwrap();
+        assert_eq!(root.child("c").unwrap().text(), "\u{fffd}]]>&\r\n");
+        assert_eq!(root.attribute("b"), Some("<\">&'"));
     }
 }

@@ -18,21 +18,21 @@ use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, SERVER};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 
-use super::propertyset;
+use super::evented::{Service, Variables};
+use super::subscribe::{Refused, callbacks, granted, single};
 use crate::http::{TEXT_XML, empty};
 use crate::ids::{Sid, Udn, uuid_v4};
 use crate::limits::{
-    CALLBACK_BYTES_MAX, CALLBACK_PORT_MIN, CALLBACK_URLS_MAX, EVENT_DATAGRAM_BYTES_MAX, EVENT_DATAGRAMS_QUEUED_MAX,
-    NOTIFY_ANSWER_BYTES_MAX, NOTIFY_BUSY_RETRY_MS, NOTIFY_WITHIN_S, SUBSCRIPTION_DEFAULT_S, SUBSCRIPTION_MAX_S,
-    SUBSCRIPTION_MIN_S, SUBSCRIPTIONS_MAX, SUBSCRIPTIONS_PER_PEER_MAX,
+    EVENT_DATAGRAM_BYTES_MAX, EVENT_DATAGRAMS_QUEUED_MAX, NOTIFY_ANSWER_BYTES_MAX, NOTIFY_BUSY_RETRY_MS,
+    NOTIFY_WITHIN_S, SUBSCRIPTIONS_MAX, SUBSCRIPTIONS_PER_PEER_MAX,
 };
 use crate::net::{
     Channel, EVENT_PORT, EVENT_V4, EVENT_V6_LINK, Effect, HttpAnswer, HttpError, HttpRequest, IncomingRequest,
     Interface, Owner, RequestId, Transmit,
 };
-use crate::service::{Allowed, DataType, Eventing, ServiceDecl, VariableDecl};
+use crate::service::ServiceDecl;
 use crate::time::{BootTime, earliest};
 use crate::url::HttpUrl;
 
@@ -79,29 +79,6 @@ pub struct Publisher {
     datagrams: VecDeque<Transmit>,
 }
 
-/// A set of evented variables of one service; bit i is the i-th in declared order.
-type Variables = u64;
-
-#[derive(Debug)]
-struct Service {
-    decl: &'static ServiceDecl,
-    evented: Vec<Evented>,
-    /// Moderated variables that changed and may not be told yet.
-    held: Variables,
-    /// Counts the multicast events of this service.
-    multicast_seq: u32,
-    /// The last body built, as long as no value has changed since: subscribers who miss the same share it.
-    body: Option<(Variables, Bytes)>,
-}
-
-#[derive(Debug)]
-struct Evented {
-    decl: &'static VariableDecl,
-    value: String,
-    /// When a moderated variable was last told.
-    told: Option<BootTime>,
-}
-
 #[derive(Debug)]
 struct Subscription {
     service: usize,
@@ -140,9 +117,6 @@ struct Message {
     /// Callbacks tried before this one.
     tried: u8,
 }
-
-/// What a SUBSCRIBE or UNSUBSCRIBE is refused with.
-struct Refused(StatusCode);
 
 impl Publisher {
     /// A publisher without subscribers. Variables have the least value of their type until they are set.
@@ -523,94 +497,6 @@ impl Publisher {
     }
 }
 
-impl Service {
-    fn new(decl: &'static ServiceDecl) -> Self {
-        let evented: Vec<_> = decl
-            .variables
-            .iter()
-            .filter(|v| v.eventing != Eventing::No)
-            .map(|decl| Evented { decl, value: least(decl), told: None })
-            .collect();
-        assert!(evented.len() <= Variables::BITS as usize, "a service has at most 64 evented variables");
-        Self { decl, evented, held: 0, multicast_seq: 0, body: None }
-    }
-
-    fn all(&self) -> Variables {
-        self.evented.iter().enumerate().fold(0, |all, (i, _)| all | 1 << i)
-    }
-
-    /// Stores values; which of the evented ones are new.
-    fn set(&mut self, changes: &[(&'static str, String)]) -> Variables {
-        let mut changed = 0;
-        for (name, value) in changes {
-            let Some(i) = self.evented.iter().position(|e| e.decl.name == *name) else { continue };
-            if self.evented[i].value != *value {
-                self.evented[i].value.clone_from(value);
-                changed |= 1 << i;
-            }
-        }
-        if changed != 0 {
-            self.body = None;
-        }
-        changed
-    }
-
-    /// Takes out of `held` what may be told now: all of it, and of that what also goes out by multicast.
-    fn take_due(&mut self, now: BootTime) -> (Variables, Variables) {
-        let (mut told, mut multicast) = (0, 0);
-        for (i, variable) in self.evented.iter_mut().enumerate() {
-            let bit = 1 << i;
-            if self.held & bit == 0 || variable.due().is_some_and(|at| at > now) {
-                continue;
-            }
-            variable.told = Some(now);
-            told |= bit;
-            if variable.decl.eventing == Eventing::Multicast {
-                multicast |= bit;
-            }
-        }
-        self.held &= !told;
-        (told, multicast)
-    }
-
-    /// When the next held variable may be told.
-    fn due(&self) -> Option<BootTime> {
-        let held = self.evented.iter().enumerate().filter(|(i, _)| self.held & 1 << i != 0);
-        held.map(|(_, v)| v.due().unwrap_or_default()).min()
-    }
-
-    fn body(&mut self, variables: Variables) -> Bytes {
-        match &self.body {
-            Some((of, body)) if *of == variables => body.clone(),
-            _ => {
-                let set = self.evented.iter().enumerate().filter(|(i, _)| variables & 1 << i != 0);
-                let set: Vec<_> = set.map(|(_, v)| (v.decl.name, &*v.value)).collect();
-                let body = propertyset::write(&set);
-                self.body = Some((variables, body.clone()));
-                body
-            }
-        }
-    }
-}
-
-impl Evented {
-    /// The earliest time a change may be told; none for at once.
-    fn due(&self) -> Option<BootTime> {
-        Some(self.told? + self.decl.max_rate?)
-    }
-}
-
-/// What a variable says until it is set.
-fn least(decl: &VariableDecl) -> String {
-    match (decl.allowed, decl.data_type) {
-        (Allowed::List(words), _) => words.first().copied().unwrap_or_default().to_owned(),
-        (Allowed::Range(from, _, _), _) => from.to_string(),
-        (Allowed::Any, DataType::String) => String::new(),
-        (Allowed::Any, DataType::Ui4 | DataType::I4 | DataType::Boolean) => "0".to_owned(),
-        (Allowed::Any, DataType::Time) => "00:00:00".to_owned(),
-    }
-}
-
 enum Outcome {
     Told,
     Unknown,
@@ -640,60 +526,6 @@ const fn next_seq(seq: u32) -> u32 {
     }
 }
 
-/// The one value of a header; an error where there are several, or one that is no text.
-fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, Refused> {
-    let mut values = headers.get_all(name).iter();
-    let first = values.next().map(|v| v.to_str().map(str::trim));
-    match (first, values.next()) {
-        (None, _) => Ok(None),
-        (Some(Ok(value)), None) => Ok(Some(value)),
-        _ => Err(Refused(StatusCode::BAD_REQUEST)),
-    }
-}
-
-/// Seconds granted for a TIMEOUT header: what it asks for within our bounds, the default for none, `infinite` (gone since
-/// UDA 1.1) and anything else.
-fn granted(timeout: Option<&str>) -> u32 {
-    let asked = timeout.and_then(|t| {
-        let (unit, seconds) = t.split_once('-')?;
-        let digits = !seconds.is_empty() && seconds.bytes().all(|b| b.is_ascii_digit());
-        (unit.eq_ignore_ascii_case("second") && digits).then(|| seconds.parse().unwrap_or(u32::MAX))
-    });
-    asked.map_or(SUBSCRIPTION_DEFAULT_S, |s| s.clamp(SUBSCRIPTION_MIN_S, SUBSCRIPTION_MAX_S))
-}
-
-/// The usable URLs of a CALLBACK header; none at all where the header is malformed or beyond its caps. A usable one leads
-/// to the subscriber's own address and to no system port, so that nobody can aim our events at others (CVE-2020-12695), nor
-/// at ourselves.
-fn callbacks(header: &str, peer: SocketAddr, local: SocketAddr) -> Box<[HttpUrl]> {
-    let mut usable = Vec::new();
-    let mut rest = header;
-    let mut seen = 0;
-    if header.len() > CALLBACK_BYTES_MAX {
-        return usable.into();
-    }
-    while !rest.is_empty() {
-        let Some((url, tail)) = rest.strip_prefix('<').and_then(|r| r.split_once('>')) else { return Box::default() };
-        rest = tail.trim_start();
-        seen += 1;
-        if seen > CALLBACK_URLS_MAX {
-            return Box::default();
-        }
-        if let Ok(url) = HttpUrl::parse(url)
-            && url.address().ip() == peer.ip().to_canonical()
-            && url.address().port() >= CALLBACK_PORT_MIN
-            && (url.address().ip() != local.ip().to_canonical() || url.address().port() != local.port())
-            && url.path().parse::<Uri>().is_ok()
-        {
-            usable.push(match peer {
-                SocketAddr::V6(peer) => url.with_scope(peer.scope_id()),
-                SocketAddr::V4(_) => url,
-            });
-        }
-    }
-    usable.into()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -708,68 +540,5 @@ mod tests {
     #[test]
     fn seq_wraps_from_the_largest_number_to_1() {
         assert_eq!((next_seq(0), next_seq(u32::MAX - 1), next_seq(u32::MAX)), (1, u32::MAX, 1));
-    }
-
-    #[test]
-    fn timeouts_are_clamped_and_junk_gets_the_default() {
-        for (asked, got) in [
-            (None, 1800),
-            (Some("Second-1800"), 1800),
-            (Some("second-3600"), 3600),
-            (Some("Second-1"), 1800),
-            (Some("Second-0"), 1800),
-            (Some("Second-99999999999999999999"), SUBSCRIPTION_MAX_S),
-            (Some("Second-infinite"), 1800),
-            (Some("infinite"), 1800),
-            (Some("Second-0:30:00"), 1800),
-            (Some("Second--5"), 1800),
-            (Some("Second-"), 1800),
-            (Some("1800"), 1800),
-            (Some(""), 1800),
-        ] {
-            assert_eq!(granted(asked), got, "{asked:?}");
-        }
-    }
-
-    #[test]
-    fn only_urls_to_the_subscriber_itself_are_usable() {
-        let peer: SocketAddr = "192.0.2.7:40000".parse().unwrap();
-        let local: SocketAddr = "192.0.2.1:49200".parse().unwrap();
-        let count = |header: &str| callbacks(header, peer, local).len();
-        assert_eq!(count("<http://192.0.2.7:5000/a>"), 1);
-        assert_eq!(count("<http://192.0.2.7:5000/a><http://192.0.2.7:5001/b>  <http://10.0.0.1:5000/c>"), 2);
-        assert_eq!(count("<http://[::ffff:192.0.2.7]:5000/>"), 1);
-        for bad in [
-            "",
-            "http://192.0.2.7:5000/",
-            "<http://192.0.2.7:5000/",
-            "<>",
-            "<http://192.0.2.7:5000/> x",
-            "<http://192.0.2.7/>",
-            "<http://192.0.2.7:1023/>",
-            "<http://192.0.2.7:70536/>",
-            "<http://192.0.2.8:5000/>",
-            "<http://192.0.2.1:49200/>",
-            "<http://127.0.0.1:5000/>",
-            "<http://[::1]:5000/>",
-            "<http://host:5000/>",
-            "<ftp://192.0.2.7:5000/>",
-            "<https://192.0.2.7:5000/>",
-            "<http://192.0.2.7@10.0.0.1:5000/>",
-            &"<http://192.0.2.7:5000/>".repeat(CALLBACK_URLS_MAX + 1),
-            &format!("<http://192.0.2.7:5000/{}>", "a".repeat(CALLBACK_BYTES_MAX)),
-        ] {
-            assert_eq!(count(bad), 0, "{bad}");
-        }
-        let same_host =
-            |port| callbacks(&format!("<http://192.0.2.1:{port}/>"), "192.0.2.1:40000".parse().unwrap(), local);
-        assert_eq!((same_host(5000).len(), same_host(49200).len()), (1, 0));
-    }
-
-    #[test]
-    fn a_link_local_callback_gets_the_scope_of_its_subscriber() {
-        let peer = SocketAddrV6::new("fe80::7".parse().unwrap(), 40000, 0, 3).into();
-        let urls = callbacks("<http://[fe80::7]:5000/>", peer, "[fe80::1]:49200".parse().unwrap());
-        assert!(matches!(urls[0].address(), SocketAddr::V6(a) if a.scope_id() == 3));
     }
 }
