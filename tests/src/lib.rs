@@ -2,6 +2,7 @@
 //! end-to-end tests share.
 
 pub mod hardware;
+pub mod house;
 pub mod limits;
 pub mod logind;
 pub mod machine;
