@@ -148,15 +148,17 @@ impl Tracker {
 
     /// Takes the interfaces as they are now: searches on what is new, and leaves paths that lead nowhere any more.
     pub fn handle_interfaces(&mut self, interfaces: &[Interface], now: BootTime) {
-        let first = self.search_at.is_none() && !interfaces.is_empty();
         self.interfaces = interfaces.to_vec();
         let before = core::mem::replace(&mut self.endpoints, endpoints(interfaces));
         self.rounds.retain(|(_, on)| on.is_none_or(|on| interfaces.iter().any(|i| i.id == on)));
-        if first {
+        let news = self.endpoints.iter().filter(|e| !before.contains(e)).map(|e| e.interface);
+        let news: BTreeSet<InterfaceId> = news.collect();
+        if !news.is_empty() && (before.is_empty() || !self.static_hosts.is_empty()) {
+            // A search that was under way went nowhere, or not where the static hosts are.
+            self.rounds.clear();
             self.search(now);
         } else {
-            let news = self.endpoints.iter().filter(|e| !before.contains(e)).map(|e| e.interface);
-            for interface in news.collect::<BTreeSet<_>>() {
+            for interface in news {
                 self.plan_search(Some(interface), COPIES_WITH_CAUSE, now);
             }
         }

@@ -170,6 +170,14 @@ fn the_boot_id_an_update_announced_is_no_reboot() {
 }
 
 #[test]
+fn an_update_from_a_boot_id_that_is_not_the_devices_excuses_nothing() {
+    let mut watcher = appeared();
+    watcher.receive(&Says { boot_id: Some("5"), ..Says::default() }.update(9));
+    watcher.receive(&Says { boot_id: Some("9"), ..Says::default() }.alive());
+    assert_eq!(watcher.news(), ["rebooted http://10.88.0.5:49152/d.xml"]);
+}
+
+#[test]
 fn back_on_another_port_or_path_is_a_move() {
     // WeMo plugs come back on 49152, 49153, 49154 as they like.
     let mut watcher = appeared();

@@ -70,6 +70,18 @@ fn a_static_host_on_another_network_is_asked_by_unicast_and_believed() {
 }
 
 #[test]
+fn a_static_host_named_before_there_is_any_interface_is_asked_when_there_is_one() {
+    let mut watcher = Watcher::new(&[APPLIANCE], &[]);
+    assert!(watcher.machine.search_host([10, 88, 0, 7].into(), watcher.now));
+    watcher.run(60_000);
+    assert!(watcher.sent.is_empty());
+    watcher.interfaces(&lan());
+    watcher.run(2_000);
+    let unicast = watcher.sent.iter().filter(|s| s.to() == "10.88.0.7:1900".parse().unwrap()).count();
+    assert_eq!((unicast, watcher.sent.len()), (3, 6));
+}
+
+#[test]
 fn static_hosts_are_bounded_and_link_local_ones_get_their_scope() {
     let mut watcher = Watcher::new(&[APPLIANCE], &dual_stack());
     assert!(watcher.machine.search_host("fe80::9".parse().unwrap(), watcher.now));
