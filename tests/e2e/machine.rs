@@ -40,7 +40,7 @@ trait LoginSession {
     default_service = "org.freedesktop.systemd1",
     default_path = "/org/freedesktop/systemd1"
 )]
-trait Systemd {
+pub(crate) trait Systemd {
     fn get_unit(&self, name: &str) -> zbus::Result<OwnedObjectPath>;
     fn load_unit(&self, name: &str) -> zbus::Result<OwnedObjectPath>;
     fn start_unit(&self, name: &str, mode: &str) -> zbus::Result<OwnedObjectPath>;
@@ -284,7 +284,7 @@ fn hold(key: &str, what: &str, mode: &str) -> Wish {
     Wish::Hold { key: key.into(), what: what.into(), who: key.into(), why: "test".into(), mode: mode.into() }
 }
 
-fn on_bus<T>(machine: &Machine, work: impl AsyncFnOnce(zbus::Connection) -> Result<T>) -> Result<T> {
+pub(crate) fn on_bus<T>(machine: &Machine, work: impl AsyncFnOnce(zbus::Connection) -> Result<T>) -> Result<T> {
     let socket = machine.host().dir().join("run/dbus/system_bus_socket");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {

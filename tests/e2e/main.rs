@@ -3,4 +3,10 @@
 //! Each test has a lab of its own. `cargo test -p house-tests --test e2e -- --test-threads=1`: the labs don't disturb
 //! each other, but deadlines are for a machine that runs one.
 
+mod commands;
+mod discovery;
+mod homes;
 mod machine;
+mod paper;
+mod schedule;
+mod sleep;

@@ -7,3 +7,4 @@ pub mod limits;
 pub mod logind;
 pub mod machine;
 pub mod man;
+pub mod traffic;

@@ -22,7 +22,7 @@ pub mod wait;
 pub mod watcher;
 
 pub use frame::{Frame, MagicPacket};
-pub use host::Host;
+pub use host::{Found, Host};
 pub use lan::{Lan, Link};
 pub use process::Process;
 pub use wait::wait_until;

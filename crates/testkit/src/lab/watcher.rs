@@ -87,6 +87,13 @@ impl Watcher {
         state.frames.iter().skip(mark.0.saturating_sub(state.dropped)).cloned().collect()
     }
 
+    /// The frames from one place in the stream to another.
+    pub fn between(&self, from: Mark, to: Mark) -> Vec<Frame> {
+        let mut frames = self.since(from);
+        frames.truncate(to.0.saturating_sub(from.0));
+        frames
+    }
+
     /// The first frame from `mark` on that `wanted` takes, waiting for it.
     ///
     /// # Errors

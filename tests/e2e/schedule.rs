@@ -1,0 +1,100 @@
+//! Registrations in both directions: honoured, and withdrawn.
+
+use anyhow::{Context, Result, ensure};
+use house_tests::house::{House, clock_in, refused};
+use house_tests::machine::Power;
+use serde_json::Value;
+use testkit::lab::host::RTC_ALARM;
+use testkit::lab::{sandbox, wait_until};
+
+use crate::homes::{SOON, nas, with_one};
+
+#[test]
+fn a_wake_up_time_asked_for_by_the_appliance_is_honoured() {
+    sandbox::test(|| {
+        with_one(nas(), "ON", |house| {
+            ask(house, "nas", &["wake-up-time", &clock_in(6)?])?;
+            house.gateway().hegctl_ok(&["standby", "nas"])?;
+            let nas = house.appliance("nas")?;
+            nas.wait_power(Power::Asleep, SOON)?;
+            let mark = house.lab().watcher().mark();
+            let packet =
+                house.lab().watcher().wait_for("a magic packet", mark, SOON, |f| f.magic_packet().is_some())?;
+            assert_eq!(&*packet.sender, "gateway");
+            nas.wait_power(Power::Running, SOON)?;
+            house.wait_state("nas", "ON", SOON).map(drop)
+        })
+    });
+}
+
+#[test]
+fn a_no_standby_period_declines_standby_until_the_appliance_withdraws_it() {
+    sandbox::test(|| {
+        with_one(nas(), "ON", |house| {
+            let id = ask(house, "nas", &["no-standby-period", &clock_in(0)?, &clock_in(3600)?])?;
+            let said = refused(house.gateway().hegctl(&["standby", "nas"])?)?;
+            ensure!(said.to_lowercase().contains("nostandby") || said.contains("no-standby"), "{said}");
+            assert_eq!(house.appliance("nas")?.power(), Power::Running);
+            house.agent("nas", &["request", "withdraw", &id])?;
+            house.gateway().hegctl_ok(&["standby", "nas"])?;
+            house.appliance("nas")?.wait_power(Power::Asleep, SOON)
+        })
+    });
+}
+
+#[test]
+fn a_registration_that_does_not_exist_cannot_be_withdrawn() {
+    sandbox::test(|| {
+        with_one(nas(), "ON", |house| {
+            let id = ask(house, "nas", &["wake-up-time", "04:00:00"])?;
+            house.agent("nas", &["request", "withdraw", &id])?;
+            ensure!(house.agent("nas", &["request", "withdraw", &id]).is_err(), "withdrawn twice");
+            refused(house.gateway().hegctl(&["withdraw", "4000000000"])?).map(drop)
+        })
+    });
+}
+
+#[test]
+fn a_standby_period_begins_by_itself_and_arms_the_clock_for_its_end() {
+    sandbox::test(|| {
+        with_one(nas(), "ON", |house| {
+            let (start, stop) = (clock_in(4)?, clock_in(604)?);
+            house.gateway().hegctl_ok(&["schedule", "nas", "standby", &start, &stop])?;
+            assert_eq!(house.appliance("nas")?.power(), Power::Running);
+            let nas = house.appliance("nas")?;
+            nas.wait_power(Power::Asleep, SOON)?;
+            house.wait_state("nas", "Standby", SOON)?;
+            let alarm = std::fs::read_to_string(nas.host().dir().join(RTC_ALARM))?;
+            let seconds: u64 =
+                alarm.trim().trim_start_matches('+').parse().with_context(|| format!("alarm {alarm:?}"))?;
+            ensure!((560..=601).contains(&seconds), "the alarm is in {seconds} s");
+            Ok(())
+        })
+    });
+}
+
+#[test]
+fn a_standby_period_is_withdrawn_by_its_number() {
+    sandbox::test(|| {
+        with_one(nas(), "ON", |house| {
+            let (start, stop) = (clock_in(3600)?, clock_in(7200)?);
+            let answer = house.gateway().json(&["schedule", "nas", "standby", &start, &stop])?;
+            let id = number(&answer).with_context(|| format!("no RegID in {answer}"))?;
+            house.gateway().hegctl_ok(&["withdraw", &id])?;
+            refused(house.gateway().hegctl(&["withdraw", &id])?).map(drop)
+        })
+    });
+}
+
+/// `psm-agent request ...` on the appliance, until its gateway is found; the RegID.
+fn ask(house: &House, name: &str, request: &[&str]) -> Result<String> {
+    let text =
+        wait_until("a registration", SOON, || house.agent(name, &[&["request", "--json"], request].concat()).ok())?;
+    let value: Value = serde_json::from_str(&text).with_context(|| format!("reading {text:?}"))?;
+    number(&value).with_context(|| format!("no RegID in {text}"))
+}
+
+fn number(value: &Value) -> Option<String> {
+    let keys = ["reg-id", "reg_id", "regid"];
+    keys.iter().find_map(|key| value.get(key)?.as_u64()).map(|id| id.to_string())
+}
