@@ -33,6 +33,9 @@ exec sleep infinity
 /// The alarm of the host's own clock chip, in its directory: `/sys/class/rtc/rtc0/wakealarm` on the host.
 pub const RTC_ALARM: &str = "class/rtc/rtc0/wakealarm";
 
+/// File in a host's directory with the process number of its holder.
+pub(crate) const HOLDER_FILE: &str = "holder";
+
 /// A host. Its `/run`, `/var/lib` and `/sys/class` are directories of the lab; the rest of the file system is the
 /// machine's. `/sys/class` has the host's interfaces, no power supply, and a clock chip with a wake alarm.
 #[derive(Debug)]
@@ -78,6 +81,7 @@ impl Host {
             let _gone = holder.kill();
             bail!("the namespaces of {name} could not be set up: {:?}", holder.wait());
         }
+        fs::write(dir.join(HOLDER_FILE), holder.id().to_string()).context("noting the holder")?;
         let network = network_of(holder.id()).context("reading the network namespace")?;
         Ok(Host { name: name.to_owned(), number, dir, logs: lab.join("log"), holder, network })
     }

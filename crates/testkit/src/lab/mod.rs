@@ -18,6 +18,7 @@ pub mod lan;
 pub mod limits;
 pub mod process;
 pub mod sandbox;
+pub mod visit;
 pub mod wait;
 pub mod watcher;
 
@@ -45,7 +46,7 @@ pub struct Lab {
 
 /// Where the lab may mount its directory. Every Debian has these, and nothing the lab needs lives below them; the first
 /// that does not hide the running program is taken.
-const MOUNT_POINTS: [&str; 3] = ["/mnt", "/media", "/srv"];
+pub(crate) const MOUNT_POINTS: [&str; 3] = ["/mnt", "/media", "/srv"];
 
 impl Lab {
     /// Puts up the lab's ground. Only inside the [`sandbox`].
