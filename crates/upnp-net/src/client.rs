@@ -11,6 +11,7 @@ use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use http::{HeaderMap, Request, Response, Version, header};
 use http_body_util::Full;
 use hyper::client::conn::http1;
@@ -245,7 +246,7 @@ async fn exchange(
     };
     let wire = Wire { stream, answered: Arc::clone(&answered) };
     let (mut sender, connection) = builder().handshake(TokioIo::new(wire)).await.map_err(failure)?;
-    let mut connection = Driven { connection, ended: None };
+    let mut connection = Driven(Some(connection));
     let head_request = request.method() == http::Method::HEAD;
     let sent = sender.send_request(request.map(Full::new));
     let response = connection.drive(sent).await.map_err(failure)?;
@@ -256,9 +257,10 @@ async fn exchange(
         CollectError::TooLarge => Failure::TooLarge,
         CollectError::Broken(e) => Failure::Broken(e),
     })?;
-    if keeps && connection.drive(sender.ready()).await.is_ok() {
+    // The answer is there: it does not wait for a server that has yet to read the request to its end.
+    if keeps && let Some(Ok(())) = connection.drive(sender.ready()).now_or_never() {
         drop(sender);
-        if let Some(stream) = connection.release().await {
+        if let Some(stream) = connection.release() {
             pool.put(to, stream);
         }
     }
@@ -291,35 +293,30 @@ fn builder() -> http1::Builder {
 
 type Connection = http1::Connection<TokioIo<Wire>, Full<Bytes>>;
 
-/// hyper's connection, run by whoever waits for something on it instead of by a task of its own.
-struct Driven {
-    connection: Connection,
-    ended: Option<hyper::Result<()>>,
-}
+/// hyper's connection, run by whoever waits for something on it instead of by a task of its own. `None` once it has ended: only
+/// dropping it tells those who wait on it.
+struct Driven(Option<Connection>);
 
 impl Driven {
     /// Runs the connection until `wanted` is there.
     async fn drive<F: Future>(&mut self, wanted: F) -> F::Output {
         let mut wanted = pin!(wanted);
         poll_fn(|cx| {
-            if self.ended.is_none()
-                && let Poll::Ready(end) = self.connection.poll_without_shutdown(cx)
+            if let Some(connection) = &mut self.0
+                && connection.poll_without_shutdown(cx).is_ready()
             {
-                self.ended = Some(end);
+                self.0 = None;
             }
             wanted.as_mut().poll(cx)
         })
         .await
     }
 
-    /// Takes the socket back once the sender is gone; `None` where the connection broke or bytes are left over.
-    async fn release(mut self) -> Option<TcpStream> {
-        let end = match self.ended {
-            Some(end) => end,
-            None => poll_fn(|cx| self.connection.poll_without_shutdown(cx)).await,
-        };
-        end.ok()?;
-        let parts = self.connection.into_parts();
+    /// Takes the socket back once the sender is gone; `None` where the connection has ended or bytes are left over.
+    fn release(self) -> Option<TcpStream> {
+        let mut connection = self.0?;
+        poll_fn(|cx| connection.poll_without_shutdown(cx)).now_or_never()?.ok()?;
+        let parts = connection.into_parts();
         parts.read_buf.is_empty().then(|| parts.io.into_inner().stream)
     }
 }

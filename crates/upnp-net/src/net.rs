@@ -20,7 +20,7 @@ use crate::config::NetConfig;
 use crate::interfaces::{InterfaceWatch, usable_now};
 use crate::limits;
 use crate::server::{self, Listener, Responder, Server};
-use crate::sockets::{Endpoint, Role, scoped};
+use crate::sockets::{self, Endpoint, Role, scoped};
 
 /// Why the driver cannot start. Once it has started, nothing stops it.
 #[derive(Debug, thiserror::Error)]
@@ -58,7 +58,6 @@ pub enum NetEvent {
 }
 
 type EndpointKey = (InterfaceId, Role);
-type ListenerKey = (InterfaceId, IpAddr);
 
 /// The network driver of one daemon. Lives on a tokio current-thread runtime with time and io enabled.
 #[derive(Debug)]
@@ -72,7 +71,8 @@ pub struct Net {
     /// The watch failed and is set up again then.
     rewatch_at: Option<Instant>,
     endpoints: BTreeMap<EndpointKey, Endpoint>,
-    listeners: BTreeMap<ListenerKey, Listener>,
+    /// By address alone: a listener stays when its address moves to another link.
+    listeners: BTreeMap<SocketAddr, Listener>,
     /// What could not be bound, said once in the log.
     unbound: BTreeSet<SocketAddr>,
     retry_at: Option<Instant>,
@@ -197,7 +197,7 @@ impl Net {
 
     fn send(&self, transmit: &Transmit) {
         let Transmit { interface, to, .. } = *transmit;
-        let source = self.interfaces.iter().find(|i| i.id == interface).and_then(|i| i.address_toward(to.ip()));
+        let source = self.interfaces.iter().find(|i| i.id == interface).and_then(|i| source_for(i, to.ip()));
         let Some(source) = source else {
             tracing::debug!(?interface, %to, "no address to send from");
             return;
@@ -317,24 +317,28 @@ impl Net {
     }
 
     fn bind_listeners<E>(&mut self, failed: &mut dyn FnMut(SocketAddr, io::Error) -> Result<(), E>) -> Result<(), E> {
-        let addresses = |i: &Interface| i.addresses.iter().map(|a| (i.id, a.address)).collect::<Vec<_>>();
-        let wanted: BTreeSet<ListenerKey> = self.interfaces.iter().flat_map(addresses).collect();
-        self.listeners.retain(|key, _| wanted.contains(key));
-        for key @ (interface, address) in wanted {
-            if self.listeners.contains_key(&key) {
+        let own =
+            |i: &Interface| i.addresses.iter().map(|a| listening_address(i.id, a.address, self.http_port)).collect();
+        let wanted: BTreeSet<SocketAddr> = self.interfaces.iter().flat_map::<Vec<_>, _>(own).collect();
+        self.listeners.retain(|address, _| wanted.contains(address));
+        for address in wanted {
+            if self.listeners.contains_key(&address) {
                 continue;
             }
-            let address = scoped(SocketAddr::new(address, self.http_port), interface);
             match Listener::open(address, &self.server) {
                 Ok(listener) => {
                     tracing::debug!(%address, "listening");
-                    self.listeners.insert(key, listener);
+                    self.listeners.insert(address, listener);
                 }
                 Err(e) => failed(address, e)?,
             }
         }
         Ok(())
     }
+}
+
+fn listening_address(interface: InterfaceId, address: IpAddr, port: u16) -> SocketAddr {
+    scoped(SocketAddr::new(address, port), interface)
 }
 
 impl Drop for Net {
@@ -359,21 +363,36 @@ fn wanted_endpoints(interfaces: &[Interface]) -> BTreeSet<EndpointKey> {
     interfaces.iter().flat_map(of_interface).collect()
 }
 
+/// The address of ours a datagram to `to` leaves from: for an IPv6 group one of its scope, link-local or wider (UDA 1.1, annex
+/// A: what is announced in a group has an address of the group's scope), else the one a neighbour is told.
+fn source_for(interface: &Interface, to: IpAddr) -> Option<IpAddr> {
+    let fits = |own: &IpAddr| match (own, to) {
+        (IpAddr::V6(own), IpAddr::V6(to)) if to.is_multicast() => {
+            own.is_unicast_link_local() == sockets::is_link_local_group(&to)
+        }
+        _ => false,
+    };
+    interface.addresses.iter().map(|a| a.address).find(fits).or_else(|| interface.address_toward(to))
+}
+
 /// A TCP port that is free on all addresses of the interfaces, or on the loopback address where there is no interface.
 fn free_port(interfaces: &[Interface]) -> Result<u16, NetError> {
-    let of_interface = |i: &Interface| i.addresses.iter().map(|a| (i.id, a.address)).collect::<Vec<_>>();
-    let mut addresses: Vec<_> = interfaces.iter().flat_map(of_interface).collect();
+    let own = |i: &Interface| i.addresses.iter().map(|a| listening_address(i.id, a.address, 0)).collect();
+    let mut addresses: Vec<SocketAddr> = interfaces.iter().flat_map::<Vec<_>, _>(own).collect();
     if addresses.is_empty() {
-        addresses.push((InterfaceId(0), Ipv4Addr::LOCALHOST.into()));
+        addresses.push((Ipv4Addr::LOCALHOST, 0).into());
     }
-    let bind = |(interface, address), port| server::free_port(scoped(SocketAddr::new(address, port), interface));
     for _ in 0..limits::FREE_PORT_TRIES_MAX {
         // An address that vanishes meanwhile cannot be bound at all; any other one will do to find a port.
-        let Some(port) = addresses.iter().find_map(|a| bind(*a, 0).ok()) else { continue };
-        let taken = |a| matches!(bind(a, port), Err(e) if e.kind() == io::ErrorKind::AddrInUse);
-        if !addresses.iter().copied().any(taken) {
+        let Some(port) = addresses.iter().find_map(|a| server::free_port(*a).ok()) else { continue };
+        let taken = |a: &mut SocketAddr| {
+            a.set_port(port);
+            matches!(server::free_port(*a), Err(e) if e.kind() == io::ErrorKind::AddrInUse)
+        };
+        if !addresses.iter_mut().any(taken) {
             return Ok(port);
         }
+        addresses.iter_mut().for_each(|a| a.set_port(0));
     }
     Err(NetError::NoFreePort)
 }

@@ -6,7 +6,6 @@
 
 #![expect(unsafe_code, reason = "AsyncFd's constructors are unsafe: they trust that the descriptor stays open")]
 
-use core::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -103,16 +102,8 @@ pub(crate) fn route(to: IpAddr) -> io::Result<(IpAddr, u32)> {
 }
 
 /// The kernel's announcements of link and address changes.
-pub(crate) struct Notifications {
-    socket: AsyncFd<OwnedFd>,
-    buffer: Box<[u8]>,
-}
-
-impl fmt::Debug for Notifications {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Notifications")
-    }
-}
+#[derive(Debug)]
+pub(crate) struct Notifications(AsyncFd<OwnedFd>);
 
 /// What a batch of notifications said.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -129,26 +120,28 @@ impl Notifications {
         // SAFETY: an `OwnedFd` is open until it is dropped, always names the same descriptor, and nothing takes it out of the
         // `AsyncFd` that owns it.
         let socket = unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE) }?;
-        // A notification that does not fit is cut, which loses at most the news that a link was removed among others.
-        Ok(Self { socket, buffer: vec![0; 2048].into() })
+        Ok(Self(socket))
     }
 
     /// Waits for changes and takes up to a bounded number. Cancel safe.
     pub(crate) async fn noticed(&mut self) -> io::Result<Noticed> {
         const MESSAGES_PER_TURN_MAX: usize = 64;
-        let mut guard = self.socket.readable().await?;
+        let mut guard = self.0.readable().await?;
         let mut noticed = Noticed::default();
         for _ in 0..MESSAGES_PER_TURN_MAX {
-            let buffer = &mut self.buffer;
-            match guard.try_io(|fd| Ok(sys::recv(fd.as_raw_fd(), buffer, MsgFlags::MSG_DONTWAIT)?)) {
-                Ok(Ok(n)) => each_message(&buffer[..n.min(buffer.len())], |message| {
-                    if message.message_type() == libc::RTM_DELLINK
-                        && let Ok(header) = LinkHeader::parse(message.payload())
+            // The headers of netlink and of a link are enough; the kernel cuts off the rest.
+            let mut headers = [0; 32];
+            match guard.try_io(|fd| Ok(sys::recv(fd.as_raw_fd(), &mut headers, MsgFlags::MSG_DONTWAIT)?)) {
+                Ok(Ok(n)) if n < headers.len() => {}
+                Ok(Ok(_)) => {
+                    let kind = NetlinkBuffer::new(&headers).message_type();
+                    if kind == libc::RTM_DELLINK
+                        && let Ok(link) = LinkHeader::parse(&headers[16..])
                     {
-                        noticed.removed.push(header.index);
+                        noticed.removed.push(link.index);
                     }
-                }),
-                // The kernel dropped some: something changed, what is read from the tables.
+                }
+                // The kernel dropped some: something changed, and the tables say what.
                 Ok(Err(e)) if e.raw_os_error() == Some(libc::ENOBUFS) => {}
                 Ok(Err(e)) => return Err(e),
                 Err(_would_block) => break,

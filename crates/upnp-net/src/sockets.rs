@@ -14,14 +14,14 @@
 
 use std::cell::RefCell;
 use std::io::{self, IoSliceMut};
-use std::net::{IpAddr, SocketAddr, SocketAddrV6};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use nix::libc;
 use nix::sys::socket::{self as sys, ControlMessage, ControlMessageOwned, MsgFlags, SockaddrStorage, sockopt};
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, InterfaceIndexOrAddress, Protocol, Socket, Type};
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
@@ -61,7 +61,8 @@ pub(crate) fn scoped(address: SocketAddr, interface: InterfaceId) -> SocketAddr 
     }
 }
 
-fn is_link_local_group(a: &std::net::Ipv6Addr) -> bool {
+/// Link-local scope (RFC 4291, 2.7), whatever the flags.
+pub(crate) fn is_link_local_group(a: &Ipv6Addr) -> bool {
     a.segments()[0] & 0xff0f == 0xff02
 }
 
@@ -69,12 +70,23 @@ fn is_link_local_group(a: &std::net::Ipv6Addr) -> bool {
 #[derive(Debug)]
 pub(crate) struct Endpoint {
     socket: Arc<UdpSocket>,
+    role: Role,
     interface: InterfaceId,
     reader: AbortHandle,
 }
 
 impl Drop for Endpoint {
     fn drop(&mut self) {
+        // Leaves the group now. The socket closes only when its task is dropped, and leaving then would undo the membership
+        // of its successor if that is on another link of the same index.
+        let (socket, index) = (socket2::SockRef::from(&*self.socket), self.interface.0);
+        let _ = match self.role {
+            Role::Group(IpAddr::V4(group), _) => {
+                socket.leave_multicast_v4_n(&group, &InterfaceIndexOrAddress::Index(index))
+            }
+            Role::Group(IpAddr::V6(group), _) => socket.leave_multicast_v6(&group, index),
+            Role::Service(_) | Role::Search(_) => Ok(()),
+        };
         self.reader.abort();
     }
 }
@@ -114,14 +126,14 @@ impl Endpoint {
         socket.bind(&address.into())?;
         match role {
             Role::Group(IpAddr::V4(group), _) => {
-                socket.join_multicast_v4_n(&group, &socket2::InterfaceIndexOrAddress::Index(interface.0))?;
+                socket.join_multicast_v4_n(&group, &InterfaceIndexOrAddress::Index(interface.0))?;
             }
             Role::Group(IpAddr::V6(group), _) => socket.join_multicast_v6(&group, interface.0)?,
             Role::Service(_) | Role::Search(_) => {}
         }
         let socket = Arc::new(UdpSocket::from_std(socket.into())?);
         let reader = tokio::spawn(read(Arc::clone(&socket), role, interface, received)).abort_handle();
-        Ok(Self { socket, interface, reader })
+        Ok(Self { socket, role, interface, reader })
     }
 
     /// Sends out of this socket's interface, whatever the routing table says. Does not wait: when the socket's buffer is full
@@ -133,15 +145,20 @@ impl Endpoint {
         let destination = SockaddrStorage::from(to);
         match to {
             SocketAddr::V4(_) => {
-                // The source address stays the one the socket is bound to.
+                // Without the source here the kernel would choose one, though the socket is bound.
+                let source = match self.role.bound_to(self.interface).ip() {
+                    IpAddr::V4(own) if !own.is_multicast() => own,
+                    _ => Ipv4Addr::UNSPECIFIED,
+                };
                 let out = libc::in_pktinfo {
                     ipi_ifindex: self.interface.0 as libc::c_int,
-                    ipi_spec_dst: libc::in_addr { s_addr: 0 },
+                    ipi_spec_dst: libc::in_addr { s_addr: u32::from_ne_bytes(source.octets()) },
                     ipi_addr: libc::in_addr { s_addr: 0 },
                 };
                 sys::sendmsg(fd, &payload, &[ControlMessage::Ipv4PacketInfo(&out)], flags, Some(&destination))?;
             }
             SocketAddr::V6(a) => {
+                // Here an unspecified source leaves the bound one in place.
                 let out = libc::in6_pktinfo {
                     ipi6_addr: libc::in6_addr { s6_addr: [0; 16] },
                     ipi6_ifindex: self.interface.0,
