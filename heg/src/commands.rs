@@ -3,6 +3,7 @@
 //! PURE. A command goes through steps: wake (if the appliance sleeps and the command needs it awake), send, wait before
 //! sending again, confirm. What counts as success is the appliance's own word: its PowerState event, or its answer to GetPowerState
 //! where the event was lost. A fault is an answer, not an accident: it is never sent again.
+#![forbid(unsafe_code)]
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,8 +14,8 @@ use upnp::time::BootTime;
 
 use crate::journal::{Cause, Ending};
 use crate::limits::{
-    COMMAND_RETRY_FIRST, COMMAND_RETRY_MAX, COMMANDS_MAX, CONFIRM_WITHIN, WAKE_REPEAT_FIRST, WAKE_REPEAT_MAX,
-    WAKE_SEARCH_EVERY, WAITERS_PER_COMMAND_MAX,
+    COMMAND_RETRY_FIRST, COMMAND_RETRY_MAX, COMMANDS_MAX, CONFIRM_WITHIN, WAITERS_PER_COMMAND_MAX, WAKE_REPEAT_FIRST,
+    WAKE_REPEAT_MAX, WAKE_SEARCH_EVERY,
 };
 use crate::registry::{Appliance, state_word};
 
@@ -153,8 +154,12 @@ pub struct Command<W> {
     /// Who waits for the outcome.
     pub waiters: Vec<W>,
     step: Step,
+    /// When the present step must have succeeded.
     deadline: BootTime,
+    /// When all of it must have.
+    last: BootTime,
     sent: u32,
+    obeyed: bool,
     reg: Option<RegId>,
     trouble: String,
 }
@@ -190,7 +195,14 @@ impl<W> Commands<W> {
 
     /// A new order. Somebody who wants what is under way already waits along; another order about the same appliance's operation
     /// replaces the earlier one. What needs no sending ends at once; take it from [`Self::poll_closed`].
-    pub fn start(&mut self, target: &Appliance, verb: Verb, cause: Cause, waiter: Option<W>, now: BootTime) -> CommandId {
+    pub fn start(
+        &mut self,
+        target: &Appliance,
+        verb: Verb,
+        cause: Cause,
+        waiter: Option<W>,
+        now: BootTime,
+    ) -> CommandId {
         let udn = target.udn();
         // To be on is to be awake, so who wants it awake waits along with who wants it on.
         let serves = |c: &Command<W>| c.verb == verb || (verb == Verb::Wake && c.verb == Verb::On);
@@ -214,7 +226,9 @@ impl<W> Commands<W> {
             waiters: waiter.into_iter().collect(),
             step,
             deadline,
+            last: now + self.patience.wake + self.patience.command,
             sent: 0,
+            obeyed: false,
             reg: None,
             trouble: String::new(),
         };
@@ -316,12 +330,10 @@ impl<W> Commands<W> {
             Step::Wake { packets, .. } => {
                 Outcome::new(Ending::TimedOut, format!("not awake after {packets} magic packets{trouble}"))
             }
-            Step::Confirm { .. } | Step::Checking => {
+            _ if command.obeyed => {
                 Outcome::new(Ending::TimedOut, format!("it took the command but did not confirm it{trouble}"))
             }
-            Step::Send { .. } | Step::InFlight => {
-                Outcome::new(Ending::Unreachable, format!("no answer to {} attempts{trouble}", command.sent))
-            }
+            _ => Outcome::new(Ending::Unreachable, format!("no answer to {} attempts{trouble}", command.sent)),
         };
         self.close(id, outcome);
     }
@@ -350,6 +362,7 @@ impl<W> Commands<W> {
         match result {
             Ok(reg) => {
                 command.reg = reg;
+                command.obeyed = true;
                 command.trouble.clear();
                 match command.verb.target() {
                     None => self.done(id),
@@ -367,10 +380,10 @@ impl<W> Commands<W> {
             Err(CallFailure::Unusable(why)) => self.close(id, Outcome::new(Ending::Failed, why)),
             Err(CallFailure::NoAnswer(why)) => {
                 command.trouble = why;
-                if command.verb == Verb::On && target.is_asleep() && unwakeable(target).is_none() {
-                    // It fell asleep between the order and the call.
+                if command.verb == Verb::On && unwakeable(target).is_none() {
+                    // It fell asleep between the order and the call, or it sleeps and did not say so.
                     command.step = Step::Wake { next: now, packets: 0 };
-                    command.deadline = now + patience.wake;
+                    command.deadline = command.last.min(now + patience.wake);
                 } else {
                     command.step = Step::Send { at: now + retry_delay(command.sent) };
                 }
@@ -398,7 +411,7 @@ impl<W> Commands<W> {
                 Step::Wake { .. } if command.verb == Verb::Wake => done.push(command.id),
                 Step::Wake { .. } => {
                     command.step = Step::Send { at: now };
-                    command.deadline = now + patience.command;
+                    command.deadline = command.last.min(now + patience.command);
                 }
                 Step::Confirm { .. } | Step::Checking if confirms => done.push(command.id),
                 // The reply may be lost with the connection when it goes to sleep.

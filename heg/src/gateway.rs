@@ -3,6 +3,7 @@
 //! PURE. [`Input`]s are facts (an event came, a call was answered, a person wants something), [`Effect`]s are orders (call, send a
 //! magic packet, write, answer). Nothing here waits: an answer that needs the disk or the network comes when the fact does.
 //! The caller reads the clocks once per turn of its loop and passes them in.
+#![forbid(unsafe_code)]
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
@@ -18,7 +19,9 @@ use crate::journal::{Cause, Ending, Entry};
 use crate::limits::{REASON_BYTES_MAX, bounded};
 use crate::now::Now;
 use crate::registrations::{Key, Registration, RegistrationError, Registrations, Wish};
-use crate::registry::{Appliance, Facts, Found, Profile, Question, Registry, Ticket, Transition, state_word};
+use crate::registry::{
+    Appliance, Facts, Found, Profile, Question, Registry, ResolveError, Ticket, Transition, state_word,
+};
 use crate::wake::SecureOn;
 
 mod requests;
@@ -146,19 +149,14 @@ pub enum Input {
         /// What it said.
         state: PowerState,
     },
-    /// An event Power.
-    PowerTold {
+    /// An event of ApplianceInfo:1; what it does not tell is `None`.
+    InfoTold {
         /// Who.
         udn: Udn,
         /// What it draws.
-        power: Watts,
-    },
-    /// An event LastRefusal.
-    RefusalTold {
-        /// Who.
-        udn: Udn,
-        /// `CODE ACTION reason`, or nothing.
-        text: String,
+        power: Option<Watts>,
+        /// Its last refusal, `CODE ACTION reason`; empty for none.
+        refusal: Option<String>,
     },
     /// What came of a call.
     Answered {
@@ -388,6 +386,14 @@ impl Gateway {
         given.unwrap_or_else(|| appliance.name())
     }
 
+    /// The one appliance `text` names; see [`Registry::resolve`].
+    ///
+    /// # Errors
+    /// Nothing by that name, or several.
+    pub fn resolve(&self, text: &str) -> Result<&Appliance, ResolveError> {
+        self.registry.resolve(text, |appliance| self.name_of(appliance))
+    }
+
     /// Takes a fact.
     pub fn handle(&mut self, input: Input, now: Now) {
         self.last = now;
@@ -404,15 +410,15 @@ impl Gateway {
                 }
             }
             Input::PowerStateTold { udn, state } => self.state_told(&udn, state, now),
-            Input::PowerTold { udn, power } => {
+            Input::InfoTold { udn, power, refusal } => {
                 self.registry.heard(&udn, now);
-                if self.registry.amend(&udn, |p| p.power = Some(power)) {
-                    self.effects.push_back(Effect::Changed(udn));
+                // Power is live only: it changes too often for the disk.
+                if self.registry.amend(&udn, |p| p.power = power.or(p.power)) {
+                    self.effects.push_back(Effect::Changed(udn.clone()));
                 }
-            }
-            Input::RefusalTold { udn, text } => {
-                self.registry.heard(&udn, now);
-                self.amend(&udn, |p| p.last_refusal = bounded(&text, REASON_BYTES_MAX));
+                if let Some(text) = refusal {
+                    self.amend(&udn, |p| p.last_refusal = bounded(&text, REASON_BYTES_MAX));
+                }
             }
             Input::Answered { call, result } => self.answered(call, result, now),
             Input::NeighbourLooked { address, mac } => self.neighbour_looked(address, mac, now),
@@ -544,17 +550,16 @@ impl Gateway {
 
     fn answered(&mut self, call: CallTag, result: Result<Answer, CallFailure>, now: Now) {
         match self.calls.remove(&call) {
-            Some(Purpose::Question(udn, question, ticket)) => self.question_answered(udn, question, ticket, result, now),
+            Some(Purpose::Question(udn, question, ticket)) => {
+                self.question_answered(udn, question, ticket, result, now)
+            }
             Some(Purpose::Command(id, udn)) => {
                 let result = result.map(|answer| match answer {
                     Answer::Obeyed(reg) => reg,
                     _ => None,
                 });
                 if result.is_ok() {
-                    // Not a sign of life for one that has just said Standby: its reply may come after that.
-                    if self.registry.get(&udn).is_some_and(Appliance::is_reachable) {
-                        self.registry.heard(&udn, now);
-                    }
+                    self.registry.heard(&udn, now);
                 }
                 if let Some(target) = self.registry.get(&udn) {
                     self.commands.call_answered(id, result, target, now.boot);
@@ -690,7 +695,9 @@ impl Gateway {
         let Closed { command, mut outcome } = closed;
         let udn = &command.udn;
         match (command.verb, command.cause) {
-            (Verb::Period(window), cause) if outcome.ending == Ending::Done => self.period_kept(udn, window, cause, &outcome, now),
+            (Verb::Period(window), cause) if outcome.ending == Ending::Done => {
+                self.period_kept(udn, window, cause, &outcome, now)
+            }
             (Verb::Withdraw(reg), _) => self.period_withdrawn(udn, reg, &mut outcome),
             (Verb::Wake | Verb::On, _) => {
                 for registration in self.registrations.wakes_closed(udn, now) {

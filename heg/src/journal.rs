@@ -1,4 +1,5 @@
 //! What the gateway did, saw and refused, and why: the journal's words. Writing them down is the store's.
+#![forbid(unsafe_code)]
 
 use std::fmt;
 use std::str::FromStr;

@@ -2,13 +2,20 @@
 //! registrations, and writes down what it did and why.
 //!
 //! The deciding modules ([`gateway`], [`registry`], [`commands`], [`registrations`], [`journal`]) are pure: facts in, orders
-//! out, both clocks passed in. The others each own one outside thing.
+//! out, both clocks passed in. The others each own one outside thing; [`app`] binds them in one loop.
 
+pub mod api;
+pub mod app;
 pub mod commands;
+pub mod config;
+pub mod control_point;
+pub mod device;
 pub mod gateway;
 pub mod journal;
 pub mod limits;
+pub mod neighbours;
 pub mod now;
+pub mod page;
 pub mod registrations;
 pub mod registry;
 pub mod store;

@@ -1,4 +1,5 @@
 //! Both clocks of one moment, read together once per turn of the loop.
+#![forbid(unsafe_code)]
 
 use jiff::Timestamp;
 use upnp::time::BootTime;

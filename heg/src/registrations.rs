@@ -4,15 +4,16 @@
 //! with each registration. A time of day means that local time every day until withdrawn. On the day clocks go forward a
 //! time that is skipped is taken at the jump (02:30 is 03:00); on the day they go back a time that comes twice counts
 //! once, the first time.
+#![forbid(unsafe_code)]
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use energy_model::{DailyWindow, RegId, RegIdCounter, TimeOfDay};
-use jiff::tz::TimeZone;
 use daemon_kit::clock::next_occurrence;
+use energy_model::{DailyWindow, RegId, RegIdCounter, TimeOfDay};
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use upnp::ids::Udn;
 use upnp::time::{BootTime, earliest};
 
@@ -181,7 +182,13 @@ impl Registrations {
 
     /// A registration as it would be entered by [`Self::enter`] once it is on disk. One that says the same for the same
     /// appliance and registrant is given again, so that an appliance which registers afresh after a restart does not pile them up.
-    pub fn draft(&mut self, udn: &Udn, by: Registrant, wish: Wish, now: Now) -> Result<Registration, RegistrationError> {
+    pub fn draft(
+        &mut self,
+        udn: &Udn,
+        by: Registrant,
+        wish: Wish,
+        now: Now,
+    ) -> Result<Registration, RegistrationError> {
         if let Some(same) = self.of(udn).find(|r| r.by == by && r.wish == wish) {
             return Ok(same.clone());
         }
@@ -248,10 +255,7 @@ impl Registrations {
 
     /// The standby periods on the appliance that a new no-standby window overlaps.
     pub fn periods_overlapping(&self, udn: &Udn, window: DailyWindow) -> Vec<RegId> {
-        self.of(udn)
-            .filter(|r| matches!(r.wish, Wish::Standby(w) if w.overlaps(window)))
-            .map(|r| r.reg)
-            .collect()
+        self.of(udn).filter(|r| matches!(r.wish, Wish::Standby(w) if w.overlaps(window))).map(|r| r.reg).collect()
     }
 
     /// The wake-ups whose time has come. Those to be carried out stay due until [`Self::wakes_closed`]; missed ones move on.

@@ -11,8 +11,6 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::str::FromStr;
 
 use energy_model::MacAddress;
-use futures_util::TryStreamExt;
-use netlink_packet_route::neighbour::{NeighbourAddress, NeighbourAttribute};
 use nix::libc;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use upnp::net::{Interface, InterfaceAddress};
@@ -188,31 +186,6 @@ fn broadcast_frame_address(interface: u32) -> io::Result<SockAddr> {
     Ok(address)
 }
 
-/// The MAC address the kernel's neighbour table has for `address` (rtnetlink); `None` if it has none.
-pub async fn neighbour_mac(address: IpAddr) -> io::Result<Option<MacAddress>> {
-    let (connection, handle, _) = rtnetlink::new_connection()?;
-    let connection = tokio::spawn(connection);
-    let mut neighbours = handle.neighbours().get().execute();
-    let mut found = None;
-    while let Some(neighbour) = neighbours.try_next().await.map_err(io::Error::other)? {
-        let is_it = neighbour.attributes.iter().any(|a| match a {
-            NeighbourAttribute::Destination(NeighbourAddress::Inet(ip)) => IpAddr::V4(*ip) == address,
-            NeighbourAttribute::Destination(NeighbourAddress::Inet6(ip)) => IpAddr::V6(*ip) == address,
-            _ => false,
-        });
-        if is_it {
-            found = found.or(neighbour.attributes.iter().find_map(|a| match a {
-                NeighbourAttribute::LinkLayerAddress(mac) => {
-                    <[u8; 6]>::try_from(mac.as_slice()).ok().and_then(|mac| MacAddress::new(mac).ok())
-                }
-                _ => None,
-            }));
-        }
-    }
-    connection.abort();
-    Ok(found)
-}
-
 #[cfg(test)]
 mod tests {
     use upnp::net::InterfaceId;
@@ -236,7 +209,9 @@ mod tests {
 
     #[test]
     fn a_password_of_another_form_is_refused_and_a_good_one_never_shown() {
-        for bad in ["", "01:02:03:04:05", "01:02:03:04:05:06:07", "0102030405zz", "1:2:3:4:5:6", "1.2.3", "+1:02:03:04:05:06"] {
+        for bad in
+            ["", "01:02:03:04:05", "01:02:03:04:05:06:07", "0102030405zz", "1:2:3:4:5:6", "1.2.3", "+1:02:03:04:05:06"]
+        {
             assert_eq!(bad.parse::<SecureOn>(), Err(SecureOnError), "{bad:?}");
         }
         assert_eq!(format!("{:?}", "01:02:03:04:05:06".parse::<SecureOn>().unwrap()), "SecureOn(..)");

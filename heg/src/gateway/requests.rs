@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use energy_model::{DailyWindow, MacAddress};
+use energy_model::{DailyWindow, MacAddress, RefusalKind, RegId};
+use energy_services::errors;
 use upnp::ids::Udn;
 
 use super::{AskError, AskId, Effect, Gateway, Reply, Request, Wanted};
@@ -13,8 +14,6 @@ use crate::limits::ASKS_MAX;
 use crate::now::Now;
 use crate::registrations::{DueWake, Key, Registrant, Registration, RegistrationError, Wish};
 use crate::registry::Appliance;
-
-const UNKNOWN_REG_ID: u16 = 0;
 
 /// Asks that wait for the disk or the neighbour table.
 #[derive(Debug, Default)]
@@ -159,9 +158,10 @@ impl Gateway {
         };
         let forbidden = match verb {
             Verb::Standby => self.standby_forbidden(udn, now),
-            Verb::Period(window) => self.registrations.forbids_period(udn, window).map(|r| {
-                Outcome::new(Ending::Declined, format!("{} (RegID {}) overlaps it", r.wish, r.reg))
-            }),
+            Verb::Period(window) => self
+                .registrations
+                .forbids_period(udn, window)
+                .map(|r| Outcome::new(Ending::Declined, format!("{} (RegID {}) overlaps it", r.wish, r.reg))),
             _ => None,
         };
         if let Some(outcome) = forbidden {
@@ -274,8 +274,8 @@ impl Gateway {
     }
 
     /// The appliance withdrew a standby period, or no longer knows it: either way it is gone.
-    pub(super) fn period_withdrawn(&mut self, udn: &Udn, reg: energy_model::RegId, outcome: &mut Outcome) {
-        let unknown_there = outcome.code == Some(UNKNOWN_REG_ID);
+    pub(super) fn period_withdrawn(&mut self, udn: &Udn, reg: RegId, outcome: &mut Outcome) {
+        let unknown_there = outcome.code == Some(errors::code(RefusalKind::UnknownRegId).0);
         if outcome.ending != Ending::Done && !unknown_there {
             return;
         }

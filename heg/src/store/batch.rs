@@ -168,6 +168,32 @@ impl<R> Pending<R> {
         Some(std::mem::take(&mut self.batch))
     }
 
+    /// Whether a batch is being written.
+    pub fn is_in_flight(&self) -> bool {
+        self.in_flight.is_some()
+    }
+
+    /// Everything that waits, though it is not due: somebody wants to read it, or this is the end.
+    pub fn take_early(&mut self) -> Option<Batch> {
+        if self.batch.is_empty() && self.asks.is_empty() && self.replies.is_empty() {
+            return None;
+        }
+        self.due = Some(BootTime::ZERO);
+        self.take(BootTime::ZERO)
+    }
+
+    /// The database was begun anew: the batch comes back, and whoever waits goes on waiting, for everything is to be
+    /// written at once.
+    pub fn began_anew(&mut self, batch: Batch, now: BootTime) {
+        let InFlight { mut asks, mut replies } =
+            self.in_flight.take().unwrap_or(InFlight { asks: vec![], replies: vec![] });
+        asks.append(&mut self.asks);
+        replies.append(&mut self.replies);
+        (self.asks, self.replies) = (asks, replies);
+        self.batch.put_back(batch);
+        self.due = Some(now);
+    }
+
     /// The batch was written, or comes back with the reason.
     pub fn written(&mut self, result: Result<(), (Batch, String)>, now: BootTime) -> Settled<R> {
         let InFlight { asks, replies } = self.in_flight.take().unwrap_or(InFlight { asks: vec![], replies: vec![] });
@@ -199,5 +225,110 @@ impl<R> Pending<R> {
             }
         };
         Settled { saved: asks.into_iter().map(|(ask, _)| (ask, outcome.clone())).collect(), replies }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use energy_model::RegId;
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::journal::{Cause, Ending};
+    use crate::registrations::{Registrant, Wish};
+
+    const EVERY: Duration = Duration::from_secs(5);
+
+    fn t(seconds: u64) -> BootTime {
+        BootTime::from_duration(Duration::from_secs(seconds))
+    }
+
+    fn entry(action: &str) -> Entry {
+        let (cause, ending) = (Cause::Gateway, Ending::Done);
+        Entry { at: Timestamp::UNIX_EPOCH, udn: None, action: action.into(), cause, ending, reason: "".into() }
+    }
+
+    fn registration(reg: u32) -> Registration {
+        Registration {
+            reg: RegId::new(reg).unwrap(),
+            udn: Udn::parse("uuid:tv").unwrap(),
+            by: Registrant::Appliance,
+            wish: Wish::WakeUp("06:30:00".parse().unwrap()),
+            made: Timestamp::UNIX_EPOCH,
+            due: None,
+        }
+    }
+
+    fn full(batch: Batch) -> Result<(), (Batch, String)> {
+        Err((batch, "the disk is full".into()))
+    }
+
+    #[test]
+    fn ordinary_changes_gather_and_a_registration_goes_at_once_with_them() {
+        let mut pending = Pending::<()>::new(EVERY);
+        pending.entry(entry("a"), t(0));
+        pending.entry(entry("b"), t(3));
+        assert!(pending.take(t(4)).is_none());
+        let r = registration(1);
+        pending.registration(r.key(), Some(r), Some(AskId(1)), t(4));
+        let batch = pending.take(t(4)).unwrap();
+        assert_eq!((batch.journal.len(), batch.registrations.len()), (2, 1));
+        assert!(pending.take(t(100)).is_none(), "one at a time");
+        assert_eq!(pending.written(Ok(()), t(5)).saved, [(AskId(1), Ok(()))]);
+    }
+
+    #[test]
+    fn on_a_full_disk_who_asks_is_told_no_and_the_rest_is_kept_and_tried_again() {
+        let mut pending = Pending::new(EVERY);
+        let r = registration(1);
+        pending.entry(entry("a"), t(0));
+        pending.registration(r.key(), Some(r), Some(AskId(1)), t(0));
+        pending.reply("answer", t(0));
+        let batch = pending.take(t(0)).unwrap();
+        pending.entry(entry("b"), t(1));
+        let settled = pending.written(full(batch), t(1));
+        assert_eq!(settled.saved, [(AskId(1), Err("the disk is full".into()))]);
+        assert_eq!(settled.replies, ["answer"], "what was done is told even though it could not be written");
+        assert_eq!(pending.trouble().as_deref(), Some("database not written: the disk is full"));
+        assert_eq!(pending.poll_timeout(), Some(t(6)));
+        let batch = pending.take(t(6)).unwrap();
+        assert!(
+            batch.registrations.is_empty(),
+            "a registration that was refused is not written behind the asker's back"
+        );
+        assert_eq!(batch.journal.iter().map(|e| &*e.action).collect::<Vec<_>>(), ["a", "b"]);
+        pending.written(Ok(()), t(7));
+        assert_eq!(pending.trouble(), None);
+    }
+
+    #[test]
+    fn retries_grow_apart_and_memory_stays_bounded() {
+        let mut pending = Pending::<()>::new(EVERY);
+        let mut now = t(0);
+        let mut waits = vec![];
+        for n in 0..10_000 {
+            pending.entry(entry(&n.to_string()), now);
+        }
+        for _ in 0..10 {
+            let due = pending.poll_timeout().unwrap();
+            waits.push(due.since(now).as_secs());
+            now = due;
+            let batch = pending.take(now).unwrap();
+            assert_eq!(batch.journal.len(), JOURNAL_PENDING_MAX);
+            pending.written(full(batch), now);
+        }
+        assert_eq!(waits, [5, 5, 10, 20, 40, 80, 160, 300, 300, 300]);
+        assert_eq!(pending.trouble().unwrap(), "database not written: the disk is full; 8000 journal entries lost");
+    }
+
+    #[test]
+    fn when_the_database_is_begun_anew_who_waits_goes_on_waiting() {
+        let mut pending = Pending::<()>::new(EVERY);
+        let r = registration(1);
+        pending.registration(r.key(), Some(r), Some(AskId(1)), t(0));
+        let batch = pending.take(t(0)).unwrap();
+        pending.began_anew(batch, t(1));
+        assert_eq!(pending.take(t(1)).unwrap().registrations.len(), 1);
+        assert_eq!(pending.written(Ok(()), t(1)).saved, [(AskId(1), Ok(()))]);
     }
 }

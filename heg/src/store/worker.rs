@@ -142,7 +142,8 @@ fn begin_anew(store: Store, now: Timestamp, error: &rusqlite::Error) -> (Store, 
     };
     match Store::open(&path, retention, now) {
         Ok(Opened { store, .. }) => {
-            let note = format!("the database was damaged ({error}); it is now {} and a new one was begun", aside.display());
+            let note =
+                format!("the database was damaged ({error}); it is now {} and a new one was begun", aside.display());
             (store, Ok(note))
         }
         Err(error) => (store, Err(chain(&error))),

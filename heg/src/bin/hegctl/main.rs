@@ -1,0 +1,210 @@
+//! hegctl: shows and commands the home energy gateway on this machine, for people and scripts.
+
+mod args;
+mod output;
+mod since;
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::{CommandFactory, Parser};
+use daemon_kit::clock;
+use daemon_kit::control::ErrorBody;
+use daemon_kit::control::client::{self, ClientError, encoded};
+use daemon_kit::exit::Exit;
+use heg::api::{ApplianceView, EntryView, OutcomeView, RegistrationView, ScheduleBody, StatusView, WatchLine};
+use heg::config::DEFAULT_SOCKET;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use args::{Args, Command, Plan};
+use output::Output;
+
+/// How a command ended, where sysexits.h has no word for it. hegctl(1) lists them.
+mod code {
+    pub(crate) const FAILED: u8 = 1;
+    pub(crate) const REFUSED: u8 = 2;
+    pub(crate) const DECLINED: u8 = 3;
+    pub(crate) const UNREACHABLE: u8 = 4;
+    pub(crate) const TIMED_OUT: u8 = 5;
+    pub(crate) const SUPERSEDED: u8 = 6;
+}
+
+/// Environment variable that names the socket where `--socket` does not.
+const SOCKET_ENV: &str = "HEG_SOCKET";
+
+fn main() -> ExitCode {
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => {
+            // Help and version come this way too; nothing is left to be done when the terminal is gone.
+            let _ = error.print();
+            return if error.use_stderr() { Exit::Usage.into() } else { ExitCode::SUCCESS };
+        }
+    };
+    let json = args.json;
+    match run(args) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => failed(&error, json),
+    }
+}
+
+fn failed(error: &anyhow::Error, json: bool) -> ExitCode {
+    if let Some(error) = error.downcast_ref::<io::Error>()
+        && error.kind() == io::ErrorKind::BrokenPipe
+    {
+        // Whoever read has seen enough.
+        return ExitCode::SUCCESS;
+    }
+    let (code, word) = match error.downcast_ref::<ClientError>() {
+        Some(error @ ClientError::Refused { code, .. }) => (refused(code).unwrap_or(error.exit().code()), code.clone()),
+        Some(error) => (error.exit().code(), "no-answer".to_owned()),
+        None => (Exit::of(error).code(), "failed".to_owned()),
+    };
+    if json {
+        let body = ErrorBody { error: format!("{error:#}"), code: word };
+        // Nothing is left to be done when stdout is gone.
+        let _ = serde_json::to_writer(io::stdout(), &body).map(|()| writeln!(io::stdout()));
+    }
+    let _ = writeln!(io::stderr(), "hegctl: {error:#}");
+    ExitCode::from(code)
+}
+
+/// The exit code of an error the gateway named, if this version knows it.
+fn refused(code: &str) -> Option<u8> {
+    Some(match code {
+        "unknown-appliance" | "unknown-registration" => Exit::NoInput.code(),
+        "ambiguous-appliance" | "ambiguous-registration" => Exit::DataErr.code(),
+        "bad-request" => Exit::Usage.code(),
+        "not-stored" | "database" => Exit::IoErr.code(),
+        "busy" | "timeout" | "stopping" | "no-answer" | "too-many" => Exit::TempFail.code(),
+        "foreign-registration" | "not-authorized" => Exit::NoPerm.code(),
+        "too-many-registrations" | "still-there" => code::FAILED,
+        _ => return None,
+    })
+}
+
+fn run(args: Args) -> anyhow::Result<u8> {
+    if let Command::Completion { shell } = args.command {
+        clap_complete::generate(shell, &mut Args::command(), "hegctl", &mut io::stdout());
+        return Ok(0);
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context(Exit::OsErr)?;
+    let socket = args.socket.or_else(|| std::env::var_os(SOCKET_ENV).map(PathBuf::from));
+    let gateway = Gateway {
+        socket: socket.unwrap_or_else(|| DEFAULT_SOCKET.into()),
+        output: Output::new(args.json, clock::zone()),
+    };
+    runtime.block_on(gateway.run(args.command))
+}
+
+struct Gateway {
+    socket: PathBuf,
+    output: Output,
+}
+
+impl Gateway {
+    async fn run(&self, command: Command) -> anyhow::Result<u8> {
+        match command {
+            Command::Status => self.show::<StatusView>("/v1/status", Output::status).await,
+            Command::Appliances => self.show::<Vec<ApplianceView>>("/v1/appliances", Output::appliances).await,
+            Command::Show { id } => self.show::<ApplianceView>(&appliance(&id), Output::appliance).await,
+            Command::On { id } => self.order(&format!("{}/on", appliance(&id)), &()).await,
+            Command::Off { id } => self.order(&format!("{}/off", appliance(&id)), &()).await,
+            Command::Standby { id } => self.order(&format!("{}/standby", appliance(&id)), &()).await,
+            Command::Wake { id } => self.order(&format!("{}/wake", appliance(&id)), &()).await,
+            Command::Schedule { id, plan } => {
+                let path = format!("{}/schedule", appliance(&id));
+                match plan {
+                    None => self.show::<Vec<RegistrationView>>(&path, Output::registrations).await,
+                    Some(plan) => self.order(&path, &body(plan)).await,
+                }
+            }
+            Command::Withdraw { reg_id, appliance } => {
+                let query = appliance.map(|id| format!("?appliance={}", encoded(&id))).unwrap_or_default();
+                self.take_back(&format!("/v1/registrations/{reg_id}{query}")).await
+            }
+            Command::Forget { id } => self.take_back(&appliance(&id)).await,
+            Command::Journal { since, limit, appliance } => {
+                let mut path = format!("/v1/journal?limit={limit}");
+                if let Some(since) = since {
+                    let at = since.moment(clock::wall(), self.output.zone()).context(Exit::Usage)?;
+                    path += &format!("&since={}", encoded(&at.to_string()));
+                }
+                if let Some(id) = appliance {
+                    path += &format!("&appliance={}", encoded(&id));
+                }
+                self.show::<Vec<EntryView>>(&path, Output::journal).await
+            }
+            Command::Watch => self.watch().await,
+            Command::Completion { .. } => Ok(0),
+        }
+    }
+
+    async fn show<T: DeserializeOwned + Serialize>(
+        &self,
+        path: &str,
+        print: impl Fn(&Output, &T) -> io::Result<()>,
+    ) -> anyhow::Result<u8> {
+        let answer = client::get(&self.socket, path).await?;
+        if self.output.is_json() {
+            self.output.raw(&answer.text())?;
+        } else {
+            print(&self.output, &answer.json::<T>()?)?;
+        }
+        Ok(0)
+    }
+
+    async fn order(&self, path: &str, body: &impl Serialize) -> anyhow::Result<u8> {
+        self.outcome(client::post(&self.socket, path, body).await?)
+    }
+
+    async fn take_back(&self, path: &str) -> anyhow::Result<u8> {
+        self.outcome(client::delete(&self.socket, path).await?)
+    }
+
+    fn outcome(&self, answer: client::Answer) -> anyhow::Result<u8> {
+        let outcome: OutcomeView = answer.json()?;
+        if self.output.is_json() {
+            self.output.raw(&answer.text())?;
+        } else {
+            self.output.outcome(&outcome)?;
+        }
+        Ok(match outcome.outcome.as_str() {
+            "done" | "already" => 0,
+            "refused" => code::REFUSED,
+            "declined" => code::DECLINED,
+            "unreachable" => code::UNREACHABLE,
+            "timed-out" => code::TIMED_OUT,
+            "superseded" => code::SUPERSEDED,
+            _ => code::FAILED,
+        })
+    }
+
+    async fn watch(&self) -> anyhow::Result<u8> {
+        let mut lines = client::stream(&self.socket, "/v1/watch").await?;
+        while let Some(line) = lines.next_line().await? {
+            if self.output.is_json() {
+                self.output.raw(&line)?;
+            } else {
+                let line: WatchLine = serde_json::from_str(&line).context(Exit::DataErr)?;
+                self.output.watch(&line)?;
+            }
+        }
+        anyhow::bail!(anyhow::anyhow!("the gateway stopped").context(Exit::TempFail))
+    }
+}
+
+fn appliance(id: &str) -> String {
+    format!("/v1/appliances/{}", encoded(id))
+}
+
+fn body(plan: Plan) -> ScheduleBody {
+    match plan {
+        Plan::Standby { start, stop } => ScheduleBody::Standby { start: start.0, stop: stop.0 },
+        Plan::Wake { at } => ScheduleBody::Wake { at: at.0 },
+        Plan::NoStandby { start, stop } => ScheduleBody::NoStandby { start: start.0, stop: stop.0 },
+    }
+}

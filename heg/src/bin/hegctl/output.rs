@@ -1,0 +1,253 @@
+//! What people read: tables and lines. With `--json` the gateway's own JSON passes through as it came.
+
+use std::fmt::Display;
+use std::io::{self, Write};
+
+use comfy_table::{ContentArrangement, Table, presets};
+use heg::api::{ApplianceView, EntryView, OutcomeView, RegistrationView, StatusView, WatchLine};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+pub(crate) struct Output {
+    json: bool,
+    zone: TimeZone,
+}
+
+impl Output {
+    pub(crate) fn new(json: bool, zone: TimeZone) -> Self {
+        Self { json, zone }
+    }
+
+    pub(crate) fn is_json(&self) -> bool {
+        self.json
+    }
+
+    pub(crate) fn zone(&self) -> &TimeZone {
+        &self.zone
+    }
+
+    /// One line as it came.
+    pub(crate) fn raw(&self, json: &str) -> io::Result<()> {
+        line(json)
+    }
+
+    pub(crate) fn status(&self, s: &StatusView) -> io::Result<()> {
+        let mut pairs = Pairs::default();
+        pairs.add("Gateway", &s.name);
+        pairs.add("UDN", &s.udn);
+        pairs.add("Version", &s.version);
+        pairs.add("Status", &s.status);
+        pairs.add("Interfaces", if s.interfaces.is_empty() { "none".to_owned() } else { s.interfaces.join(", ") });
+        pairs.add("HTTP port", s.http_port);
+        pairs.add("Time zone", &s.time_zone);
+        pairs.add("Running for", span(s.uptime_s));
+        pairs.add("Subscribers", s.subscribers);
+        for command in &s.commands {
+            pairs.add("Under way", format!("{} for {} ({})", command.action, command.name, command.cause));
+        }
+        for trouble in &s.troubles {
+            pairs.add("TROUBLE", trouble);
+        }
+        pairs.print()?;
+        if !s.recent.is_empty() {
+            line("\nLast events")?;
+            self.journal(&s.recent)?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn appliances(&self, appliances: &Vec<ApplianceView>) -> io::Result<()> {
+        if appliances.is_empty() {
+            return line("no appliances found yet");
+        }
+        let mut table = table(["NAME", "STATE", "SINCE", "CONTACT", "POWER", "ADDRESS", "UDN"]);
+        for a in appliances {
+            table.add_row([
+                clean(&a.name),
+                a.state.clone(),
+                self.local(&a.since),
+                contact(a),
+                a.power_w.filter(|_| a.reachable).map(|w| format!("{w} W")).unwrap_or_default(),
+                a.address.clone().unwrap_or_default(),
+                a.udn.trim_start_matches("uuid:").to_owned(),
+            ]);
+        }
+        print(&table)
+    }
+
+    pub(crate) fn appliance(&self, a: &ApplianceView) -> io::Result<()> {
+        let mut pairs = Pairs::default();
+        pairs.add("Name", clean(&a.name));
+        pairs.add("UDN", &a.udn);
+        pairs.add("State", format!("{} since {}", a.state, self.local(&a.since)));
+        if a.state == "Unknown" {
+            pairs.maybe("Last known", a.last_known);
+        }
+        pairs.add("Contact", contact(a));
+        pairs.maybe("Last seen", a.last_seen.as_deref().map(|at| self.local(at)));
+        pairs.add("Known by", &a.known_by);
+        pairs.add("Model", clean(format!("{} {}", a.maker, a.model).trim()));
+        pairs.maybe("Address", a.address.as_ref());
+        pairs.maybe("MAC", a.mac.as_ref());
+        pairs.maybe("Woken by", a.wake_method.as_ref());
+        pairs.maybe("Rated power", a.rated_power_w.map(|w| format!("{w} W")));
+        pairs.maybe("Power now", a.power_w.map(|w| format!("{w} W")));
+        pairs.maybe("Importance", a.importance.as_ref());
+        pairs.maybe("Flexibility", a.flexibility.as_ref());
+        pairs.maybe("Minimum on", a.minimum_on_s.map(|s| format!("{s} s")));
+        pairs.maybe("Minimum off", a.minimum_off_s.map(|s| format!("{s} s")));
+        if !a.last_refusal.is_empty() {
+            pairs.add("Last refusal", clean(&a.last_refusal));
+        }
+        pairs.print()?;
+        if !a.registrations.is_empty() {
+            line("\nScheduled every day")?;
+            self.registrations(&a.registrations)?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn registrations(&self, all: &Vec<RegistrationView>) -> io::Result<()> {
+        if all.is_empty() {
+            return line("nothing is scheduled");
+        }
+        let mut table = table(["REGID", "KEPT BY", "ACTION", "START", "STOP", "MADE BY", "NEXT"]);
+        for r in all {
+            table.add_row([
+                r.reg_id.to_string(),
+                r.kept_by.clone(),
+                r.action.clone(),
+                r.start.to_string(),
+                r.stop.map(|t| t.to_string()).unwrap_or_default(),
+                r.by.clone(),
+                r.due.as_deref().map(|at| self.local(at)).unwrap_or_default(),
+            ]);
+        }
+        print(&table)
+    }
+
+    pub(crate) fn journal(&self, entries: &Vec<EntryView>) -> io::Result<()> {
+        if entries.is_empty() {
+            return line("no entries");
+        }
+        let mut table = table(["TIME", "APPLIANCE", "ACTION", "CAUSE", "OUTCOME", "REASON"]);
+        for e in entries {
+            table.add_row([
+                self.local(&e.time),
+                clean(e.name.as_deref().unwrap_or("-")),
+                e.action.clone(),
+                e.cause.clone(),
+                e.outcome.clone(),
+                clean(&e.reason),
+            ]);
+        }
+        print(&table)
+    }
+
+    /// What became of an order: good news to stdout, bad news to stderr.
+    pub(crate) fn outcome(&self, o: &OutcomeView) -> io::Result<()> {
+        let mut text = o.outcome.clone();
+        if let Some(code) = o.code {
+            text += &format!(" ({code})");
+        }
+        if !o.reason.is_empty() {
+            text += &format!(": {}", clean(&o.reason));
+        }
+        if let Some(reg) = o.reg_id {
+            text += &format!(": RegID {reg}, kept by the {}", o.kept_by.as_deref().unwrap_or("gateway"));
+        }
+        if matches!(o.outcome.as_str(), "done" | "already") { line(&text) } else { writeln!(io::stderr(), "{text}") }
+    }
+
+    pub(crate) fn watch(&self, watched: &WatchLine) -> io::Result<()> {
+        match watched {
+            WatchLine::Appliance { appliance: a } => {
+                let power = a.power_w.filter(|_| a.reachable).map(|w| format!(", {w} W")).unwrap_or_default();
+                line(&format!("{}  {}  {} ({}{power})", self.local(&a.since), clean(&a.name), a.state, contact(a)))
+            }
+            WatchLine::Forgotten { udn } => line(&format!("forgotten  {udn}")),
+            WatchLine::Ready => line("-- watching --"),
+            WatchLine::Journal { entry: e } => {
+                let reason = if e.reason.is_empty() { String::new() } else { format!(": {}", clean(&e.reason)) };
+                let name = clean(e.name.as_deref().unwrap_or("-"));
+                line(&format!("{}  {name}  {} by {}: {}{reason}", self.local(&e.time), e.action, e.cause, e.outcome))
+            }
+        }
+    }
+
+    /// A moment of the API as local date and time.
+    fn local(&self, moment: &str) -> String {
+        match moment.parse::<Timestamp>() {
+            Ok(at) => self.zone.to_datetime(at).strftime("%Y-%m-%d %H:%M:%S").to_string(),
+            Err(_) => moment.to_owned(),
+        }
+    }
+}
+
+fn contact(a: &ApplianceView) -> String {
+    let word = match (a.reachable, a.subscribed, a.state.as_str()) {
+        (true, true, _) => "live",
+        (true, false, _) => "no events",
+        (false, _, "Standby" | "OFF") => "asleep",
+        (false, ..) => "lost",
+    };
+    word.to_owned()
+}
+
+/// Names and reasons come from the network: no control character of theirs reaches the terminal.
+fn clean(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
+fn span(seconds: u64) -> String {
+    let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds} s"),
+        (0, 0, m) => format!("{m} min"),
+        (0, h, m) => format!("{h} h {m} min"),
+        (d, h, _) => format!("{d} d {h} h"),
+    }
+}
+
+fn table<const N: usize>(header: [&str; N]) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled).set_header(header);
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    table
+}
+
+fn print(table: &Table) -> io::Result<()> {
+    line(&table.trim_fmt())
+}
+
+fn line(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "{text}")?;
+    out.flush()
+}
+
+/// Names and values, one pair a line.
+#[derive(Default)]
+struct Pairs(Vec<(&'static str, String)>);
+
+impl Pairs {
+    fn add(&mut self, name: &'static str, value: impl Display) {
+        self.0.push((name, value.to_string()));
+    }
+
+    fn maybe(&mut self, name: &'static str, value: Option<impl Display>) {
+        if let Some(value) = value {
+            self.add(name, value);
+        }
+    }
+
+    fn print(self) -> io::Result<()> {
+        let width = self.0.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+        for (name, value) in self.0 {
+            line(&format!("{name:width$}  {value}"))?;
+        }
+        Ok(())
+    }
+}
