@@ -99,6 +99,7 @@ fn a_sleeping_machine_is_stopped_and_off_the_wire_until_a_magic_packet_for_it() 
             file: "/bin/sh".into(),
             arguments: vec!["-c".into(), "while :; do echo tick >> /run/ticks; sleep 0.02; done".into()],
             environment: Vec::new(),
+            directories: Vec::new(),
         };
         let home = Home::new(MachineConfig { programs: vec![ticker], ..MachineConfig::default() })?;
         let ticks = || std::fs::read(home.tv.host().dir().join("run/ticks")).unwrap_or_default().len();
@@ -154,6 +155,7 @@ fn power_off_ends_every_process_and_a_magic_packet_boots_again() {
             file: "/bin/sleep".into(),
             arguments: vec!["infinity".into()],
             environment: Vec::new(),
+            directories: Vec::new(),
         };
         let home = Home::new(MachineConfig { programs: vec![sleeper], ..MachineConfig::default() })?;
         home.tv.wish(Wish::PowerOff)?;

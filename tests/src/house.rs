@@ -124,6 +124,7 @@ impl House {
             file: self.lab.program("psm-agent"),
             arguments: vec!["--config".to_owned(), file.display().to_string()],
             environment: Vec::new(),
+            directories: vec![AGENT.to_owned()],
         };
         let machine = MachineConfig { units: config.units, programs: vec![agent], wake_password: config.wake_password };
         let machine = Machine::boot(&self.lab, host, links, machine)?;
@@ -180,7 +181,7 @@ impl House {
         let mut last = String::from("nothing");
         let found = wait_until("", deadline, || {
             let seen = self.gateway.appliances();
-            last = format!("{seen:?}");
+            last = seen.as_ref().map_or_else(|error| format!("{error:#}"), |all| format!("{all:?}"));
             seen.ok()?.into_iter().find(|a| a.name == name && a.state == state)
         });
         found.map_err(|_| anyhow::anyhow!("{name} {state} in the registry: not within {deadline:?}; it says {last}"))
@@ -226,6 +227,7 @@ impl Gateway {
     /// # Errors
     /// When it can't be started.
     pub fn start(&mut self) -> Result<()> {
+        self.host.make_service_directories("heg")?;
         let mut command = self.host.command(&self.program);
         command.arg("--config").arg(&self.config);
         self.daemon = Some(self.host.start("heg-gateway", &mut command)?);

@@ -57,6 +57,8 @@ pub struct Program {
     pub arguments: Vec<String>,
     /// Its environment beyond the lab's.
     pub environment: Vec<(String, String)>,
+    /// Names of the directories below `/run` and `/var/lib` made for it, as `RuntimeDirectory=` and `StateDirectory=` do.
+    pub directories: Vec<String>,
 }
 
 /// What a machine is made of.
@@ -583,6 +585,9 @@ impl Shared {
     }
 
     fn start_program(&self, program: &Program) -> Result<Process> {
+        for name in &program.directories {
+            self.host.make_service_directories(name)?;
+        }
         let mut command = self.host.command(&program.file);
         command.args(&program.arguments).env("DBUS_SYSTEM_BUS_ADDRESS", BUS_ADDRESS);
         command.envs(program.environment.iter().map(|(name, value)| (name, value)));

@@ -120,6 +120,17 @@ impl Host {
         command
     }
 
+    /// Makes `/run/NAME` and `/var/lib/NAME`, as a service manager does for a service that asks for them.
+    ///
+    /// # Errors
+    /// When they can't be made.
+    pub fn make_service_directories(&self, name: &str) -> Result<()> {
+        for below in ["run", "lib"] {
+            fs::create_dir_all(self.dir.join(below).join(name)).with_context(|| format!("creating {below}/{name}"))?;
+        }
+        Ok(())
+    }
+
     /// Starts a program that stays; its output goes to `HOST-NAME.log` among the lab's logs. Build `command` with
     /// [`Host::command`].
     ///
