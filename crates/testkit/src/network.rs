@@ -7,7 +7,7 @@
 
 use core::fmt;
 use core::time::Duration;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 
 use bytes::Bytes;
@@ -118,6 +118,8 @@ struct Station<H> {
     links: Vec<(Segment, Interface, bool)>,
     http_port: u16,
     traffic: Traffic,
+    /// As its program said last; also in `wakeups`.
+    due: Option<BootTime>,
     /// Wake-ups at the present instant.
     woken: (BootTime, u32),
 }
@@ -143,6 +145,7 @@ pub struct SimNetwork<H> {
     faults: Faults,
     stations: Vec<Station<H>>,
     arrivals: BTreeMap<(BootTime, u64), Arrival>,
+    wakeups: BTreeSet<(BootTime, HostId)>,
     exchanges: BTreeMap<u64, Exchange>,
     next: u64,
 }
@@ -156,6 +159,7 @@ impl<H: Host> SimNetwork<H> {
             faults: Faults::default(),
             stations: Vec::new(),
             arrivals: BTreeMap::new(),
+            wakeups: BTreeSet::new(),
             exchanges: BTreeMap::new(),
             next: 0,
         }
@@ -186,6 +190,7 @@ impl<H: Host> SimNetwork<H> {
             links,
             http_port,
             traffic: Traffic::default(),
+            due: None,
             woken: (BootTime::ZERO, 0),
         });
         self.tell_interfaces(id);
@@ -227,6 +232,8 @@ impl<H: Host> SimNetwork<H> {
         }
         if power == Power::Up {
             self.carry_out(id);
+        } else {
+            self.set_wakeup(id);
         }
     }
 
@@ -271,8 +278,7 @@ impl<H: Host> SimNetwork<H> {
     /// When something happens next.
     pub fn next_wakeup(&self) -> Option<BootTime> {
         let arrival = self.arrivals.keys().next().map(|(at, _)| *at);
-        let awake = self.stations.iter().filter(|s| s.power == Power::Up);
-        awake.map(|s| s.program.poll_timeout()).fold(arrival, earliest)
+        earliest(arrival, self.wakeups.first().map(|(at, _)| *at))
     }
 
     /// Goes to the next wake-up and does all that is due. False when nothing will ever happen again.
@@ -286,13 +292,11 @@ impl<H: Host> SimNetwork<H> {
             let arrival = entry.remove();
             self.deliver(arrival);
         }
-        for index in 0..self.stations.len() {
-            let station = &mut self.stations[index];
-            if station.power == Power::Up && station.program.poll_timeout().is_some_and(|due| due <= now) {
-                station.note_wakeup(now);
-                station.program.handle_timeout(now);
-                self.carry_out(HostId(index));
-            }
+        while let Some((_, id)) = self.wakeups.first().copied().filter(|(at, _)| *at <= now) {
+            let station = &mut self.stations[id.0];
+            station.note_wakeup(now);
+            station.program.handle_timeout(now);
+            self.carry_out(id);
         }
         true
     }
@@ -332,6 +336,16 @@ impl<H: Host> SimNetwork<H> {
         while let Some((ReplyTo(number), response)) = self.stations[id.0].program.poll_response() {
             self.respond(id, number, response);
         }
+        self.set_wakeup(id);
+    }
+
+    fn set_wakeup(&mut self, id: HostId) {
+        let station = &mut self.stations[id.0];
+        let due = if station.power == Power::Up { station.program.poll_timeout() } else { None };
+        if let Some(before) = core::mem::replace(&mut station.due, due) {
+            self.wakeups.remove(&(before, id));
+        }
+        self.wakeups.extend(due.map(|due| (due, id)));
     }
 
     fn transmit(&mut self, from: HostId, transmit: &Transmit) {

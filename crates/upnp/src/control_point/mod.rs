@@ -384,7 +384,7 @@ impl ControlPoint {
         self.slots.subscribes == 0
             && self.slots.calls == 0
             && self.queued_calls == 0
-            && (!self.stopping || self.subscriptions_due().is_none())
+            && !(self.stopping && self.farewells_left())
     }
 
     /// The device of that name, if its description was read.

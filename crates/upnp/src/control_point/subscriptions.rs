@@ -160,10 +160,15 @@ impl ControlPoint {
         self.send(flight, &url, request, within, SUBSCRIBE_BODY_BYTES_MAX);
     }
 
-    /// When the next request comes due; those that wait for a slot are woken by an answer. While stopping, also those.
+    /// When the next request comes due; those that wait for a slot are woken by an answer.
     pub(super) fn subscriptions_due(&self) -> Option<BootTime> {
         let due = self.devices.values().filter_map(|d| d.next_subscription()).map(|(due, ..)| due);
-        due.filter(|due| self.stopping || *due > self.pumped_at).min()
+        due.filter(|due| *due > self.pumped_at).min()
+    }
+
+    /// Whether some subscription waits to be given back.
+    pub(super) fn farewells_left(&self) -> bool {
+        self.devices.values().any(|d| d.next_subscription().is_some())
     }
 
     /// The answer to a SUBSCRIBE or renewal.
