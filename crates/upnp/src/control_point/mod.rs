@@ -488,7 +488,8 @@ impl ControlPoint {
 
     /// SSDP found a device that is known from the configuration, where it was known to be: nothing is new.
     fn found_static(&mut self, sighting: &Sighting, now: BootTime) -> bool {
-        let Some(device) = self.devices.get_mut(&sighting.udn).filter(|d| d.is_static && d.stage == Stage::Ready) else {
+        let Some(device) = self.devices.get_mut(&sighting.udn).filter(|d| d.is_static && d.stage == Stage::Ready)
+        else {
             return false;
         };
         let Some(known) = device.known.as_ref().filter(|known| known.location == sighting.location) else {
