@@ -284,7 +284,8 @@ fn sort(message: Message, owners: &mut Owners) -> Option<BusEvent> {
         *known = (!owner.is_empty()).then(|| owner.to_owned());
         return Some(if known.is_some() { BusEvent::Appeared(service) } else { BusEvent::Vanished(service) });
     }
-    let service = owners.iter().find(|(_, owner)| owner.as_deref() == Some(sender.as_str())).map(|(service, _)| *service);
+    let service =
+        owners.iter().find(|(_, owner)| owner.as_deref() == Some(sender.as_str())).map(|(service, _)| *service);
     match service {
         Some(service) => {
             drop(header);

@@ -430,6 +430,17 @@ impl Config {
         self.control.socket.clone().unwrap_or_else(default)
     }
 
+    /// The sections that `new` changes and that are only read at a start; the control socket's is not compared.
+    pub fn needs_restart(&self, new: &Self) -> Vec<&'static str> {
+        let sections = [
+            ("state-dir", self.state_dir != new.state_dir),
+            ("device", self.device != new.device),
+            ("network", self.network != new.network),
+            ("operation", self.operation != new.operation),
+        ];
+        sections.into_iter().filter(|(_, changed)| *changed).map(|(name, _)| name).collect()
+    }
+
     /// The rules orders are judged by.
     pub fn rules(&self) -> Rules {
         Rules {
@@ -482,7 +493,10 @@ mod tests {
             ("\n[schedule]\nwake-up-time = [\"6:30\"]", "a.toml:3:16: schedule.wake-up-time: expected a time of day"),
             ("[operation]\ndriver = \"relay\"", "a.toml:2:10: operation.driver: unknown variant `relay`"),
             ("[operation]\nunit = 3", "a.toml:2:8: operation.unit: invalid type: integer `3`, expected a string"),
-            ("[network]\ngateways = [\"ftp://x\"]", "a.toml:2:12: network.gateways: \"ftp://x\": only http:// is spoken"),
+            (
+                "[network]\ngateways = [\"ftp://x\"]",
+                "a.toml:2:12: network.gateways: \"ftp://x\": only http:// is spoken",
+            ),
         ] {
             let error = load(text).unwrap_err();
             assert!(error.starts_with(message), "{error}");
@@ -492,7 +506,10 @@ mod tests {
     #[test]
     fn keys_that_do_not_go_together_are_named() {
         for (text, message) in [
-            ("operation.unit = \"appliance\"", "operation.unit: expected a unit's name with its type, as in `pump.service`"),
+            (
+                "operation.unit = \"appliance\"",
+                "operation.unit: expected a unit's name with its type, as in `pump.service`",
+            ),
             ("operation.driver = \"command\"", "operation.on-command: driver `command` needs it"),
             (
                 "operation = { driver = \"command\", on-command = [\"relay\"] }",
@@ -500,7 +517,10 @@ mod tests {
             ),
             ("operation.driver = \"gpio\"", "operation.gpio-line: driver `gpio` needs it"),
             ("safety.battery-percent-min = 101", "safety.battery-percent-min: expected 0 to 100"),
-            ("safety.busy-units = [\"a b.service\"]", "safety.busy-units: \"a b.service\": expected a unit's name with its type, as in `backup.service`"),
+            (
+                "safety.busy-units = [\"a b.service\"]",
+                "safety.busy-units: \"a b.service\": expected a unit's name with its type, as in `backup.service`",
+            ),
             ("network.max-age-s = 60", "network.max-age-s: expected 1800 to 86400"),
             ("wake.rtc = \"/dev/rtc\"", "wake.rtc: expected `auto`, `none` or a clock's name, as in `rtc0`"),
             (

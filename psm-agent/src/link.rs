@@ -4,6 +4,7 @@
 //! (ETHTOOL_MSG_WOL_GET/SET) for wired links, `nl80211` (GET/SET_WOWLAN) for wireless ones, and armed for the magic packet
 //! where the configuration asks for it. A driver answers before the request's system call returns, so these few requests
 //! are made in place; they come at start and when a link changes.
+#![expect(unsafe_code, reason = "AsyncFd's constructors are unsafe: they trust that the descriptor stays open")]
 
 use std::collections::BTreeMap;
 use std::io;
@@ -11,13 +12,12 @@ use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::path::Path;
 
 use energy_model::{MacAddress, WakeMethod};
-use netlink_packet_core::{NetlinkBuffer, NetlinkMessage, NetlinkPayload, NLM_F_DUMP, NLM_F_REQUEST};
+use netlink_packet_core::{NLM_F_DUMP, NLM_F_REQUEST, NetlinkBuffer, NetlinkMessage, NetlinkPayload};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkLayerType, LinkMessage};
 use nix::errno::Errno;
-use nix::sys::socket::{
-    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, send,
-};
+use nix::sys::socket::{AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, send};
+use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use crate::limits::{LINKS_MAX, NETLINK_BYTES_MAX};
@@ -80,7 +80,8 @@ impl Links {
             Ok(waker) => (Some(waker), None),
             Err(error) => (None, Some(error.to_string())),
         };
-        let socket = AsyncFd::new(socket)?;
+        // SAFETY: the descriptor is valid, and nothing closes or replaces it before the `AsyncFd` that owns it is dropped.
+        let socket = unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE) }?;
         let links = Self { socket, links: BTreeMap::new(), buffer: vec![0; NETLINK_BYTES_MAX], arm, waker, why_not };
         links.ask()?;
         Ok(links)
@@ -256,14 +257,7 @@ mod tests {
 
     #[test]
     fn only_an_armed_link_can_wake() {
-        let link = |wake, wireless| Link {
-            index: 2,
-            name: "eth0".into(),
-            mac: None,
-            carrier: true,
-            wireless,
-            wake,
-        };
+        let link = |wake, wireless| Link { index: 2, name: "eth0".into(), mac: None, carrier: true, wireless, wake };
         assert_eq!(link(wake::Ability::Armed, false).wake_method(), WakeMethod::Wol);
         assert_eq!(link(wake::Ability::Armed, true).wake_method(), WakeMethod::WoWlan);
         for wake in [wake::Ability::Disarmed, wake::Ability::No, wake::Ability::Unknown] {

@@ -14,6 +14,8 @@
 //!   `org.freedesktop.DBus.Properties.Get("org.freedesktop.systemd1.Unit", "ActiveState")` and the signal
 //!   `org.freedesktop.DBus.Properties.PropertiesChanged` with `ActiveState` in it.
 
+use core::cell::RefCell;
+use core::time::Duration;
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::future::Future;
@@ -21,8 +23,6 @@ use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::process::Stdio;
 use std::rc::Rc;
-use core::cell::RefCell;
-use core::time::Duration;
 
 use gpiocdev::line::Value;
 use tokio::io::AsyncReadExt as _;
@@ -159,7 +159,10 @@ impl Driver {
     pub fn observation(&self, signal: &BusSignal) -> Option<Option<Operation>> {
         let Kind::Unit { path, .. } = &self.kind else { return None };
         let header = signal.message.header();
-        if signal.service != SYSTEMD || header.path()?.as_str() != path || header.member()?.as_str() != "PropertiesChanged" {
+        if signal.service != SYSTEMD
+            || header.path()?.as_str() != path
+            || header.member()?.as_str() != "PropertiesChanged"
+        {
             return None;
         }
         let body = signal.message.body();
@@ -207,7 +210,14 @@ impl Driver {
                 let (command, status) = (if on { on_command } else { off }.clone(), status.clone());
                 Box::pin(async move {
                     let ended = run(&command, OPERATION_WITHIN).await?;
-                    if ended.code != 0 { Err(ended.error()) } else { look_by_command(status).await }
+                    if ended.code != 0 {
+                        return Err(ended.error());
+                    }
+                    let seen = look_by_command(status).await?;
+                    let wanted = if on { Operation::On } else { Operation::Off };
+                    let what = "it succeeded, and the status command says that nothing changed";
+                    let failed = || OperationError::Command { program: command[0].clone(), what: what.to_owned() };
+                    (seen == wanted).then_some(seen).ok_or_else(failed)
                 })
             }
             Kind::Gpio(line) => {
@@ -220,7 +230,9 @@ impl Driver {
                 Ok(Operation::On)
             }),
         };
-        Box::pin(async move { tokio::time::timeout(OPERATION_WITHIN, work).await.unwrap_or(Err(OperationError::Timeout)) })
+        Box::pin(
+            async move { tokio::time::timeout(OPERATION_WITHIN, work).await.unwrap_or(Err(OperationError::Timeout)) },
+        )
     }
 }
 
@@ -360,7 +372,8 @@ async fn run(command: &[String], within: Duration) -> Result<Ended, OperationErr
     let (status, said) = tokio::time::timeout(within, work)
         .await
         .map_err(|_| failed(format!("no result within {} s", within.as_secs())))?;
-    let code = status.map_err(|e| failed(e.to_string()))?.code().ok_or_else(|| failed("ended by a signal".to_owned()))?;
+    let code =
+        status.map_err(|e| failed(e.to_string()))?.code().ok_or_else(|| failed("ended by a signal".to_owned()))?;
     Ok(Ended { code, said: String::from_utf8_lossy(&said).into_owned(), program })
 }
 

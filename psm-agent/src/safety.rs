@@ -158,7 +158,10 @@ pub fn judge(order: Order, rules: &Rules, facts: &Facts) -> Result<(), Refusal> 
         return refuse(RefusalKind::MinimumOffTime, reason);
     }
     if stops_work && let Some(window) = rules.no_standby.iter().find(|w| w.contains(facts.local_time)) {
-        return refuse(RefusalKind::NoStandbyWindow, format!("wanted every day from {} to {}", window.start(), window.end()));
+        return refuse(
+            RefusalKind::NoStandbyWindow,
+            format!("wanted every day from {} to {}", window.start(), window.end()),
+        );
     }
     if stops_work {
         match &facts.busy {
@@ -197,8 +200,7 @@ fn judge_machine(order: Order, rules: &Rules, facts: &Facts) -> Result<(), Refus
     if rules.heed_inhibitors {
         match &facts.inhibitors {
             Ok(locks) => {
-                let blocks =
-                    |l: &&Inhibitor| l.mode.starts_with("block") && l.what.split(':').any(|what| what == lock);
+                let blocks = |l: &&Inhibitor| l.mode.starts_with("block") && l.what.split(':').any(|what| what == lock);
                 if let Some(l) = locks.iter().find(blocks) {
                     return refuse(RefusalKind::BlockInhibitor, format!("{} holds a lock: {}", l.who, l.why));
                 }
@@ -286,12 +288,8 @@ mod tests {
 
     #[test]
     fn a_block_lock_for_sleep_refuses_standby_and_names_its_holder() {
-        let lock = Inhibitor {
-            what: "idle:sleep".into(),
-            who: "apt".into(),
-            why: "upgrade".into(),
-            mode: "block".into(),
-        };
+        let lock =
+            Inhibitor { what: "idle:sleep".into(), who: "apt".into(), why: "upgrade".into(), mode: "block".into() };
         let facts = Facts { inhibitors: Ok(vec![lock.clone()]), ..quiet() };
         assert_eq!(refused(Order::Standby, &facts), (RefusalKind::BlockInhibitor, "apt holds a lock: upgrade".into()));
         assert!(judge(Order::Off, &rules(), &facts).is_ok(), "stopping the operation is not sleep");
@@ -305,10 +303,7 @@ mod tests {
     #[test]
     fn a_session_in_use_refuses_standby_and_names_its_user() {
         let facts = Facts { sessions: Ok(vec![ActiveSession { id: "3".into(), user: "ada".into() }]), ..quiet() };
-        assert_eq!(
-            refused(Order::Standby, &facts),
-            (RefusalKind::ActiveSession, "ada is using it (session 3)".into())
-        );
+        assert_eq!(refused(Order::Standby, &facts), (RefusalKind::ActiveSession, "ada is using it (session 3)".into()));
         assert!(judge(Order::Off, &rules(), &facts).is_ok());
         assert!(judge(Order::Standby, &Rules { heed_sessions: false, ..rules() }, &facts).is_ok());
     }
@@ -343,7 +338,10 @@ mod tests {
     #[test]
     fn a_low_battery_refuses_standby_and_on_and_mains_does_not() {
         let low = Facts { supply: Supply { on_battery: true, percent: Some(19) }, ..quiet() };
-        assert_eq!(refused(Order::Standby, &low), (RefusalKind::OnBattery, "on battery at 19 %; the least is 20 %".into()));
+        assert_eq!(
+            refused(Order::Standby, &low),
+            (RefusalKind::OnBattery, "on battery at 19 %; the least is 20 %".into())
+        );
         assert_eq!(refused(Order::On, &low).0, RefusalKind::OnBattery);
         let mains = Facts { supply: Supply { on_battery: false, percent: Some(19) }, ..quiet() };
         assert!(judge(Order::Standby, &rules(), &mains).is_ok());
@@ -363,7 +361,10 @@ mod tests {
         let reason = "cannot suspend without logind: no system bus".to_owned();
         assert_eq!(refused(Order::Standby, &facts), (RefusalKind::NotSupported, reason));
         assert!(judge(Order::Off, &rules(), &facts).is_ok(), "a unit needs no logind");
-        assert_eq!(refused(Order::Standby, &Facts { possible: Ok("na".into()), ..quiet() }).0, RefusalKind::NotSupported);
+        assert_eq!(
+            refused(Order::Standby, &Facts { possible: Ok("na".into()), ..quiet() }).0,
+            RefusalKind::NotSupported
+        );
     }
 
     #[test]

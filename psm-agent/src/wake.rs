@@ -252,7 +252,10 @@ mod tests {
             // The loopback interface has index 1 in every network namespace, and no driver that wakes.
             assert_eq!(waker.look(1, false), Ability::No);
         }
-        assert_eq!(waker.look(u32::MAX >> 1, false), if waker.ethtool.is_some() { Ability::No } else { Ability::Unknown });
+        assert_eq!(
+            waker.look(u32::MAX >> 1, false),
+            if waker.ethtool.is_some() { Ability::No } else { Ability::Unknown }
+        );
     }
 
     #[test]
