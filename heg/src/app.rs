@@ -111,7 +111,7 @@ impl App {
         let udn = Udn::parse(&format!("uuid:{uuid}")).context("identity")?;
         let boot_id = boot_counter::next(&state_dir)?;
         let now = now();
-        let (worker, restored, set_aside) = Worker::open(&state_dir.join(store::FILE), config.retention(), now.wall)
+        let (worker, start) = Worker::open(&state_dir.join(store::FILE), config.retention(), now.wall)
             .with_context(|| format!("database {}", state_dir.join(store::FILE).display()))?;
         let control = ControlServer::bind(&config.socket(), SOCKET_MODE).await.context(Exit::Unavailable)?;
         let net = Net::bind(net_config(&config)).await.context(Exit::Unavailable)?;
@@ -124,7 +124,7 @@ impl App {
         Ok(Self {
             device: device::root_device(&config, identity, net.http_port(), seed_device, now.boot),
             appliances: Appliances::new(&config, us, server, net.http_port(), seed_control, now.boot),
-            gateway: Gateway::new(config.settings(clock::zone()), restored, now),
+            gateway: Gateway::new(config.settings(clock::zone()), start.restored, now),
             pending: Pending::new(Duration::from_secs(config.store.write_every_s.into())),
             identity: (udn, name),
             state_dir,
@@ -141,8 +141,8 @@ impl App {
             askers: BTreeMap::new(),
             next_ask: 1,
             watchers: Vec::new(),
-            recent: VecDeque::new(),
-            troubles: set_aside.into_iter().collect(),
+            recent: start.recent.into(),
+            troubles: start.set_aside.into_iter().collect(),
             started: now.boot,
             asleep: asleep(),
             ready: false,
@@ -703,6 +703,7 @@ fn default_name() -> String {
 fn zone_name(zone: &jiff::tz::TimeZone, now: Now) -> String {
     match zone.iana_name() {
         Some(name) => name.to_owned(),
+        None if zone.to_offset(now.wall).is_zero() => "UTC".to_owned(),
         None => format!("UTC{}", zone.to_offset(now.wall)),
     }
 }

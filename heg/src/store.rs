@@ -5,6 +5,7 @@
 //! what was acknowledged is there after a power cut. A damaged file is set aside under a new name, never overwritten.
 
 use std::fs;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
@@ -70,6 +71,14 @@ pub enum StoreError {
         found: u32,
         /// Ours.
         known: u32,
+    },
+    /// The file cannot be made or written.
+    #[error("cannot open {path}", path = path.display())]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
     },
     /// The damaged file could not be moved out of the way.
     #[error("cannot set {path} aside", path = path.display())]
@@ -157,6 +166,9 @@ impl Store {
     }
 
     fn open_sound(path: &Path, retention: Retention) -> Result<(Self, Restored), StoreError> {
+        // SQLite makes files that everybody may read; this one says when people are at home.
+        let private = fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path);
+        private.map_err(|source| StoreError::Open { path: path.to_owned(), source })?;
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(path, flags)?;
         // A second gateway on the same file waits and then fails; the control socket stops it earlier.

@@ -11,6 +11,7 @@ use super::batch::Batch;
 use super::{JournalQuery, Opened, Retention, Store, StoreError};
 use crate::gateway::Restored;
 use crate::journal::Entry;
+use crate::limits::RECENT_ENTRIES;
 
 /// Stack of the thread; SQLite needs under 64 KiB.
 const STACK_BYTES: usize = 256 * 1024;
@@ -34,6 +35,17 @@ pub enum Done<T> {
     Journal(T, Result<Vec<Entry>, String>),
 }
 
+/// What the database held at the start.
+#[derive(Debug)]
+pub struct Start {
+    /// Appliances and registrations.
+    pub restored: Restored,
+    /// The last journal entries, oldest first.
+    pub recent: Vec<Entry>,
+    /// Where a damaged predecessor was put.
+    pub set_aside: Option<String>,
+}
+
 /// The loop's end of the thread. `T` names who asked for the journal.
 #[derive(Debug)]
 pub struct Worker<T> {
@@ -43,13 +55,13 @@ pub struct Worker<T> {
 }
 
 impl<T: Send + 'static> Worker<T> {
-    /// Opens the database and starts its thread. Returns also what it held, and the note of one set aside.
-    pub fn open(
-        path: &Path,
-        retention: Retention,
-        now: Timestamp,
-    ) -> Result<(Self, Restored, Option<String>), StoreError> {
+    /// Opens the database and starts its thread.
+    ///
+    /// # Errors
+    /// The file cannot be opened, or a later version made it.
+    pub fn open(path: &Path, retention: Retention, now: Timestamp) -> Result<(Self, Start), StoreError> {
         let Opened { store, restored, set_aside } = Store::open(path, retention, now)?;
+        let recent = store.journal(&JournalQuery { limit: RECENT_ENTRIES as u32, ..Default::default() })?;
         let (jobs, inbox) = mpsc::channel();
         // Not bounded here: one batch is under way at a time, and questions are bounded by the requests that wait.
         let (outbox, done) = to_loop::unbounded_channel();
@@ -57,8 +69,8 @@ impl<T: Send + 'static> Worker<T> {
             .name("store".into())
             .stack_size(STACK_BYTES)
             .spawn(move || serve(store, &inbox, &outbox))
-            .map_err(|source| StoreError::SetAside { path: path.to_owned(), source })?;
-        Ok((Self { jobs: Some(jobs), done, thread: Some(thread) }, restored, set_aside))
+            .map_err(|source| StoreError::Open { path: path.to_owned(), source })?;
+        Ok((Self { jobs: Some(jobs), done, thread: Some(thread) }, Start { restored, recent, set_aside }))
     }
 
     /// Writes a batch; [`Done::Written`] or [`Done::BeganAnew`] follows.
