@@ -1,4 +1,5 @@
 //! Our control point and our root device with one another, over a simulated network in virtual time.
+#![expect(clippy::unwrap_used, reason = "helpers of tests, where a panic is a failed test")]
 
 use core::time::Duration;
 use std::net::IpAddr;

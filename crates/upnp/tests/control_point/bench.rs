@@ -1,4 +1,5 @@
 //! A control point on a bench: the test plays its driver and every device around it.
+#![expect(clippy::unwrap_used, reason = "helpers of tests, where a panic is a failed test")]
 
 use core::time::Duration;
 use std::net::SocketAddr;

@@ -30,7 +30,7 @@ fn call(bench: &mut Bench, n: u32) -> Result<CallId, CallError> {
 }
 
 fn with_status(code: u16, body: impl Into<Bytes>) -> Response<Bytes> {
-    Response::builder().status(code).body(body.into()).unwrap()
+    Response::builder().status(code).body(body.into()).expect("a valid response")
 }
 
 fn reply() -> Bytes {

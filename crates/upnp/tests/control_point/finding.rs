@@ -352,7 +352,10 @@ fn a_device_the_application_never_heard_of_leaves_in_silence() {
 }
 
 fn static_config() -> ControlPointConfig {
-    ControlPointConfig { static_devices: vec![HttpUrl::parse("http://10.88.0.2:8080/desc.xml").unwrap()], ..config() }
+    ControlPointConfig {
+        static_devices: vec![HttpUrl::parse("http://10.88.0.2:8080/desc.xml").expect("a valid URL")],
+        ..config()
+    }
 }
 
 #[test]
