@@ -29,6 +29,14 @@ pub(crate) fn print(only: &[String]) -> Result<()> {
     for host in [&device, &point] {
         host.run("ip", &["route", "add", "239.0.0.0/8", "dev", "eth0"])?;
     }
+    // libupnp gives up when it meets an address that is still tentative.
+    for host in [&device, &point] {
+        wait_until("settled addresses", Duration::from_secs(10), || {
+            let out = host.run("ip", &["-6", "address", "show", "dev", "eth0"]).ok()?;
+            let text = String::from_utf8_lossy(&out.stdout).into_owned();
+            (text.contains("fe80") && !text.contains("tentative")).then_some(())
+        })?;
+    }
     let result = (|| {
         if wanted("soap") {
             soap_table(&lab, &lan, &device, &point)?;

@@ -45,6 +45,11 @@ fn home() -> Result<Home> {
         let route = host.run("ip", &["route", "add", "239.0.0.0/8", "dev", "eth0"])?;
         ensure!(route.status.success(), "{}", text(&route));
     }
+    // libupnp gives up when it meets an address that is still tentative.
+    wait_until("settled addresses", SOON, || {
+        let out = text(&theirs.run("ip", &["-6", "address", "show", "dev", "eth0"]).ok()?);
+        (out.contains("fe80") && !out.contains("tentative")).then_some(())
+    })?;
     Ok(Home { lab, ours, theirs })
 }
 

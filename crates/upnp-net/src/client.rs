@@ -3,7 +3,7 @@
 use core::future::{Future, poll_fn};
 use core::pin::{Pin, pin};
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use core::task::{Context, Poll};
+use core::task::{Context, Poll, Waker};
 use core::time::Duration;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io;
@@ -18,6 +18,7 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpSocket, TcpStream};
+use tokio::sync::Semaphore;
 use tokio::task::{Id, JoinSet};
 use tokio::time::{Instant, timeout, timeout_at};
 use upnp::net::{HttpAnswer, HttpError, HttpRequest, RequestId};
@@ -57,13 +58,22 @@ impl Default for ClientLimits {
 #[derive(Debug)]
 pub(crate) struct Client {
     limits: ClientLimits,
-    pool: Arc<Pool>,
+    shared: Arc<Shared>,
     tasks: JoinSet<Result<Response<Bytes>, HttpError>>,
     running: HashMap<Id, (RequestId, IpAddr)>,
     per_host: BTreeMap<IpAddr, usize>,
     waiting: VecDeque<Waiting>,
     /// Answers that needed no request: one for each request refused or expired since the loop last looked.
     refused: VecDeque<HttpAnswer>,
+}
+
+/// What the requests in flight share.
+#[derive(Debug)]
+struct Shared {
+    pool: Pool,
+    /// Held while HTTP state is held.
+    turns: Semaphore,
+    connect_within: Duration,
 }
 
 #[derive(Debug)]
@@ -74,10 +84,14 @@ struct Waiting {
 }
 
 impl Client {
-    pub(crate) fn new(limits: ClientLimits) -> Self {
+    pub(crate) fn new(bounds: ClientLimits) -> Self {
         Self {
-            pool: Arc::new(Pool::new(limits.idle)),
-            limits,
+            shared: Arc::new(Shared {
+                pool: Pool::new(bounds.idle),
+                turns: Semaphore::new(limits::EXCHANGES_AT_ONCE_MAX),
+                connect_within: bounds.connect_within,
+            }),
+            limits: bounds,
             tasks: JoinSet::new(),
             running: HashMap::new(),
             per_host: BTreeMap::new(),
@@ -122,7 +136,8 @@ impl Client {
         }
     }
 
-    /// Refuses what has waited too long and closes connections kept too long; says when to come again.
+    /// Refuses what has waited too long and closes connections kept too long; says when to come again. Looks at everything: to
+    /// be called once per turn, not once per request.
     pub(crate) fn expire(&mut self, now: Instant) -> Option<Instant> {
         if self.waiting.iter().any(|w| w.deadline <= now) {
             let (expired, waiting) = core::mem::take(&mut self.waiting).into_iter().partition(|w| w.deadline <= now);
@@ -132,13 +147,13 @@ impl Client {
             self.refused.extend(expired.into_iter().map(timeout));
         }
         let first = self.waiting.iter().map(|w| w.deadline).min();
-        let sweep = self.pool.sweep().map(|after| now + after);
+        let sweep = self.shared.pool.sweep().map(|after| now + after);
         first.into_iter().chain(sweep).min()
     }
 
     /// Closes the kept connections.
     pub(crate) fn forget_connections(&self) {
-        self.pool.clear();
+        self.shared.pool.clear();
     }
 
     fn has_place(&self, host: IpAddr) -> bool {
@@ -160,7 +175,16 @@ impl Client {
     fn start(&mut self, waiting: Waiting) {
         let (id, host) = (waiting.request.id, waiting.request.to.ip());
         let connect_within = self.limits.connect_within;
-        let task = self.tasks.spawn(perform(waiting, Arc::clone(&self.pool), connect_within));
+        let mut exchange = Box::pin(perform(waiting, Arc::clone(&self.pool), connect_within));
+        // The first step is taken here and now: on a kept connection the request is on the wire before the next one is
+        // looked at, so that the first of a hundred subscribers does not wait for the hundredth.
+        let first = exchange.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        let task = self.tasks.spawn(async move {
+            match first {
+                Poll::Ready(done) => done,
+                Poll::Pending => exchange.await,
+            }
+        });
         self.running.insert(task.id(), (id, host));
         *self.per_host.entry(host).or_default() += 1;
     }
@@ -178,21 +202,21 @@ impl Client {
 }
 
 /// Sends a request, on a kept connection if there is one, and once more on a fresh one if that turns out to be closed.
-async fn perform(waiting: Waiting, pool: Arc<Pool>, connect_within: Duration) -> Result<Response<Bytes>, HttpError> {
+async fn perform(waiting: Waiting, shared: Arc<Shared>) -> Result<Response<Bytes>, HttpError> {
     let Waiting { request, from, deadline } = waiting;
     let HttpRequest { to, request, response_body_bytes_max, .. } = request;
     let whole = async {
-        if let Some(stream) = pool.take(to) {
-            match exchange(stream, request.clone(), response_body_bytes_max, &pool, to).await {
+        if let Some(stream) = shared.pool.take(to) {
+            match Box::pin(exchange(stream, request.clone(), response_body_bytes_max, &shared, to)).await {
                 // Some servers close after every answer without saying so (libupnp), and any server may just now have
                 // closed an idle connection.
                 Err(Failure::Unanswered(_)) => tracing::trace!(%to, "kept connection was closed"),
                 done => return done.map_err(HttpError::from),
             }
         }
-        let stream = timeout(connect_within, connect(to, from)).await.map_err(|_| HttpError::Timeout)?;
+        let stream = timeout(shared.connect_within, connect(to, from)).await.map_err(|_| HttpError::Timeout)?;
         let stream = stream.map_err(|e| HttpError::Connect(e.to_string()))?;
-        Ok(exchange(stream, request, response_body_bytes_max, &pool, to).await?)
+        Ok(Box::pin(exchange(stream, request, response_body_bytes_max, &shared, to)).await?)
     };
     timeout_at(deadline, whole).await.map_err(|_| HttpError::Timeout)?
 }
@@ -235,9 +259,10 @@ async fn exchange(
     stream: TcpStream,
     request: Request<Bytes>,
     body_bytes_max: usize,
-    pool: &Pool,
+    shared: &Shared,
     to: SocketAddr,
 ) -> Result<Response<Bytes>, Failure> {
+    let _turn = timeout(limits::TURN_WITHIN, shared.turns.acquire()).await;
     let answered = Arc::new(AtomicBool::new(false));
     let failure = |e: hyper::Error| match answered.load(Relaxed) {
         _ if e.is_parse_too_large() => Failure::TooLarge,
@@ -261,7 +286,7 @@ async fn exchange(
     if keeps && let Some(Ok(())) = connection.drive(sender.ready()).now_or_never() {
         drop(sender);
         if let Some(stream) = connection.release() {
-            pool.put(to, stream);
+            shared.pool.put(to, stream);
         }
     }
     Ok(Response::from_parts(head, body))

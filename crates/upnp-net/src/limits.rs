@@ -64,6 +64,12 @@ pub const LINGER: Duration = Duration::from_secs(1);
 /// and so many of them: closing with unread bytes would reset the connection and destroy the answer on its way.
 pub const LINGER_BYTES_MAX: usize = 256 * 1024;
 
+/// Exchanges that may hold HTTP state at once, in each direction: about 14 KiB each, and a burst of all appliances at once must
+/// not leave megabytes behind. Most are done within a millisecond, so the others hardly notice.
+pub const EXCHANGES_AT_ONCE_MAX: usize = 16;
+/// An exchange waits this long for its turn and then goes ahead without, so that slow ones delay the others but never stop them.
+pub const TURN_WITHIN: Duration = Duration::from_millis(100);
+
 /// Outgoing requests in flight. Most wait for a dead host's time-out; a live one is done in milliseconds.
 pub const REQUESTS_RUNNING_MAX: usize = 128;
 /// Outgoing requests in flight to one host, so that a dead one cannot take all places.
@@ -75,8 +81,9 @@ pub const CONNECT_WITHIN: Duration = Duration::from_secs(4);
 /// Sent bytes must be acknowledged within this, so that a kept connection to a peer that vanished fails early enough for
 /// a second try.
 pub const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(4);
-/// Idle outgoing connections kept in total; an idle one is a bare socket of about 1 KiB. The oldest gives way.
-pub const POOL_MAX: usize = 64;
+/// Idle outgoing connections kept in total; an idle one is a bare socket of about 1 KiB. The oldest gives way. More than the
+/// appliances of the largest home (160): a pool that is smaller than the round of its users is never hit.
+pub const POOL_MAX: usize = 192;
 /// Idle outgoing connections kept per peer address and port.
 pub const POOL_PER_HOST_MAX: usize = 2;
 /// An idle outgoing connection is closed after this.

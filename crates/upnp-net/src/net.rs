@@ -84,6 +84,8 @@ pub struct Net {
     requests: mpsc::Receiver<(IncomingRequest, Responder)>,
     client: Client,
     client_due: Option<Instant>,
+    /// A request or an answer has come since `client_due` was set.
+    client_changed: bool,
     alarm: Alarm,
 }
 
@@ -119,6 +121,7 @@ impl Net {
             server,
             requests,
             client_due: None,
+            client_changed: false,
             alarm: Alarm::new(),
         };
         net.bind_listeners(&mut |address, source| match source.kind() {
@@ -145,6 +148,9 @@ impl Net {
             if core::mem::take(&mut self.announce) {
                 return NetEvent::Interfaces(self.interfaces.clone());
             }
+            if core::mem::take(&mut self.client_changed) {
+                self.client_due = self.client.expire(Instant::now());
+            }
             let due = [self.watch.settles_at(), self.retry_at, self.rewatch_at, self.client_due];
             self.alarm.set(due.into_iter().flatten().min());
             // Fair among the branches, so that a flood on one of them delays the others but never stops them.
@@ -165,7 +171,7 @@ impl Net {
                 }
                 answer = self.client.answer() => {
                     tracing::trace!(target: "upnp::traffic", id = ?answer.id, result = ?status(&answer), "answer in");
-                    self.client_due = self.client.expire(Instant::now());
+                    self.client_changed = true;
                     return NetEvent::Answer(answer);
                 }
                 noticed = self.watch.noticed(), if self.rewatch_at.is_none() => {
@@ -190,7 +196,7 @@ impl Net {
                 );
                 let from = self.source_toward(&request);
                 self.client.request(request, from);
-                self.client_due = self.client.expire(Instant::now());
+                self.client_changed = true;
             }
         }
     }
