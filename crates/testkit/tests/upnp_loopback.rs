@@ -406,6 +406,22 @@ fn a_day_passes_without_a_lost_event_and_with_little_traffic() {
 }
 
 #[test]
+fn the_same_seed_gives_the_same_story() {
+    let story = |seed| {
+        let (mut net, cp, lights) = house(4, seed);
+        net.set_faults(Faults { loss: 0.3, duplication: 0.3, reply_loss: 0.2, ..Faults::default() });
+        for round in 0..10 {
+            net.run_for(Duration::from_secs(7));
+            net.with(lights[round % 4], |l, now| l.turn(round % 3 == 0, now));
+        }
+        let traffic: Vec<_> = lights.iter().map(|l| net.traffic(*l)).collect();
+        format!("{traffic:?} {:?}", net.host(cp).events)
+    };
+    assert_eq!(story(5), story(5));
+    assert_ne!(story(5), story(6));
+}
+
+#[test]
 fn on_a_bad_network_every_light_is_seen_as_it_is_in_the_end() {
     for seed in 0..24 {
         let (mut net, cp, lights) = house(8, seed);

@@ -2,7 +2,7 @@
 
 use upnp::control_point::{ControlPointConfig, ControlPointEvent, ReadyCause};
 use upnp::ids::Udn;
-use upnp::net::{Channel, HttpError};
+use upnp::net::{Channel, HttpError, Interface, InterfaceAddress};
 use upnp::ssdp::GoneWhy;
 use upnp::url::HttpUrl;
 
@@ -449,4 +449,30 @@ fn waking_from_sleep_searches_and_tries_again_what_had_failed() {
     assert!(bench.asked("GET") <= 1);
     bench.advance_s(1);
     assert!(!bench.searches.is_empty());
+}
+
+#[test]
+fn a_link_local_device_is_asked_with_its_scope_and_told_a_callback_without() {
+    let mut bench = Bench::new();
+    let addresses = ["10.88.0.254", "fe80::fe"].map(|a| InterfaceAddress {
+        address: a.parse().unwrap(),
+        prefix_len: if a.starts_with("fe80") { 64 } else { 16 },
+    });
+    let both = Interface { addresses: addresses.to_vec(), ..eth0([10, 88, 0, 254]) };
+    bench.cp.handle_interfaces(&[both], bench.now);
+    bench.drain();
+    let message = alive(1, &["LOCATION: http://[fe80::1]:8080/desc.xml"]);
+    bench.datagram(Channel::Ssdp, "[fe80::1%2]:1900".parse().unwrap(), message.as_bytes());
+    let get = bench.take("GET");
+    assert_eq!(
+        (get.to.to_string(), &get.request.headers()["host"]),
+        ("[fe80::1%2]:8080".into(), &"[fe80::1]:8080".parse().unwrap())
+    );
+    bench.answer(&get, ok(description(1)));
+    let subscribe = bench.take("SUBSCRIBE");
+    assert_eq!(subscribe.to.to_string(), "[fe80::1%2]:8080");
+    assert!(
+        subscribe.request.headers()["callback"].to_str().unwrap().starts_with("<http://[fe80::fe]:50000/callback/")
+    );
+    assert_eq!(bench.cp.local_address_toward(&udn(1)), Some("fe80::fe".parse().unwrap()));
 }
