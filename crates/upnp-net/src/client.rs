@@ -88,7 +88,7 @@ impl Client {
         Self {
             shared: Arc::new(Shared {
                 pool: Pool::new(bounds.idle),
-                turns: Semaphore::new(limits::EXCHANGES_AT_ONCE_MAX),
+                turns: Semaphore::new(limits::OUTGOING_AT_ONCE_MAX),
                 connect_within: bounds.connect_within,
             }),
             limits: bounds,
@@ -174,8 +174,7 @@ impl Client {
 
     fn start(&mut self, waiting: Waiting) {
         let (id, host) = (waiting.request.id, waiting.request.to.ip());
-        let connect_within = self.limits.connect_within;
-        let mut exchange = Box::pin(perform(waiting, Arc::clone(&self.pool), connect_within));
+        let mut exchange = Box::pin(perform(waiting, Arc::clone(&self.shared)));
         // The first step is taken here and now: on a kept connection the request is on the wire before the next one is
         // looked at, so that the first of a hundred subscribers does not wait for the hundredth.
         let first = exchange.as_mut().poll(&mut Context::from_waker(Waker::noop()));

@@ -35,9 +35,15 @@ pub(crate) async fn serve(mut stream: TcpStream, peer: SocketAddr, place: Place)
     let mut within = limits::FIRST_REQUEST_WITHIN;
     let mut ahead = Bytes::new();
     loop {
+        if ahead.is_empty() && !matches!(timeout(within, stream.readable()).await, Ok(Ok(()))) {
+            return;
+        }
+        let turn = timeout(limits::TURN_WITHIN, place.server.turns.acquire()).await;
         if ahead.is_empty() {
-            ahead = match timeout(within, first_bytes(&stream)).await {
-                Ok(Ok(bytes)) if !bytes.is_empty() => bytes,
+            ahead = match first_bytes(&stream) {
+                Ok(bytes) if !bytes.is_empty() => bytes,
+                // Not readable after all; the wait begins anew.
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => continue,
                 _ => return,
             };
         }
@@ -45,6 +51,7 @@ pub(crate) async fn serve(mut stream: TcpStream, peer: SocketAddr, place: Place)
         let exchange = Exchange { server: Arc::clone(&place.server), peer, local };
         // Boxed, so that the idle task does not carry it.
         let after = Box::pin(exchange.run(stream, ahead)).await;
+        drop(turn);
         place.set_idle(true);
         match after {
             After::Kept { stream: kept, ahead: unread } => (stream, ahead) = (kept, unread),
@@ -55,19 +62,12 @@ pub(crate) async fn serve(mut stream: TcpStream, peer: SocketAddr, place: Place)
     }
 }
 
-/// The first bytes of a request, read without keeping a buffer while there are none; empty at the end of the stream.
-async fn first_bytes(stream: &TcpStream) -> io::Result<Bytes> {
+/// The first bytes of a request, at their true size; empty at the end of the stream.
+fn first_bytes(stream: &TcpStream) -> io::Result<Bytes> {
     thread_local! {
         static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; 4096].into());
     }
-    loop {
-        stream.readable().await?;
-        let read = SCRATCH.with_borrow_mut(|s| stream.try_read(s).map(|n| Bytes::copy_from_slice(&s[..n])));
-        match read {
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
-            done => return done,
-        }
-    }
+    SCRATCH.with_borrow_mut(|s| stream.try_read(s).map(|n| Bytes::copy_from_slice(&s[..n])))
 }
 
 /// What is left of a connection after a request.
@@ -132,7 +132,8 @@ impl Exchange {
         let parts = http.into_parts();
         let mut stream = parts.io.into_inner().stream;
         match end {
-            Some(Ok(())) if kept => After::Kept { stream, ahead: parts.read_buf },
+            // A copy: even an empty rest would hold on to hyper's whole buffer.
+            Some(Ok(())) if kept => After::Kept { stream, ahead: Bytes::copy_from_slice(&parts.read_buf) },
             Some(Ok(())) if progress.peer_closed.load(Relaxed) => After::Broken,
             Some(Ok(())) => After::Closing(stream),
             Some(Err(e)) if e.is_parse() => {
@@ -258,9 +259,12 @@ async fn linger(mut stream: TcpStream) {
         stream.shutdown().await?;
         let mut dropped = 0;
         while dropped < limits::LINGER_BYTES_MAX {
-            match first_bytes(&stream).await? {
-                bytes if bytes.is_empty() => break,
-                bytes => dropped += bytes.len(),
+            stream.readable().await?;
+            match first_bytes(&stream) {
+                Ok(bytes) if bytes.is_empty() => break,
+                Ok(bytes) => dropped += bytes.len(),
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+                Err(e) => return Err(e),
             }
         }
         io::Result::Ok(())

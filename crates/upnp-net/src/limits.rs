@@ -64,9 +64,11 @@ pub const LINGER: Duration = Duration::from_secs(1);
 /// and so many of them: closing with unread bytes would reset the connection and destroy the answer on its way.
 pub const LINGER_BYTES_MAX: usize = 256 * 1024;
 
-/// Exchanges that may hold HTTP state at once, in each direction: about 14 KiB each, and a burst of all appliances at once must
-/// not leave megabytes behind. Most are done within a millisecond, so the others hardly notice.
-pub const EXCHANGES_AT_ONCE_MAX: usize = 16;
+/// Incoming exchanges that hold HTTP state at once: about 14 KiB each, and all appliances speaking at once must not leave
+/// megabytes behind. Most are done within a millisecond, so the others hardly notice.
+pub const INCOMING_AT_ONCE_MAX: usize = 16;
+/// Outgoing exchanges that hold HTTP state at once; more, because each waits for its peer.
+pub const OUTGOING_AT_ONCE_MAX: usize = 32;
 /// An exchange waits this long for its turn and then goes ahead without, so that slow ones delay the others but never stop them.
 pub const TURN_WITHIN: Duration = Duration::from_millis(100);
 

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http::Response;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 use upnp::net::IncomingRequest;
@@ -72,6 +72,8 @@ impl Responder {
 pub(crate) struct Server {
     pub(crate) limits: ServerLimits,
     pub(crate) requests: mpsc::Sender<(IncomingRequest, Responder)>,
+    /// Held while HTTP state is held.
+    pub(crate) turns: Semaphore,
     table: Mutex<Table>,
 }
 
@@ -92,9 +94,17 @@ struct Entry {
 impl Server {
     /// A server without listeners. Requests come out of the returned channel, which has a place for every connection and so
     /// is never full.
-    pub(crate) fn new(limits: ServerLimits) -> (Arc<Self>, mpsc::Receiver<(IncomingRequest, Responder)>) {
-        let (requests, received) = mpsc::channel(limits.connections_max.max(1));
-        (Arc::new(Self { limits, requests, table: Mutex::default() }), received)
+    pub(crate) fn new(bounds: ServerLimits) -> (Arc<Self>, mpsc::Receiver<(IncomingRequest, Responder)>) {
+        let (requests, received) = mpsc::channel(bounds.connections_max.max(1));
+        (
+            Arc::new(Self {
+                limits: bounds,
+                requests,
+                turns: Semaphore::new(limits::INCOMING_AT_ONCE_MAX),
+                table: Mutex::default(),
+            }),
+            received,
+        )
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
