@@ -120,7 +120,6 @@ pub const SSDP_SEARCH_EVERY_MIN_S: u64 = 30;
 /// Targets one tracker searches for; each is a datagram per group and copy.
 pub const SSDP_TARGETS_MAX: usize = 16;
 
-
 // GENA subscriber and control point
 /// Lease asked for in a SUBSCRIBE (UDA 1.1, 4.1.2: not less than 1800 s).
 pub const LEASE_ASKED: Duration = Duration::from_secs(1800);
