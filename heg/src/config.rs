@@ -102,7 +102,7 @@ impl Default for Network {
             ipv6: true,
             http_port: 0,
             multicast_ttl: 2,
-            max_age_s: 1800,
+            max_age_s: 5400,
             host_names: vec![],
         }
     }
