@@ -35,7 +35,10 @@ fn usable(links: &[Link], addresses: &[LinkAddress], filter: &InterfaceFilter, i
         .filter(|interface| !interface.addresses.is_empty())
         .collect();
     interfaces.sort_by_key(|i| i.id);
-    interfaces.truncate(INTERFACES_MAX);
+    if interfaces.len() > INTERFACES_MAX {
+        tracing::warn!(found = interfaces.len(), used = INTERFACES_MAX, "too many interfaces, name those to be used");
+        interfaces.truncate(INTERFACES_MAX);
+    }
     interfaces
 }
 

@@ -305,6 +305,20 @@ async fn beyond_what_may_wait_a_request_is_refused_at_once_and_none_waits_past_i
 }
 
 #[tokio::test]
+async fn any_number_of_silent_servers_does_not_keep_another_waiting_for_long() {
+    let client = ClientLimits { running_per_host_max: 1000, ..Default::default() };
+    let (mut net, silent) = (net_with(client).await, TcpListener::bind("127.0.0.1:0").await.unwrap());
+    let running = 2 * upnp_net::limits::OUTGOING_AT_ONCE_MAX as u64;
+    for number in 0..running {
+        net.apply(request(number, silent.local_addr().unwrap(), get("/")));
+    }
+    let server = Server::start("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", 1).await;
+    net.apply(request(running, server.address, get("/")));
+    let answer = next_answer(&mut net).await;
+    assert_eq!((answer.id.number, answer.result.is_ok()), (running, true));
+}
+
+#[tokio::test]
 async fn two_of_our_programs_speak_to_each_other() {
     let (mut client, mut server) = (net().await, net().await);
     let address = local(&server);

@@ -286,6 +286,29 @@ async fn when_all_connections_are_busy_a_new_one_is_closed() {
 }
 
 #[tokio::test]
+async fn any_number_of_slow_peers_does_not_keep_a_quick_one_waiting_for_long() {
+    let mut net = net().await;
+    let mut slow = Vec::new();
+    for _ in 0..3 * upnp_net::limits::INCOMING_AT_ONCE_MAX {
+        let mut stream = connect(&net).await;
+        send(&mut stream, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\nslow").await;
+        slow.push(stream);
+    }
+    let mut quick = connect(&net).await;
+    let start = std::time::Instant::now();
+    assert!(beside_echo(&mut net, ask(&mut quick)).await.starts_with("HTTP/1.1 200 "));
+    assert!(start.elapsed() < upnp_net::limits::BODY_WITHIN, "waited for the slow ones' deadline");
+
+    for stream in &mut slow {
+        beside_echo(&mut net, async {
+            send(stream, " but.").await;
+            assert!(read_answer(stream).await.ends_with("POST / slow but."));
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
 async fn dropping_the_driver_closes_its_listeners_and_connections() {
     let mut net = net().await;
     let address = local(&net);
