@@ -6,6 +6,7 @@
 
 pub mod api;
 pub mod app;
+pub mod args;
 pub mod commands;
 pub mod config;
 pub mod control_point;

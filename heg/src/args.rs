@@ -1,0 +1,105 @@
+//! The daemon's command line. By hand: a parser library would cost more resident memory than the registry of a whole home.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// What `--help` prints.
+pub const HELP: &str = "\
+Finds the appliances of a home, knows their state, wakes and commands them.
+Configuration: heg-gateway.toml(5); control: hegctl(1).
+
+Usage: heg-gateway [OPTIONS]
+
+Options:
+      --config <FILE>  Configuration file [default: /etc/heg/heg-gateway.toml, if it is there]
+      --check          Check the configuration and exit
+  -h, --help           Print help
+  -V, --version        Print version
+";
+
+/// What the daemon is started for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Args {
+    /// To run, or only to look at its configuration.
+    Run {
+        /// The file named, if one is.
+        config: Option<PathBuf>,
+        /// Only look at it.
+        check: bool,
+    },
+    /// To print [`HELP`].
+    Help,
+    /// To print its version.
+    Version,
+}
+
+/// A wrong command line.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ArgsError {
+    /// Something that is no option of ours.
+    #[error("unexpected argument {0:?}; see heg-gateway --help")]
+    Unexpected(OsString),
+    /// `--config` without its file, or twice.
+    #[error("--config takes one file; see heg-gateway --help")]
+    Config,
+}
+
+impl Args {
+    /// Reads the arguments, the program's own name already left out.
+    ///
+    /// # Errors
+    /// Anything that is not in [`HELP`].
+    pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, ArgsError> {
+        let (mut config, mut check) = (None, false);
+        let mut arguments = arguments.into_iter();
+        while let Some(argument) = arguments.next() {
+            let file = match argument.to_str() {
+                Some("-h" | "--help") => return Ok(Self::Help),
+                Some("-V" | "--version") => return Ok(Self::Version),
+                Some("--check") => {
+                    check = true;
+                    continue;
+                }
+                Some("--config") => arguments.next(),
+                Some(text) => match text.strip_prefix("--config=") {
+                    Some(file) => Some(file.into()),
+                    None => return Err(ArgsError::Unexpected(argument)),
+                },
+                None => return Err(ArgsError::Unexpected(argument)),
+            };
+            match file {
+                Some(file) if config.is_none() && !file.is_empty() => config = Some(file.into()),
+                _ => return Err(ArgsError::Config),
+            }
+        }
+        Ok(Self::Run { config, check })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Args, ArgsError> {
+        Args::parse(line.split_whitespace().map(OsString::from))
+    }
+
+    #[test]
+    fn options_are_read_in_any_order_and_form() {
+        let run = |config: Option<&str>, check| Ok(Args::Run { config: config.map(PathBuf::from), check });
+        assert_eq!(parse(""), run(None, false));
+        assert_eq!(parse("--check --config a.toml"), run(Some("a.toml"), true));
+        assert_eq!(parse("--config=a=b.toml"), run(Some("a=b.toml"), false));
+        assert_eq!(parse("--config x --help"), Ok(Args::Help));
+        assert_eq!(parse("-V"), Ok(Args::Version));
+    }
+
+    #[test]
+    fn anything_else_is_refused_and_named() {
+        assert_eq!(parse("--chekc"), Err(ArgsError::Unexpected("--chekc".into())));
+        assert_eq!(parse("a.toml"), Err(ArgsError::Unexpected("a.toml".into())));
+        for wrong in ["--config", "--config=", "--config a --config b"] {
+            assert_eq!(parse(wrong), Err(ArgsError::Config), "{wrong}");
+        }
+    }
+}
