@@ -15,9 +15,9 @@ use daemon_kit::systemd::Systemd;
 use daemon_kit::{boot_counter, identity, state_dir};
 use http::StatusCode;
 use nix::time::{ClockId, clock_gettime};
-use upnp::device::{ActionCall, Handled, RootDevice, not_found, presentation_response};
+use upnp::device::{ActionCall, presentation_response};
 use upnp::ids::Udn;
-use upnp::net::{Channel, HttpAnswer, IncomingRequest, Interface, Owner};
+use upnp::net::{IncomingRequest, Interface};
 use upnp::time::{BootTime, earliest};
 use upnp_net::{InterfaceFilter, Net, NetConfig, NetEvent, Responder};
 
@@ -26,14 +26,14 @@ use crate::api::{ApplianceView, CommandView, EntryView, OutcomeView, Registratio
 use crate::config::Config;
 use crate::control_point::Appliances;
 use crate::device::{self, Identity};
-use crate::gateway::{AskError, AskId, Effect, Gateway, Input, Reply};
+use crate::gateway::{AskError, AskId, Gateway, Input, Reply};
+use crate::home::{Effect, Home, Incoming};
 use crate::journal::Entry;
 use crate::limits::{ASKS_MAX, CONTROL_WAITING_MAX, DRAIN_WITHIN, RECENT_ENTRIES, WATCHERS_MAX};
 use crate::neighbours;
 use crate::now::Now;
 use crate::page::Page;
 use crate::registrations::Key;
-use crate::store::batch::{Pending, Settled};
 use crate::store::worker::{Done, Worker};
 use crate::store::{self, JournalQuery};
 use crate::wake::Waker;
@@ -77,11 +77,8 @@ struct App {
     systemd: Systemd,
     timer: BootTimer,
     wall_clock: WallClockChanges,
-    gateway: Gateway,
-    appliances: Appliances,
-    device: RootDevice,
+    home: Home,
     worker: Worker<ControlRequest>,
-    pending: Pending<(AskId, Reply)>,
     waker: Waker,
     askers: BTreeMap<AskId, Asker>,
     next_ask: u64,
@@ -122,10 +119,13 @@ impl App {
         let us = uuid.parse().context("identity")?;
         tracing::info!(%udn, name, port = net.http_port(), socket = %control.path().display(), state = %state_dir.display(), "started");
         Ok(Self {
-            device: device::root_device(&config, identity, net.http_port(), seed_device, now.boot),
-            appliances: Appliances::new(&config, us, server, net.http_port(), seed_control, now.boot),
-            gateway: Gateway::new(config.settings(clock::zone()), start.restored, now),
-            pending: Pending::new(Duration::from_secs(config.store.write_every_s.into())),
+            home: Home::new(
+                Gateway::new(config.settings(clock::zone()), start.restored, now),
+                Appliances::new(&config, us, server, net.http_port(), seed_control, now.boot),
+                device::root_device(&config, identity, net.http_port(), seed_device, now.boot),
+                Duration::from_secs(config.store.write_every_s.into()),
+                now,
+            ),
             identity: (udn, name),
             state_dir,
             boot_id,
@@ -172,7 +172,7 @@ impl App {
             }
             Event::WallClock => {
                 tracing::info!(now = %now.wall, "the wall clock was set");
-                self.gateway.handle(Input::ClockChanged, now);
+                self.home.handle(Input::ClockChanged, now);
                 true
             }
             Event::Signal(Signal::Reload) => {
@@ -189,7 +189,7 @@ impl App {
     }
 
     async fn next_event(&mut self) -> Event {
-        let due = self.poll_timeout().map(BootTime::since_boot);
+        let due = self.home.poll_timeout().map(BootTime::since_boot);
         let due = due.into_iter().chain(self.systemd.watchdog_due()).min();
         tokio::select! {
             event = self.net.next() => Event::Net(event),
@@ -201,48 +201,14 @@ impl App {
         }
     }
 
-    fn poll_timeout(&self) -> Option<BootTime> {
-        let machines = earliest(self.appliances.machine_ref().poll_timeout(), self.device.poll_timeout());
-        earliest(machines, earliest(self.gateway.poll_timeout(), self.pending.poll_timeout()))
-    }
-
-    /// Lets time pass in the machines whose time has come, and carries out orders until there are no more.
+    /// Lets time pass, and carries out orders until there are no more.
     fn settle(&mut self, now: Now) {
-        let due = |at: Option<BootTime>| at.is_some_and(|at| at <= now.boot);
-        if due(self.appliances.machine_ref().poll_timeout()) {
-            self.appliances.machine().handle_timeout(now.boot);
+        self.home.handle_timeout(now);
+        while let Some(effect) = self.home.poll_effect() {
+            self.carry_out(effect, now);
         }
-        if due(self.device.poll_timeout()) {
-            self.device.handle_timeout(now.boot);
-        }
-        if due(self.gateway.poll_timeout()) {
-            self.gateway.handle_timeout(now);
-        }
-        loop {
-            while let Some(effect) = self.appliances.machine().poll_effect() {
-                self.net.apply(effect);
-            }
-            while let Some(effect) = self.device.poll_effect() {
-                self.net.apply(effect);
-            }
-            let mut any = false;
-            while let Some(input) = self.appliances.poll_input() {
-                self.gateway.handle(input, now);
-                any = true;
-            }
-            while let Some(effect) = self.gateway.poll_effect() {
-                self.carry_out(effect, now);
-                any = true;
-            }
-            if !any {
-                break;
-            }
-        }
-        if let Some(batch) = self.pending.take(now.boot) {
-            self.worker.write(batch, now.wall);
-        }
-        if self.device.boot_id() != self.boot_id {
-            self.boot_id = self.device.boot_id();
+        if self.home.boot_id() != self.boot_id {
+            self.boot_id = self.home.boot_id();
             if let Err(error) = boot_counter::record(&self.state_dir, self.boot_id) {
                 tracing::warn!(%error, "boot counter not written");
             }
@@ -252,14 +218,9 @@ impl App {
     fn net_event(&mut self, event: NetEvent, now: Now) {
         match event {
             NetEvent::Interfaces(interfaces) => self.interfaces_changed(interfaces, now),
-            NetEvent::Datagram(datagram) => {
-                if datagram.channel == Channel::Ssdp {
-                    self.device.handle_datagram(&datagram, now.boot);
-                }
-                self.appliances.machine().handle_datagram(&datagram, now.boot);
-            }
+            NetEvent::Datagram(datagram) => self.home.handle_datagram(&datagram, now),
             NetEvent::Request(request, responder) => self.http_request(request, responder, now),
-            NetEvent::Answer(answer) => self.http_answer(answer, now),
+            NetEvent::Answer(answer) => self.home.handle_answer(answer, now),
         }
     }
 
@@ -271,8 +232,7 @@ impl App {
         if interfaces.is_empty() {
             tracing::warn!("no usable network interface; waiting for one");
         }
-        self.device.handle_interfaces(&interfaces, now.boot);
-        self.appliances.machine().handle_interfaces(&interfaces, now.boot);
+        self.home.handle_interfaces(&interfaces, now);
         self.interfaces = interfaces;
         // Always the first event: everything is bound now.
         if !std::mem::replace(&mut self.ready, true) {
@@ -281,21 +241,17 @@ impl App {
     }
 
     fn http_request(&mut self, request: IncomingRequest, responder: Responder, now: Now) {
-        match self.device.handle_request(&request, now.boot) {
-            Handled::Response(response) => responder.send(response),
-            Handled::Presentation => {
+        match self.home.handle_request(&request, now) {
+            Incoming::Answered(response) => responder.send(response),
+            Incoming::Page => {
                 let html = self.page(now);
                 responder.send(presentation_response(html));
             }
-            Handled::NotMine => {
-                let response = self.appliances.machine().handle_request(&request, now.boot);
-                responder.send(response.unwrap_or_else(not_found));
-            }
-            Handled::Action(call) => self.action(call, responder, now),
+            Incoming::Asked(call) => self.action(call, responder, now),
         }
     }
 
-    fn action(&mut self, call: ActionCall, responder: Responder, now: Now) {
+    fn action(&mut self, call: Box<ActionCall>, responder: Responder, now: Now) {
         let soap = self.askers.values().filter(|a| matches!(a, Asker::Soap(..))).count();
         let request = match device::request(&call) {
             Ok(_) if soap >= ASKS_MAX => {
@@ -306,8 +262,8 @@ impl App {
             Err(error) => return responder.send(call.respond(Err(error))),
         };
         let (from, (caller, request)) = (call.peer.ip(), request);
-        let ask = self.ask(Asker::Soap(Box::new(call), responder));
-        self.gateway.handle(Input::ApplianceAsks { ask, from, caller, request }, now);
+        let ask = self.ask(Asker::Soap(call, responder));
+        self.home.handle(Input::ApplianceAsks { ask, from, caller, request }, now);
     }
 
     fn ask(&mut self, asker: Asker) -> AskId {
@@ -317,20 +273,9 @@ impl App {
         ask
     }
 
-    fn http_answer(&mut self, answer: HttpAnswer, now: Now) {
-        match answer.id.owner {
-            Owner::Device => self.device.handle_answer(answer, now.boot),
-            Owner::ControlPoint => self.appliances.machine().handle_answer(answer, now.boot),
-        }
-    }
-
     fn carry_out(&mut self, effect: Effect, now: Now) {
         match effect {
-            Effect::Call { call, udn, order } => {
-                if let Some(input) = self.appliances.call(call, &udn, order, now.boot) {
-                    self.gateway.handle(input, now);
-                }
-            }
+            Effect::Net(effect) => self.net.apply(effect),
             Effect::SendMagicPacket { mac, address, secure_on } => {
                 self.waker.send(&self.interfaces, mac, address, secure_on);
             }
@@ -339,36 +284,23 @@ impl App {
                     tracing::debug!(%address, %error, "neighbour table not read");
                     None
                 });
-                self.gateway.handle(Input::NeighbourLooked { address, mac }, now);
+                self.home.handle(Input::NeighbourLooked { address, mac }, now);
             }
-            Effect::Search => self.appliances.machine().search(now.boot),
-            Effect::SaveAppliance(udn) => {
-                let profile = self.gateway.registry().get(&udn).map(|a| a.profile().clone());
-                self.pending.appliance(udn, profile, now.boot);
-            }
-            Effect::DropAppliance(udn) => {
-                self.tell(&WatchLine::Forgotten { udn: udn.to_string() });
-                self.pending.appliance(udn, None, now.boot);
-            }
-            Effect::SaveRegistration { ask, registration } => {
-                self.pending.registration(registration.key(), Some(registration), ask, now.boot);
-            }
-            Effect::DropRegistration { ask, key } => self.pending.registration(key, None, ask, now.boot),
-            Effect::Journal(entry) => {
-                self.tell(&WatchLine::Journal { entry: EntryView::new(&self.gateway, &entry) });
+            Effect::Write(batch) => self.worker.write(batch, now.wall),
+            Effect::Journalled(entry) => {
+                self.tell(&WatchLine::Journal { entry: EntryView::new(self.home.gateway(), &entry) });
                 if self.recent.len() >= RECENT_ENTRIES {
                     self.recent.pop_front();
                 }
-                self.recent.push_back(entry.clone());
-                self.pending.entry(entry, now.boot);
+                self.recent.push_back(entry);
             }
-            Effect::Answer { ask, reply } => self.pending.reply((ask, reply), now.boot),
+            Effect::Forgotten(udn) => self.tell(&WatchLine::Forgotten { udn: udn.to_string() }),
             Effect::Changed(udn) => {
                 if self.watchers.is_empty() {
                     return;
                 }
-                if let Some(appliance) = self.gateway.registry().get(&udn) {
-                    let appliance = Box::new(ApplianceView::new(&self.gateway, appliance));
+                if let Some(appliance) = self.home.gateway().registry().get(&udn) {
+                    let appliance = Box::new(ApplianceView::new(self.home.gateway(), appliance));
                     self.tell(&WatchLine::Appliance { appliance });
                 }
             }
@@ -383,21 +315,16 @@ impl App {
     fn stored(&mut self, done: Done<ControlRequest>, now: Now) {
         match done {
             Done::Written(result) => {
-                let Settled { saved, replies } = self.pending.written(result, now.boot);
-                for (ask, result) in saved {
-                    self.gateway.handle(Input::Saved { ask, result }, now);
-                }
-                for (ask, reply) in replies {
+                for (ask, reply) in self.home.written(result, now) {
                     self.answer(ask, reply);
                 }
             }
             Done::BeganAnew(batch, note) => {
                 self.troubles.push(note);
-                self.pending.began_anew(batch, now.boot);
-                self.write_everything(now);
+                self.home.began_anew(batch, now);
             }
             Done::Journal(request, Ok(entries)) => {
-                let views: Vec<_> = entries.iter().map(|entry| EntryView::new(&self.gateway, entry)).collect();
+                let views: Vec<_> = entries.iter().map(|entry| EntryView::new(self.home.gateway(), entry)).collect();
                 request.respond_json(StatusCode::OK, &views);
             }
             Done::Journal(request, Err(why)) => {
@@ -410,17 +337,6 @@ impl App {
         }
     }
 
-    /// After the database was begun anew: all that is known goes into it.
-    fn write_everything(&mut self, now: Now) {
-        for appliance in self.gateway.registry().iter() {
-            self.pending.appliance(appliance.udn().clone(), Some(appliance.profile().clone()), now.boot);
-        }
-        for registration in self.gateway.registrations().iter() {
-            self.pending.registration(registration.key(), Some(registration.clone()), None, now.boot);
-        }
-        self.pending.last_reg(self.gateway.registrations().last_reg());
-    }
-
     fn answer(&mut self, ask: AskId, reply: Reply) {
         match self.askers.remove(&ask) {
             Some(Asker::Soap(call, responder)) => responder.send(device::response(&call, reply)),
@@ -430,7 +346,7 @@ impl App {
     }
 
     fn control_request(&mut self, request: ControlRequest, now: Now) {
-        let route = match routes::route(&request, &self.gateway) {
+        let route = match routes::route(&request, self.home.gateway()) {
             Ok(route) => route,
             Err(error) => return refuse(request, error),
         };
@@ -441,17 +357,17 @@ impl App {
             }
             Route::Appliances => {
                 let views: Vec<_> =
-                    self.gateway.registry().iter().map(|a| ApplianceView::new(&self.gateway, a)).collect();
+                    self.home.gateway().registry().iter().map(|a| ApplianceView::new(self.home.gateway(), a)).collect();
                 request.respond_json(StatusCode::OK, &views);
             }
-            Route::Appliance(udn) => match self.gateway.registry().get(&udn) {
+            Route::Appliance(udn) => match self.home.gateway().registry().get(&udn) {
                 Some(appliance) => {
-                    request.respond_json(StatusCode::OK, &ApplianceView::new(&self.gateway, appliance));
+                    request.respond_json(StatusCode::OK, &ApplianceView::new(self.home.gateway(), appliance));
                 }
                 None => refuse(request, AskError::UnknownAppliance(udn).into()),
             },
             Route::Registrations(udn) => {
-                let all = self.gateway.registrations().iter();
+                let all = self.home.gateway().registrations().iter();
                 let views: Vec<_> =
                     all.filter(|r| udn.as_ref().is_none_or(|u| r.udn == *u)).map(RegistrationView::new).collect();
                 request.respond_json(StatusCode::OK, &views);
@@ -464,14 +380,14 @@ impl App {
             Route::Ask(wanted) => {
                 let uid = request.peer.uid;
                 let ask = self.ask(Asker::Control(request));
-                self.gateway.handle(Input::PersonAsks { ask, uid, wanted }, now);
+                self.home.handle(Input::PersonAsks { ask, uid, wanted }, now);
             }
         }
     }
 
     /// What is not written yet belongs to the journal too, so it is written first.
     fn journal(&mut self, query: JournalQuery, request: ControlRequest, now: Now) {
-        if let Some(batch) = self.pending.take_early() {
+        if let Some(batch) = self.home.write_early() {
             self.worker.write(batch, now.wall);
         }
         self.worker.journal(query, request);
@@ -483,7 +399,8 @@ impl App {
             return refuse(request, AskError::Busy.into());
         }
         let Some(mut stream) = request.stream() else { return };
-        let appliances = self.gateway.registry().iter().map(|a| Box::new(ApplianceView::new(&self.gateway, a)));
+        let appliances =
+            self.home.gateway().registry().iter().map(|a| Box::new(ApplianceView::new(self.home.gateway(), a)));
         let lines = appliances.map(|appliance| WatchLine::Appliance { appliance }).chain([WatchLine::Ready]);
         if lines.into_iter().all(|line| stream.send(&line).is_ok()) {
             self.watchers.push(stream);
@@ -491,7 +408,7 @@ impl App {
     }
 
     fn status_line(&self) -> String {
-        let mut line = self.gateway.status_line();
+        let mut line = self.home.gateway().status_line();
         for trouble in self.troubles() {
             line += "; ";
             line += &trouble;
@@ -500,7 +417,7 @@ impl App {
     }
 
     fn troubles(&self) -> Vec<String> {
-        let mut troubles: Vec<_> = self.pending.trouble().into_iter().collect();
+        let mut troubles: Vec<_> = self.home.trouble().into_iter().collect();
         troubles.extend(self.troubles.iter().cloned());
         if self.interfaces.is_empty() {
             troubles.push("no usable network interface".to_owned());
@@ -509,9 +426,9 @@ impl App {
     }
 
     fn status(&self, now: Now) -> StatusView {
-        let count = self.gateway.registry().count();
-        let name_of = |udn: &Udn| match self.gateway.registry().get(udn) {
-            Some(appliance) => self.gateway.name_of(appliance).to_owned(),
+        let count = self.home.gateway().registry().count();
+        let name_of = |udn: &Udn| match self.home.gateway().registry().get(udn) {
+            Some(appliance) => self.home.gateway().name_of(appliance).to_owned(),
             None => udn.bare().to_owned(),
         };
         let address =
@@ -524,15 +441,16 @@ impl App {
             interfaces: self.interfaces.iter().flat_map(address).collect(),
             http_port: self.net.http_port(),
             uptime_s: now.boot.since(self.started).as_secs(),
-            time_zone: zone_name(self.gateway.zone(), now),
+            time_zone: zone_name(self.home.gateway().zone(), now),
             on: count.on,
             off: count.off,
             standby: count.standby,
             unknown: count.unknown,
-            registrations: self.gateway.registrations().iter().count(),
-            subscribers: self.device.subscribers(),
+            registrations: self.home.gateway().registrations().iter().count(),
+            subscribers: self.home.subscribers(),
             commands: self
-                .gateway
+                .home
+                .gateway()
                 .commands()
                 .iter()
                 .map(|c| CommandView {
@@ -543,7 +461,7 @@ impl App {
                 })
                 .collect(),
             troubles: self.troubles(),
-            recent: self.recent.iter().map(|entry| EntryView::new(&self.gateway, entry)).collect(),
+            recent: self.recent.iter().map(|entry| EntryView::new(self.home.gateway(), entry)).collect(),
         }
     }
 
@@ -551,7 +469,7 @@ impl App {
         let recent: Vec<_> = self.recent.iter().cloned().collect();
         let status = self.status_line();
         let (udn, name) = (self.identity.0.as_str(), &self.identity.1);
-        Page { name, udn, status: &status, gateway: &self.gateway, recent: &recent, now: now.wall }.html()
+        Page { name, udn, status: &status, gateway: self.home.gateway(), recent: &recent, now: now.wall }.html()
     }
 
     /// SIGHUP: a configuration that is wrong changes nothing.
@@ -567,9 +485,9 @@ impl App {
                     self.troubles.push(trouble);
                 }
                 self.logging.set(&config.log.level);
-                self.pending.set_every(Duration::from_secs(config.store.write_every_s.into()));
+                self.home.set_write_every(Duration::from_secs(config.store.write_every_s.into()));
                 self.worker.retain(config.retention());
-                self.gateway.handle(Input::Configured(config.settings(clock::zone())), now);
+                self.home.handle(Input::Configured(config.settings(clock::zone())), now);
                 // What needs a restart stays as it is running, so that the next reload still tells.
                 let Config { log, commands, store, appliance, .. } = config;
                 self.config.discovery.poll_every_s = config.discovery.poll_every_s;
@@ -590,8 +508,7 @@ impl App {
         let asleep = asleep();
         if asleep.saturating_sub(self.asleep) > SLEPT_MIN {
             tracing::info!(seconds = asleep.saturating_sub(self.asleep).as_secs(), "this machine slept");
-            self.device.resumed(now.boot);
-            self.appliances.machine().resumed(now.boot);
+            self.home.resumed(now);
         }
         self.asleep = asleep;
     }
@@ -600,21 +517,18 @@ impl App {
     async fn drain(mut self) {
         self.systemd.stopping();
         let begun = now();
-        self.appliances.machine().stop(begun.boot);
-        self.device.stop(begun.boot);
+        self.home.stop(begun);
         self.settle(begun);
         let until = begun.boot + DRAIN_WITHIN;
         loop {
             let now = now();
-            let said = self.appliances.machine_ref().idle() && self.device.poll_timeout().is_none();
-            let quiet = said && !self.pending.is_in_flight();
-            if quiet || now.boot >= until {
+            if self.home.is_done() || now.boot >= until {
                 break;
             }
-            let due = earliest(self.poll_timeout(), Some(until)).map(BootTime::since_boot);
+            let due = earliest(self.home.poll_timeout(), Some(until)).map(BootTime::since_boot);
             tokio::select! {
                 event = self.net.next() => match event {
-                    NetEvent::Answer(answer) => self.http_answer(answer, now),
+                    NetEvent::Answer(answer) => self.home.handle_answer(answer, now),
                     // Dropping the responder answers 503.
                     NetEvent::Request(..) | NetEvent::Datagram(_) | NetEvent::Interfaces(_) => {}
                 },
@@ -623,7 +537,7 @@ impl App {
             }
             self.settle(now);
         }
-        if let Some(batch) = self.pending.take_early() {
+        if let Some(batch) = self.home.write_early() {
             self.worker.write(batch, now().wall);
         }
         self.worker.close();

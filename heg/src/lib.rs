@@ -2,7 +2,8 @@
 //! registrations, and writes down what it did and why.
 //!
 //! The deciding modules ([`gateway`], [`registry`], [`commands`], [`registrations`], [`journal`]) are pure: facts in, orders
-//! out, both clocks passed in. The others each own one outside thing; [`app`] binds them in one loop.
+//! out, both clocks passed in; [`home`] joins them with device and control point. The others each own one outside thing; [`app`] binds
+//! them in one loop.
 
 pub mod api;
 pub mod app;
@@ -12,6 +13,7 @@ pub mod config;
 pub mod control_point;
 pub mod device;
 pub mod gateway;
+pub mod home;
 pub mod journal;
 pub mod limits;
 pub mod neighbours;

@@ -1,0 +1,275 @@
+//! The home without IO (PURE): joins the gateway's mind, its device, its control point and what waits for the disk.
+//!
+//! In: what the network, the disk, people and the clocks tell. Out: [`Effect`]s, which `app.rs` carries out. Every input brings
+//! both clocks; what follows from it is worked out when the effects are taken, all of them before the next input.
+#![forbid(unsafe_code)]
+
+use std::collections::VecDeque;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use energy_model::MacAddress;
+use http::Response;
+use upnp::device::{ActionCall, Handled, RootDevice, not_found};
+use upnp::ids::Udn;
+use upnp::net::{Channel, Datagram, HttpAnswer, IncomingRequest, Interface, Owner};
+use upnp::time::{BootTime, earliest};
+
+use crate::control_point::Appliances;
+use crate::gateway::{self, AskId, Gateway, Input, Reply};
+use crate::journal::Entry;
+use crate::now::Now;
+use crate::store::batch::{Batch, Pending, Settled};
+use crate::wake::SecureOn;
+
+/// An order to `app.rs`.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "an order is moved once or twice; boxing would allocate for each datagram"
+)]
+#[derive(Debug)]
+pub enum Effect {
+    /// To the network driver.
+    Net(upnp::Effect),
+    /// Send one magic packet by every way there is.
+    SendMagicPacket {
+        /// To whom.
+        mac: MacAddress,
+        /// Where it was last, to choose the interface.
+        address: Option<IpAddr>,
+        /// Password, if it needs one.
+        secure_on: Option<SecureOn>,
+    },
+    /// Look an address up in the neighbour table; [`Input::NeighbourLooked`] must follow.
+    LookUpNeighbour(IpAddr),
+    /// Write a batch; [`Home::written`] or [`Home::began_anew`] must follow.
+    Write(Batch),
+    /// An entry was made in the journal (it is written by itself).
+    Journalled(Entry),
+    /// Something about an appliance looks different now.
+    Changed(Udn),
+    /// An appliance was taken out of the registry.
+    Forgotten(Udn),
+}
+
+/// What came in by HTTP.
+#[derive(Debug)]
+pub enum Incoming {
+    /// Answered.
+    Answered(Response<Bytes>),
+    /// The page, to be answered by `upnp::device::presentation_response`.
+    Page,
+    /// A call of Table II: it goes to [`Home::handle`] as [`Input::ApplianceAsks`] and is answered when its reply comes.
+    Asked(Box<ActionCall>),
+}
+
+/// The home.
+#[derive(Debug)]
+pub struct Home {
+    gateway: Gateway,
+    appliances: Appliances,
+    device: RootDevice,
+    pending: Pending<(AskId, Reply)>,
+    effects: VecDeque<Effect>,
+    now: Now,
+}
+
+impl Home {
+    /// Joins the parts; ordinary changes are written at most `write_every` so often.
+    pub fn new(gateway: Gateway, appliances: Appliances, device: RootDevice, write_every: Duration, now: Now) -> Self {
+        Self { gateway, appliances, device, pending: Pending::new(write_every), effects: VecDeque::new(), now }
+    }
+
+    /// The mind: registry, commands, registrations.
+    pub fn gateway(&self) -> &Gateway {
+        &self.gateway
+    }
+
+    /// Subscriptions to the gateway's own device.
+    pub fn subscribers(&self) -> usize {
+        self.device.subscribers()
+    }
+
+    /// BOOTID.UPNP.ORG in force.
+    pub fn boot_id(&self) -> u32 {
+        self.device.boot_id()
+    }
+
+    /// What is wrong with writing now, for the status.
+    pub fn trouble(&self) -> Option<String> {
+        self.pending.trouble()
+    }
+
+    /// Takes another distance between writes.
+    pub fn set_write_every(&mut self, every: Duration) {
+        self.pending.set_every(every);
+    }
+
+    /// A fact for the mind.
+    pub fn handle(&mut self, input: Input, now: Now) {
+        self.now = now;
+        self.gateway.handle(input, now);
+    }
+
+    /// The network interfaces as they are now.
+    pub fn handle_interfaces(&mut self, interfaces: &[Interface], now: Now) {
+        self.now = now;
+        self.device.handle_interfaces(interfaces, now.boot);
+        self.appliances.machine().handle_interfaces(interfaces, now.boot);
+    }
+
+    /// A datagram.
+    pub fn handle_datagram(&mut self, datagram: &Datagram, now: Now) {
+        self.now = now;
+        if datagram.channel == Channel::Ssdp {
+            self.device.handle_datagram(datagram, now.boot);
+        }
+        self.appliances.machine().handle_datagram(datagram, now.boot);
+    }
+
+    /// The answer to a request of ours.
+    pub fn handle_answer(&mut self, answer: HttpAnswer, now: Now) {
+        self.now = now;
+        match answer.id.owner {
+            Owner::Device => self.device.handle_answer(answer, now.boot),
+            Owner::ControlPoint => self.appliances.machine().handle_answer(answer, now.boot),
+        }
+    }
+
+    /// A request.
+    pub fn handle_request(&mut self, request: &IncomingRequest, now: Now) -> Incoming {
+        self.now = now;
+        match self.device.handle_request(request, now.boot) {
+            Handled::Response(response) => Incoming::Answered(response),
+            Handled::Presentation => Incoming::Page,
+            Handled::NotMine => {
+                let response = self.appliances.machine().handle_request(request, now.boot);
+                Incoming::Answered(response.unwrap_or_else(not_found))
+            }
+            Handled::Action(call) => Incoming::Asked(Box::new(call)),
+        }
+    }
+
+    /// A batch was written, or comes back with the reason. Returns the answers that waited for it.
+    pub fn written(&mut self, result: Result<(), (Batch, String)>, now: Now) -> Vec<(AskId, Reply)> {
+        self.now = now;
+        let Settled { saved, replies } = self.pending.written(result, now.boot);
+        for (ask, result) in saved {
+            self.gateway.handle(Input::Saved { ask, result }, now);
+        }
+        replies
+    }
+
+    /// The database was begun anew instead of writing this batch: all that is known goes into it.
+    pub fn began_anew(&mut self, batch: Batch, now: Now) {
+        self.now = now;
+        self.pending.began_anew(batch, now.boot);
+        for appliance in self.gateway.registry().iter() {
+            self.pending.appliance(appliance.udn().clone(), Some(appliance.profile().clone()), now.boot);
+        }
+        for registration in self.gateway.registrations().iter() {
+            self.pending.registration(registration.key(), Some(registration.clone()), None, now.boot);
+        }
+        self.pending.last_reg(self.gateway.registrations().last_reg());
+    }
+
+    /// Everything that waits to be written, though it is not due; like [`Effect::Write`].
+    pub fn write_early(&mut self) -> Option<Batch> {
+        self.pending.take_early()
+    }
+
+    /// This machine slept: everybody is told anew, and subscriptions are renewed at once.
+    pub fn resumed(&mut self, now: Now) {
+        self.now = now;
+        self.device.resumed(now.boot);
+        self.appliances.machine().resumed(now.boot);
+    }
+
+    /// Says goodbye and gives subscriptions back; [`Self::is_done`] tells when.
+    pub fn stop(&mut self, now: Now) {
+        self.now = now;
+        self.appliances.machine().stop(now.boot);
+        self.device.stop(now.boot);
+    }
+
+    /// Whether all goodbyes are said and nothing is being written.
+    pub fn is_done(&self) -> bool {
+        let said = self.appliances.machine_ref().idle() && self.device.poll_timeout().is_none();
+        said && !self.pending.is_in_flight()
+    }
+
+    /// Lets time pass in the machines whose time has come.
+    pub fn handle_timeout(&mut self, now: Now) {
+        self.now = now;
+        let due = |at: Option<BootTime>| at.is_some_and(|at| at <= now.boot);
+        if due(self.appliances.machine_ref().poll_timeout()) {
+            self.appliances.machine().handle_timeout(now.boot);
+        }
+        if due(self.device.poll_timeout()) {
+            self.device.handle_timeout(now.boot);
+        }
+        if due(self.gateway.poll_timeout()) {
+            self.gateway.handle_timeout(now);
+        }
+    }
+
+    /// When [`Self::handle_timeout`] is due, or there is a batch to write.
+    pub fn poll_timeout(&self) -> Option<BootTime> {
+        let machines = earliest(self.appliances.machine_ref().poll_timeout(), self.device.poll_timeout());
+        earliest(machines, earliest(self.gateway.poll_timeout(), self.pending.poll_timeout()))
+    }
+
+    /// The next order. What the parts have for one another is passed on the way.
+    pub fn poll_effect(&mut self) -> Option<Effect> {
+        loop {
+            if let Some(effect) = self.effects.pop_front() {
+                return Some(effect);
+            }
+            if let Some(effect) = self.appliances.machine().poll_effect().or_else(|| self.device.poll_effect()) {
+                return Some(Effect::Net(effect));
+            }
+            if let Some(input) = self.appliances.poll_input() {
+                self.gateway.handle(input, self.now);
+            } else if let Some(effect) = self.gateway.poll_effect() {
+                self.pass_on(effect);
+            } else {
+                return self.pending.take(self.now.boot).map(Effect::Write);
+            }
+        }
+    }
+
+    fn pass_on(&mut self, effect: gateway::Effect) {
+        let boot = self.now.boot;
+        match effect {
+            gateway::Effect::Call { call, udn, order } => {
+                if let Some(input) = self.appliances.call(call, &udn, order, boot) {
+                    self.gateway.handle(input, self.now);
+                }
+            }
+            gateway::Effect::SendMagicPacket { mac, address, secure_on } => {
+                self.effects.push_back(Effect::SendMagicPacket { mac, address, secure_on });
+            }
+            gateway::Effect::LookUpNeighbour(address) => self.effects.push_back(Effect::LookUpNeighbour(address)),
+            gateway::Effect::Search => self.appliances.machine().search(boot),
+            gateway::Effect::SaveAppliance(udn) => {
+                let profile = self.gateway.registry().get(&udn).map(|a| a.profile().clone());
+                self.pending.appliance(udn, profile, boot);
+            }
+            gateway::Effect::DropAppliance(udn) => {
+                self.effects.push_back(Effect::Forgotten(udn.clone()));
+                self.pending.appliance(udn, None, boot);
+            }
+            gateway::Effect::SaveRegistration { ask, registration } => {
+                self.pending.registration(registration.key(), Some(registration), ask, boot);
+            }
+            gateway::Effect::DropRegistration { ask, key } => self.pending.registration(key, None, ask, boot),
+            gateway::Effect::Journal(entry) => {
+                self.pending.entry(entry.clone(), boot);
+                self.effects.push_back(Effect::Journalled(entry));
+            }
+            gateway::Effect::Answer { ask, reply } => self.pending.reply((ask, reply), boot),
+            gateway::Effect::Changed(udn) => self.effects.push_back(Effect::Changed(udn)),
+        }
+    }
+}
