@@ -23,7 +23,8 @@ use crate::config::{Appliance, Config, DriverKind};
 use crate::device::{Device, Identity, Incoming};
 use crate::gateway_link::{GatewayLink, RequestAnswer, RequestError, Ticket, Wish};
 use crate::limits::{
-    ENERGY_STORED_EVERY, HISTORY_MAX, LAST_EVENT_WITHIN, METER_EVERY, SLEEP_DOUBTED_EVERY, STORE_LATE,
+    ENERGY_STORED_EVERY, GATEWAY_WAKES_WITHIN, HISTORY_MAX, LAST_EVENT_WITHIN, METER_EVERY, SLEEP_DOUBTED_EVERY,
+    STORE_LATE,
 };
 use crate::meter::{self, Meter};
 use crate::page;
@@ -570,13 +571,14 @@ impl Agent {
         self.effects.push_back(Effect::Store);
     }
 
-    /// When the wake alarm is to ring, if the machine falls asleep now: at the end of the standby period that is on, at
-    /// the time the next own WakeUpTime names, or when a LowPowerDevice:1 caller wants; the first of them.
+    /// When the wake alarm is to ring, if the machine falls asleep now: at the end of the standby period that is on, when a
+    /// LowPowerDevice:1 caller wants, or soon after the next own WakeUpTime if the gateway failed; the first of them.
     pub(crate) fn alarm_ahead(&mut self, now: BootTime) -> Option<Duration> {
         let at = self.schedule.wall_at(now);
         let wall = Wall { at, zone: self.schedule.zone().clone() };
+        let fallback = jiff::SignedDuration::try_from(GATEWAY_WAKES_WITHIN).unwrap_or_default();
         let wish = |(wish, _)| match wish {
-            Wish::WakeUpTime(time) => Some(wall.next(time, at)),
+            Wish::WakeUpTime(time) => wall.next(time, at).checked_add(fallback).ok(),
             Wish::NoStandbyPeriod(_) => None,
         };
         let first = self.gateway.wishes().filter_map(wish).chain(self.schedule.wake_at(now)).min();

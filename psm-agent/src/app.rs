@@ -236,7 +236,11 @@ impl App {
             Event::Signal(Signal::Reload) => self.reload(now),
             Event::Signal(Signal::Terminate | Signal::Interrupt) => self.begin_stop(now),
             Event::Wall => self.agent.handle_wall(wall(), now),
-            Event::Timer => self.handle_timer(now),
+            Event::Timer => {
+                self.handle_timer(now);
+                // A due time that does not move on must not keep sockets from being read.
+                tokio::task::yield_now().await;
+            }
         }
         self.carry_out();
         if self.stale {

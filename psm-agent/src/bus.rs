@@ -143,7 +143,7 @@ type Owners = BTreeMap<&'static str, Option<String>>;
 
 enum Link {
     Down { retry: u32, connecting: Option<Connecting> },
-    Up { caller: Caller, stream: MessageStream, owners: Owners },
+    Up { caller: Caller, stream: Box<MessageStream>, owners: Owners },
 }
 
 /// The connection.
@@ -195,7 +195,7 @@ impl Bus {
                     *connecting = None;
                     match result {
                         Ok((caller, stream, owners)) => {
-                            self.link = Link::Up { caller, stream, owners };
+                            self.link = Link::Up { caller, stream: Box::new(stream), owners };
                             return BusEvent::Up;
                         }
                         Err(error) => {

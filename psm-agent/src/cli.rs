@@ -130,8 +130,12 @@ async fn ask(command: &Command, socket: &Path) -> anyhow::Result<Exit> {
             };
             let parsed: RequestAnswer = checked(answer.json())?;
             print(&if *json { answer.text() } else { words(&parsed, withdrawn) })?;
-            let failed = parsed.gateways.iter().any(|g| g.error.is_some());
-            Ok(if failed { Exit::Failure } else { Exit::Ok })
+            Ok(match parsed.gateways.as_slice() {
+                // It is kept and will be asked for; a script may want to wait.
+                [] => Exit::TempFail,
+                all if all.iter().any(|g| g.error.is_some()) => Exit::Failure,
+                _ => Exit::Ok,
+            })
         }
     }
 }

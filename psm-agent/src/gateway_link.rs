@@ -79,6 +79,8 @@ pub struct Ticket(pub u64);
 pub struct RequestAnswer {
     /// What was asked, or withdrawn.
     pub wish: Wish,
+    /// The number the first gateway gave, where it is registered.
+    pub reg_id: Option<RegId>,
     /// What each gateway said.
     pub gateways: Vec<RequestAtGateway>,
 }
@@ -485,7 +487,9 @@ impl GatewayLink {
                 }),
             };
             let present = gateways.iter().filter(|(_, g)| g.location.is_some());
-            self.answers.push_back((w.ticket, RequestAnswer { wish: w.wish, gateways: present.map(at).collect() }));
+            let gateways: Vec<_> = present.map(at).collect();
+            let reg_id = gateways.iter().find_map(|g| g.reg_id);
+            self.answers.push_back((w.ticket, RequestAnswer { wish: w.wish, reg_id, gateways }));
         }
     }
 

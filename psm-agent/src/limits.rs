@@ -75,6 +75,9 @@ pub const GATEWAY_RETRY_LONGEST: Duration = Duration::from_secs(5 * 60);
 pub const REQUEST_ANSWER_WITHIN: Duration = Duration::from_secs(10);
 /// Requests of the command line that wait for a gateway at one time.
 pub const REQUESTS_WAITING_MAX: usize = 16;
+/// An own WakeUpTime is the gateway's to keep. Where the machine has a wake alarm it rings so much later, in case the gateway
+/// is gone; a gateway repeats its magic packet for about as long.
+pub const GATEWAY_WAKES_WITHIN: Duration = Duration::from_secs(60);
 /// How often the gateway is searched for while none is known; with one known, its own announcements suffice.
 pub const GATEWAY_SEARCH_EVERY: Duration = Duration::from_secs(5 * 60);
 

@@ -150,11 +150,11 @@ pub fn judge(order: Order, rules: &Rules, facts: &Facts) -> Result<(), Refusal> 
     let sleeps_or_powers_off = order == Order::Standby || (order == Order::Off && facts.off_is_power_off);
     let stops_work = order != Order::On;
     if stops_work && working && facts.held_for < rules.minimum_on {
-        let reason = format!("on for {}; it stays on for at least {}", Span(facts.held_for), Span(rules.minimum_on));
+        let reason = format!("on for {}; the minimum on time is {}", Span(facts.held_for), Span(rules.minimum_on));
         return refuse(RefusalKind::MinimumOnTime, reason);
     }
     if order == Order::On && !working && facts.held_for < rules.minimum_off {
-        let reason = format!("off for {}; it stays off for at least {}", Span(facts.held_for), Span(rules.minimum_off));
+        let reason = format!("off for {}; the minimum off time is {}", Span(facts.held_for), Span(rules.minimum_off));
         return refuse(RefusalKind::MinimumOffTime, reason);
     }
     if stops_work && let Some(window) = rules.no_standby.iter().find(|w| w.contains(facts.local_time)) {
@@ -311,7 +311,7 @@ mod tests {
     #[test]
     fn minimum_times_count_from_the_change_of_state() {
         let young = Facts { held_for: Duration::from_secs(12), ..quiet() };
-        let reason = "on for 12 s; it stays on for at least 5 min".to_owned();
+        let reason = "on for 12 s; the minimum on time is 5 min".to_owned();
         assert_eq!(refused(Order::Off, &young), (RefusalKind::MinimumOnTime, reason));
         assert_eq!(refused(Order::Standby, &young).0, RefusalKind::MinimumOnTime);
         let off = Facts { state: PowerState::Off, held_for: Duration::from_secs(12), ..quiet() };

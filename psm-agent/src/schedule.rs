@@ -246,7 +246,9 @@ impl Schedule {
 
     /// Advances to `now`.
     pub fn handle_timeout(&mut self, now: BootTime) {
-        let wall = Wall { at: self.wall_at(now), zone: self.wall.zone.clone() };
+        self.wall.at = self.wall_at(now);
+        self.read_at = now;
+        let wall = &self.wall;
         let late_max = SignedDuration::try_from(STANDBY_START_LATE_MAX).unwrap_or(SignedDuration::ZERO);
         let worth = SignedDuration::try_from(STANDBY_WORTH).unwrap_or(SignedDuration::ZERO);
         for r in self.registrations.values() {
@@ -406,9 +408,7 @@ mod tests {
                     return seen;
                 }
                 self.now = next;
-                // The real loop reads the wall at each wake-up.
-                let read = Wall { at: self.schedule.wall_at(next), zone: self.schedule.zone().clone() };
-                self.schedule.handle_wall(read, next);
+                self.schedule.handle_timeout(next);
             }
         }
     }
