@@ -1,5 +1,7 @@
 //! The built programs, heg-gateway and hegctl, with an appliance played by this process on the loopback interface.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests, where a panic is a failed test")]
+
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::PathBuf;

@@ -1,5 +1,7 @@
 //! The gateway in virtual time: facts in, orders out, nothing else.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests, where a panic is a failed test")]
+
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;

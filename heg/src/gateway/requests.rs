@@ -47,6 +47,10 @@ enum Identity {
 impl Gateway {
     pub(super) fn appliance_asks(&mut self, ask: AskId, from: IpAddr, caller: Udn, request: Request, now: Now) {
         let from = from.to_canonical();
+        // A UUID is compared without regard to case; from here on it is spelt as the appliance announces it.
+        let known =
+            self.registry.iter().map(Appliance::udn).find(|udn| udn.as_str().eq_ignore_ascii_case(caller.as_str()));
+        let caller = known.cloned().unwrap_or(caller);
         match self.identity(&caller, from) {
             Identity::Proven => self.granted(ask, from, caller, request, now),
             Identity::NeedsCard if self.requests.held.len() >= ASKS_MAX => self.refuse(ask, AskError::Busy),
