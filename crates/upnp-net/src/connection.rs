@@ -32,7 +32,7 @@ use crate::server::{Place, Responder, Server};
 pub(crate) async fn serve(mut stream: TcpStream, peer: SocketAddr, place: Place) {
     let _ = stream.set_nodelay(true);
     let Ok(local) = stream.local_addr() else { return };
-    let mut within = limits::FIRST_REQUEST_WITHIN;
+    let mut within = place.server.limits.first_request_within;
     let mut ahead = Bytes::new();
     loop {
         if ahead.is_empty() && !matches!(timeout(within, stream.readable()).await, Ok(Ok(()))) {
@@ -123,7 +123,7 @@ impl Exchange {
                 }
                 if in_head && progress.asked.load(Relaxed) > 0 {
                     in_head = false;
-                    deadline.as_mut().reset(Instant::now() + limits::EXCHANGE_WITHIN);
+                    deadline.as_mut().reset(Instant::now() + limits.exchange_within);
                 }
                 return deadline.as_mut().poll(cx).map(|()| None);
             }

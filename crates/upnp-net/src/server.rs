@@ -27,12 +27,16 @@ pub struct ServerLimits {
     pub connections_max: usize,
     /// Connections per peer address; beyond it new ones are closed at once.
     pub connections_per_peer_max: usize,
+    /// The first byte of the first request must come this long after the connection, else it is closed.
+    pub first_request_within: Duration,
     /// A head must be complete this long after its first byte, else the connection is closed.
     pub head_within: Duration,
     /// A body must be complete this long after its head, else 408.
     pub body_within: Duration,
     /// The application must answer within this, else 503.
     pub response_within: Duration,
+    /// From a complete head to the last byte of the answer taken by the peer, else the connection is closed.
+    pub exchange_within: Duration,
     /// A kept connection without a request is closed after this.
     pub idle: Duration,
 }
@@ -43,9 +47,11 @@ impl Default for ServerLimits {
             request_body_bytes_max: limits::REQUEST_BODY_BYTES_MAX,
             connections_max: limits::CONNECTIONS_MAX,
             connections_per_peer_max: limits::CONNECTIONS_PER_PEER_MAX,
+            first_request_within: limits::FIRST_REQUEST_WITHIN,
             head_within: limits::HEAD_WITHIN,
             body_within: limits::BODY_WITHIN,
             response_within: limits::RESPONSE_WITHIN,
+            exchange_within: limits::EXCHANGE_WITHIN,
             idle: limits::SERVER_IDLE,
         }
     }

@@ -13,3 +13,5 @@ mod http_client;
 mod http_server;
 #[cfg(test)]
 mod interfaces;
+#[cfg(test)]
+mod probes;
