@@ -167,6 +167,32 @@ fn a_gateway_with_two_interfaces_serves_and_wakes_the_appliances_on_both() {
 }
 
 #[test]
+fn an_appliance_on_two_lans_is_one_appliance_and_is_reached_over_the_cable_that_is_left() {
+    sandbox::test(|| {
+        House::run(GATEWAY, |house| {
+            let (first, second) = (house.lan().clone(), house.lab_mut().lan()?);
+            let uplink = house.lab().attach(house.gateway().host(), "eth1", &second, 1)?;
+            house.gateway_mut().add_link(uplink);
+            let host = house.lab_mut().host("tv")?;
+            let cables =
+                vec![house.lab().attach(&host, "eth0", &first, 2)?, house.lab().attach(&host, "eth1", &second, 2)?];
+            house.add_on(host, cables.clone(), tv())?;
+            house.wait_state("tv", "OFF", SOON)?;
+            wait_subscribed(house, "tv")?;
+            assert_eq!(house.gateway().appliances()?.len(), 1);
+            for (cable, verb, state) in [(0, "on", "ON"), (1, "off", "OFF")] {
+                cables[cable].pull()?;
+                house.gateway().hegctl_ok(&[verb, "tv"])?;
+                house.wait_state("tv", state, SOON)?;
+                cables[cable].plug()?;
+            }
+            assert_eq!(house.gateway().appliances()?.len(), 1);
+            Ok(())
+        })
+    });
+}
+
+#[test]
 fn a_stopped_agent_says_goodbye_and_unsubscribes_nobody_else() {
     sandbox::test(|| {
         with_one(tv(), "OFF", |house| {

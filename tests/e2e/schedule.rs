@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, ensure};
 use house_tests::house::{House, clock_in, refused};
-use house_tests::machine::Power;
+use house_tests::machine::{Event, Power};
 use serde_json::Value;
 use testkit::lab::host::RTC_ALARM;
 use testkit::lab::{sandbox, wait_until};
@@ -10,9 +10,11 @@ use testkit::lab::{sandbox, wait_until};
 use crate::homes::{SOON, nas, with_one};
 
 #[test]
-fn a_wake_up_time_asked_for_by_the_appliance_is_honoured() {
+fn a_wake_up_time_asked_for_by_an_appliance_without_a_clock_is_honoured_by_the_gateway() {
     sandbox::test(|| {
-        with_one(nas(), "ON", |house| {
+        let mut config = nas();
+        config.agent = config.agent.replace("[wake]\n", "[wake]\nrtc = 'none'\n");
+        with_one(config, "ON", |house| {
             ask(house, "nas", &["wake-up-time", &clock_in(6)?])?;
             house.gateway().hegctl_ok(&["standby", "nas"])?;
             let nas = house.appliance("nas")?;
@@ -22,6 +24,20 @@ fn a_wake_up_time_asked_for_by_the_appliance_is_honoured() {
                 house.lab().watcher().wait_for("a magic packet", mark, SOON, |f| f.magic_packet().is_some())?;
             assert_eq!(&*packet.sender, "gateway");
             nas.wait_power(Power::Running, SOON)?;
+            house.wait_state("nas", "ON", SOON).map(drop)
+        })
+    });
+}
+
+#[test]
+fn an_appliance_with_a_clock_wakes_itself_for_its_wake_up_time() {
+    sandbox::test(|| {
+        with_one(nas(), "ON", |house| {
+            ask(house, "nas", &["wake-up-time", &clock_in(5)?])?;
+            house.gateway().hegctl_ok(&["standby", "nas"])?;
+            let nas = house.appliance("nas")?;
+            nas.wait_power(Power::Asleep, SOON)?;
+            nas.wait_event("the clock's alarm", 0, SOON, |e| *e == Event::ClockAlarm)?;
             house.wait_state("nas", "ON", SOON).map(drop)
         })
     });

@@ -4,6 +4,7 @@
 
 use std::ffi::OsString;
 use std::fmt::Display;
+use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -19,6 +20,8 @@ use testkit::lab::{Frame, visit, wait_until};
 const DEMO_S_MAX: Duration = Duration::from_secs(600);
 /// How long KEEP=1 may keep the home.
 const KEPT_S_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+/// Between two steps, for a person who reads along at a terminal.
+const READING_TIME: Duration = Duration::from_secs(2);
 /// Deadline of one thing that takes no configured time.
 const SOON: Duration = Duration::from_secs(20);
 /// Three missed rounds of the shortest poll, with the waits for an answer.
@@ -45,9 +48,11 @@ status-command = ["/bin/sh", "-c", "kill -0 $(cat /run/drum.pid) 2>/dev/null || 
 look-every-s = 1
 "#;
 
+/// A board without a clock chip, as many are: only the gateway can wake it on time.
 const NAS: &str = r#"
 [wake]
 method = "WOL"
+rtc = "none"
 [operation]
 driver = "machine"
 "#;
@@ -287,6 +292,9 @@ struct Story {
 
 impl Story {
     fn step(&mut self, title: &str) {
+        if self.steps > 0 && std::io::stdout().is_terminal() {
+            std::thread::sleep(READING_TIME);
+        }
         self.steps += 1;
         self.step_began = Instant::now();
         println!("\n[{}] {}. {title}", self.elapsed(), self.steps);
