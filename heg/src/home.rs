@@ -164,14 +164,13 @@ impl Home {
     /// The database was begun anew instead of writing this batch: all that is known goes into it.
     pub fn began_anew(&mut self, batch: Batch, now: Now) {
         self.now = now;
-        self.pending.began_anew(batch, now.boot);
-        for appliance in self.gateway.registry().iter() {
-            self.pending.appliance(appliance.udn().clone(), Some(appliance.profile().clone()), now.boot);
-        }
-        for registration in self.gateway.registrations().iter() {
-            self.pending.registration(registration.key(), Some(registration.clone()), None, now.boot);
-        }
-        self.pending.last_reg(self.gateway.registrations().last_reg());
+        let everything = Batch {
+            appliances: self.gateway.registry().iter().map(|a| (a.udn().clone(), Some(a.profile().clone()))).collect(),
+            registrations: self.gateway.registrations().iter().map(|r| (r.key(), Some(r.clone()))).collect(),
+            journal: Vec::new(),
+            last_reg: self.gateway.registrations().last_reg(),
+        };
+        self.pending.began_anew(everything, batch, now.boot);
     }
 
     /// Everything that waits to be written, though it is not due; like [`Effect::Write`].

@@ -120,11 +120,6 @@ impl<R> Pending<R> {
         }
     }
 
-    /// The last RegID ever given, where everything is written afresh.
-    pub fn last_reg(&mut self, last_reg: u32) {
-        self.batch.last_reg = last_reg;
-    }
-
     /// A journal entry.
     pub fn entry(&mut self, entry: Entry, now: BootTime) {
         self.batch.journal.push(entry);
@@ -182,15 +177,16 @@ impl<R> Pending<R> {
         self.take(BootTime::ZERO)
     }
 
-    /// The database was begun anew: the batch comes back, and whoever waits goes on waiting, for everything is to be
-    /// written at once.
-    pub fn began_anew(&mut self, batch: Batch, now: BootTime) {
+    /// The database was begun anew: `everything` known goes into it, then the batch that was lost with the old one, then
+    /// what came since. Whoever waits goes on waiting.
+    pub fn began_anew(&mut self, everything: Batch, lost: Batch, now: BootTime) {
         let InFlight { mut asks, mut replies } =
             self.in_flight.take().unwrap_or(InFlight { asks: vec![], replies: vec![] });
         asks.append(&mut self.asks);
         replies.append(&mut self.replies);
         (self.asks, self.replies) = (asks, replies);
-        self.batch.put_back(batch);
+        self.batch.put_back(lost);
+        self.batch.put_back(everything);
         self.due = Some(now);
     }
 
@@ -327,8 +323,14 @@ mod tests {
         let r = registration(1);
         pending.registration(r.key(), Some(r), Some(AskId(1)), t(0));
         let batch = pending.take(t(0)).unwrap();
-        pending.began_anew(batch, t(1));
-        assert_eq!(pending.take(t(1)).unwrap().registrations.len(), 1);
-        assert_eq!(pending.written(Ok(()), t(1)).saved, [(AskId(1), Ok(()))]);
+        let (kept, withdrawn) = (registration(2), registration(3));
+        pending.registration(withdrawn.key(), None, Some(AskId(2)), t(1));
+        let known = [&kept, &withdrawn].map(|r| (r.key(), Some(r.clone())));
+        pending.began_anew(Batch { registrations: known.into(), ..Batch::default() }, batch, t(1));
+
+        let batch = pending.take(t(1)).unwrap();
+        let written: Vec<_> = batch.registrations.values().map(|r| r.as_ref().map(|r| r.reg.number())).collect();
+        assert_eq!(written, [Some(1), Some(2), None], "a withdrawal under way is not undone");
+        assert_eq!(pending.written(Ok(()), t(1)).saved, [(AskId(1), Ok(())), (AskId(2), Ok(()))]);
     }
 }
