@@ -8,7 +8,7 @@ use house_tests::house::{AGENT, House};
 use house_tests::machine::Power;
 use testkit::lab::{sandbox, wait_until};
 
-use crate::homes::{GATEWAY, SOON, nas, tv, wait_subscribed, washer, with_one};
+use crate::homes::{GATEWAY, SOON, ask, nas, tv, wait_subscribed, washer, with_one};
 
 /// Two missed rounds of the shortest poll, with the waits for an answer.
 const LOST_WITHIN: Duration = Duration::from_secs(70);
@@ -28,9 +28,7 @@ fn gateway_and_appliances_find_each_other_in_either_order_of_starting() {
             for name in ["tv", "washer", "nas"] {
                 wait_subscribed(house, name)?;
                 // The agent has found the gateway: it can ask it for something.
-                wait_until(&format!("{name} asking the gateway"), SOON, || {
-                    house.agent(name, &["request", "no-standby-period", "03:00:00", "03:00:01"]).ok()
-                })?;
+                ask(house, name, &["no-standby-period", "03:00:00", "03:00:01"])?;
             }
             Ok(())
         })
@@ -63,11 +61,8 @@ fn a_killed_gateway_keeps_its_registry_and_gives_no_regid_twice() {
         with_one(tv(), "OFF", |house| {
             let mut ids = BTreeSet::new();
             let mut register = |house: &House, start: &str, stop: &str| -> Result<()> {
-                let text = wait_until("a registration", SOON, || {
-                    house.agent("tv", &["request", "--json", "no-standby-period", start, stop]).ok()
-                })?;
-                let id = reg_id(&text)?;
-                ensure!(ids.insert(id), "RegID {id} was given twice");
+                let id = ask(house, "tv", &["no-standby-period", start, stop])?;
+                ensure!(ids.insert(id.clone()), "RegID {id} was given twice");
                 Ok(())
             };
             register(house, "01:00:00", "01:10:00")?;
@@ -206,11 +201,4 @@ fn a_stopped_agent_says_goodbye_and_unsubscribes_nobody_else() {
             house.wait_state("nas", "ON", SOON).map(drop)
         })
     });
-}
-
-/// The RegID in the agent's answer.
-fn reg_id(text: &str) -> Result<u64> {
-    let value: serde_json::Value = serde_json::from_str(text).with_context(|| format!("reading {text:?}"))?;
-    let id = value.get("reg-id").or_else(|| value.get("reg_id"));
-    id.and_then(serde_json::Value::as_u64).with_context(|| format!("no RegID in {text}"))
 }

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use house_tests::hardware::{Note, Wish};
 use house_tests::house::{ApplianceConfig, House};
 use house_tests::machine::{Event, Machine};
+use serde_json::Value;
 use testkit::lab::{Found, wait_until};
 
 /// Long enough for anything that takes no configured time, on a machine busy with a build.
@@ -62,6 +63,19 @@ pub(crate) fn with_one(
         wait_subscribed(house, &name)?;
         story(house)
     })
+}
+
+/// `psm-agent request ...` on the appliance, as soon as it has found its gateway; the RegID.
+pub(crate) fn ask(house: &House, name: &str, request: &[&str]) -> Result<String> {
+    let text =
+        wait_until("a registration", SOON, || house.agent(name, &[&["request", "--json"], request].concat()).ok())?;
+    reg_id(&serde_json::from_str(&text).with_context(|| format!("reading {text:?}"))?)
+}
+
+/// The RegID in an answer of `psm-agent` or `hegctl`.
+pub(crate) fn reg_id(answer: &Value) -> Result<String> {
+    let id = answer.get("reg-id").and_then(Value::as_u64).with_context(|| format!("no RegID in {answer}"))?;
+    Ok(id.to_string())
 }
 
 /// Waits until the appliance's events come to the gateway.

@@ -4,9 +4,9 @@
 use house_tests::house::{AGENT, House};
 use house_tests::machine::Power;
 use house_tests::traffic::Traffic;
-use testkit::lab::{sandbox, wait_until};
+use testkit::lab::sandbox;
 
-use crate::homes::{GATEWAY, SOON, nas, wait_subscribed};
+use crate::homes::{GATEWAY, SOON, ask, nas, wait_subscribed};
 
 #[test]
 fn the_papers_sequence_costs_little_on_the_wire() {
@@ -17,25 +17,24 @@ fn the_papers_sequence_costs_little_on_the_wire() {
             house.add(nas())?;
             house.wait_state("nas", "ON", SOON)?;
             wait_subscribed(house, "nas")?;
-            wait_until("the appliance's registration", SOON, || {
-                house.agent("nas", &["request", "wake-up-time", "04:00:00"]).ok()
-            })?;
-            let register = traffic.phase("registration");
+            let reg_id = ask(house, "nas", &["wake-up-time", "04:00:00"])?;
+            let register = traffic.phase("registration")?;
 
             house.gateway().hegctl_ok(&["standby", "nas"])?;
             house.appliance("nas")?.wait_power(Power::Asleep, SOON)?;
             house.wait_state("nas", "Standby", SOON)?;
-            let change = traffic.phase("remote change of power");
+            let change = traffic.phase("remote change of power")?;
 
             house.gateway().hegctl_ok(&["wake", "nas"])?;
             house.wait_state("nas", "ON", SOON)?;
             wait_subscribed(house, "nas")?;
-            let wake = traffic.phase("wake-up");
+            let wake = traffic.phase("wake-up")?;
 
             let mark = house.lab().watcher().mark();
+            house.agent("nas", &["request", "withdraw", &reg_id])?;
             house.appliance("nas")?.stop_program(AGENT, SOON)?;
             house.wait_said("nas", "ssdp:byebye", mark, SOON)?;
-            let leave = traffic.phase("de-registration");
+            let leave = traffic.phase("de-registration")?;
 
             println!("{}", traffic.table());
             // Loose bounds against a slip that multiplies traffic; the table has the figures.

@@ -1,13 +1,12 @@
 //! Registrations in both directions: honoured, and withdrawn.
 
-use anyhow::{Context, Result, ensure};
-use house_tests::house::{House, clock_in, refused};
+use anyhow::{Context, ensure};
+use house_tests::house::{clock_in, refused};
 use house_tests::machine::{Event, Power};
-use serde_json::Value;
 use testkit::lab::host::RTC_ALARM;
-use testkit::lab::{sandbox, wait_until};
+use testkit::lab::sandbox;
 
-use crate::homes::{SOON, nas, with_one};
+use crate::homes::{SOON, ask, nas, reg_id, with_one};
 
 #[test]
 fn a_wake_up_time_asked_for_by_an_appliance_without_a_clock_is_honoured_by_the_gateway() {
@@ -95,22 +94,9 @@ fn a_standby_period_is_withdrawn_by_its_number() {
         with_one(nas(), "ON", |house| {
             let (start, stop) = (clock_in(3600)?, clock_in(7200)?);
             let answer = house.gateway().json(&["schedule", "nas", "standby", &start, &stop])?;
-            let id = number(&answer).with_context(|| format!("no RegID in {answer}"))?;
+            let id = reg_id(&answer)?;
             house.gateway().hegctl_ok(&["withdraw", &id])?;
             refused(house.gateway().hegctl(&["withdraw", &id])?).map(drop)
         })
     });
-}
-
-/// `psm-agent request ...` on the appliance, until its gateway is found; the RegID.
-fn ask(house: &House, name: &str, request: &[&str]) -> Result<String> {
-    let text =
-        wait_until("a registration", SOON, || house.agent(name, &[&["request", "--json"], request].concat()).ok())?;
-    let value: Value = serde_json::from_str(&text).with_context(|| format!("reading {text:?}"))?;
-    number(&value).with_context(|| format!("no RegID in {text}"))
-}
-
-fn number(value: &Value) -> Option<String> {
-    let keys = ["reg-id", "reg_id", "regid"];
-    keys.iter().find_map(|key| value.get(key)?.as_u64()).map(|id| id.to_string())
 }

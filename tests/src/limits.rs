@@ -19,3 +19,10 @@ pub const MAGIC_POLL: Duration = Duration::from_millis(100);
 
 /// How often a machine with nothing to do looks at its clock's alarm again.
 pub const MACHINE_IDLE_S_MAX: Duration = Duration::from_secs(1);
+
+/// A wire without a frame for so long has told all that an event brings about: repeats of SSDP messages are at most a second
+/// apart.
+pub const QUIET: Duration = Duration::from_millis(1200);
+
+/// Until the wire is quiet; ARP and ICMPv6 repeat themselves for a few seconds after a link has come up.
+pub const QUIET_S_MAX: Duration = Duration::from_secs(30);

@@ -5,8 +5,11 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use anyhow::Result;
 use testkit::lab::frame::Payload;
-use testkit::lab::{Frame, Lab, Mark, Watcher};
+use testkit::lab::{Frame, Lab, Mark, Watcher, wait_until};
+
+use crate::limits::{QUIET, QUIET_S_MAX};
 
 /// What a frame is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -88,11 +91,24 @@ impl Traffic {
         Traffic { mark: watcher.mark(), watcher, began: Instant::now(), phases: Vec::new() }
     }
 
-    /// Ends a phase.
-    pub fn phase(&mut self, name: &str) -> Phase {
+    /// Ends a phase, once the wire has been quiet for [`QUIET`], so that announcements which take their time count where
+    /// they belong.
+    ///
+    /// # Errors
+    /// When the wire is never quiet that long within [`QUIET_S_MAX`].
+    pub fn phase(&mut self, name: &str) -> Result<Phase> {
+        let worked = self.began.elapsed();
+        let (mut last, mut since) = (self.watcher.mark(), Instant::now());
+        wait_until(&format!("a quiet wire after {name}"), QUIET_S_MAX, || {
+            let now = self.watcher.mark();
+            if now != last {
+                (last, since) = (now, Instant::now());
+            }
+            (since.elapsed() >= QUIET).then_some(())
+        })?;
         let end = self.watcher.mark();
         let frames = self.watcher.between(self.mark, end);
-        let mut phase = Phase { name: name.to_owned(), took: self.began.elapsed(), counts: BTreeMap::new() };
+        let mut phase = Phase { name: name.to_owned(), took: worked, counts: BTreeMap::new() };
         for frame in &frames {
             let count = phase.counts.entry(Kind::of(frame)).or_default();
             *count = (count.0 + 1, count.1 + frame.bytes.len());
@@ -100,7 +116,7 @@ impl Traffic {
         self.mark = end;
         self.began = Instant::now();
         self.phases.push(phase.clone());
-        phase
+        Ok(phase)
     }
 
     /// All phases as a table: packets / bytes.
