@@ -1,6 +1,5 @@
 //! Our programs against foreign UPnP stacks, on hosts of the lab. `make interop` brings the stacks and runs this; without them
 //! (`LIBUPNP_BIN`, `AUP_PYTHON`, `RUPNP_PEER` not set) each test is skipped with one line.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::path::{Path, PathBuf};
 use std::process::Output;
@@ -74,7 +73,7 @@ fn start_agent(home: &Home) -> Result<Process> {
 fn events(process: &Process, wanted: &[&dyn Fn(&Value) -> bool]) -> Result<Vec<Value>> {
     wait_until("the control point's events", SOON, || {
         let all: Vec<Value> = process.log().lines().filter_map(|l| serde_json::from_str(l).ok()).collect();
-        wanted.iter().all(|w| all.iter().any(|e| w(e))).then_some(all)
+        wanted.iter().all(|w| all.iter().any(w)).then_some(all)
     })
     .with_context(|| format!("it printed:\n{}", process.log()))
 }
@@ -85,9 +84,8 @@ fn upnp_client(python: &Path) -> PathBuf {
 
 #[test]
 fn home_assistants_stack_finds_calls_and_subscribes_to_our_appliance() {
-    const NAME: &str = "home_assistants_stack_finds_calls_and_subscribes_to_our_appliance";
     let Some(python) = peer("AUP_PYTHON") else { return };
-    sandbox::test(NAME, || {
+    sandbox::test(|| {
         let home = home()?;
         let _agent = start_agent(&home)?;
         let location = location(&home, APPLIANCE)?;
@@ -117,9 +115,8 @@ fn home_assistants_stack_finds_calls_and_subscribes_to_our_appliance() {
 
 #[test]
 fn rupnp_finds_and_calls_our_appliance() {
-    const NAME: &str = "rupnp_finds_and_calls_our_appliance";
     let Some(rupnp) = peer("RUPNP_PEER") else { return };
-    sandbox::test(NAME, || {
+    sandbox::test(|| {
         let home = home()?;
         let _agent = start_agent(&home)?;
         location(&home, APPLIANCE)?;
@@ -132,9 +129,8 @@ fn rupnp_finds_and_calls_our_appliance() {
 
 #[test]
 fn gssdp_finds_our_gateway_and_its_service() {
-    const NAME: &str = "gssdp_finds_our_gateway_and_its_service";
     let Some(_all) = peer("AUP_PYTHON") else { return };
-    sandbox::test(NAME, || {
+    sandbox::test(|| {
         let home = home()?;
         let _gateway = home.ours.start("heg-gateway", &mut home.ours.command(home.lab.program("heg-gateway")))?;
         let device = location(&home, "urn:heg-energy-org:device:HomeEnergyGateway:1")?;
@@ -146,9 +142,8 @@ fn gssdp_finds_our_gateway_and_its_service() {
 
 #[test]
 fn our_control_point_works_with_a_device_of_home_assistants_stack() {
-    const NAME: &str = "our_control_point_works_with_a_device_of_home_assistants_stack";
     let Some(python) = peer("AUP_PYTHON") else { return };
-    sandbox::test(NAME, || {
+    sandbox::test(|| {
         let home = home()?;
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("interop/aup_light.py");
         let light = home.theirs.start("light", home.theirs.command(&python).arg(script).args(["10.88.0.2", "8000"]))?;
@@ -181,11 +176,10 @@ fn our_control_point_works_with_a_device_of_home_assistants_stack() {
 
 #[test]
 fn our_control_point_works_with_a_libupnp_device() {
-    const NAME: &str = "our_control_point_works_with_a_libupnp_device";
     let (Some(bin), Some(lib), Some(web)) = (peer("LIBUPNP_BIN"), peer("LIBUPNP_LIB"), peer("LIBUPNP_WEB")) else {
         return;
     };
-    sandbox::test(NAME, || {
+    sandbox::test(|| {
         let home = home()?;
         // The sample device reads commands from its input and ends with it.
         let device = format!(

@@ -98,6 +98,14 @@ async fn a_stale_socket_is_replaced_and_a_live_one_is_an_error() {
     assert_eq!(std::fs::read(&path).unwrap(), b"precious");
 }
 
+#[tokio::test]
+async fn a_missing_directory_of_the_socket_is_made_but_not_its_parents() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = ControlServer::bind(&dir.path().join("run/control.sock"), 0o660).await;
+    assert!(server.is_ok(), "{:?}", server.err());
+    assert!(ControlServer::bind(&dir.path().join("no/such/control.sock"), 0o660).await.is_err());
+}
+
 #[tokio::test(flavor = "current_thread")]
 async fn a_server_that_ends_leaves_its_successors_socket_alone() {
     let (_dir, path) = socket();

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::fs;
 use std::io;
-use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::Arc;
@@ -70,7 +70,7 @@ pub struct ControlServer {
 
 impl ControlServer {
     /// Listens at `path` with the given permission bits (0o660: owner and group). A stale socket, one that nobody
-    /// listens on, is replaced; a live one is an error. In a tokio runtime.
+    /// listens on, is replaced; a live one is an error. A missing directory is made, its parents are not. In a tokio runtime.
     pub async fn bind(path: &Path, mode: u32) -> Result<Self, ControlError> {
         let failed = |source| ControlError::Io { path: path.to_owned(), source };
         match fs::symlink_metadata(path) {
@@ -83,6 +83,10 @@ impl ControlServer {
                 // Accepted, or its queue is full.
                 _ => return Err(ControlError::InUse(path.to_owned())),
             },
+        }
+        // A service manager makes the directory (RuntimeDirectory=); who starts the program by hand has none yet.
+        if let Some(dir) = path.parent().filter(|d| !d.as_os_str().is_empty() && !d.exists()) {
+            fs::DirBuilder::new().mode(0o755).create(dir).map_err(failed)?;
         }
         // Bound beside and moved into place: nobody can connect before the mode is set.
         let mut beside = path.as_os_str().to_owned();
