@@ -6,6 +6,7 @@
 mod commands;
 mod discovery;
 mod homes;
+mod hostile;
 mod machine;
 mod paper;
 mod schedule;
