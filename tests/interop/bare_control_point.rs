@@ -21,7 +21,7 @@ struct Args {
     /// Service types to subscribe to; may be repeated
     #[arg(long)]
     subscribe: Vec<String>,
-    /// An action to call once on each device found: SERVICE_TYPE#ACTION
+    /// An action to call once, on the first device found: SERVICE_TYPE#ACTION
     #[arg(long)]
     call: Option<String>,
     /// Its arguments, NAME=VALUE, in order
@@ -42,7 +42,7 @@ async fn main() -> Result<()> {
     let mut net = Net::bind(NetConfig::default()).await?;
     let targets = args.target.iter().map(|t| Target::parse(t)).collect::<Result<_, _>>()?;
     let subscribe = args.subscribe.iter().map(|t| TypeUrn::parse(t)).collect::<Result<_, _>>()?;
-    let call = match &args.call {
+    let mut call = match &args.call {
         Some(text) => {
             let (service, action) = text.split_once('#').context("--call SERVICE_TYPE#ACTION")?;
             Some((TypeUrn::parse(service)?, action.to_owned()))
@@ -71,11 +71,17 @@ async fn main() -> Result<()> {
     let mut stopping = false;
     loop {
         while let Some(event) = point.poll_event() {
-            if let (ControlPointEvent::Ready { udn, .. }, Some((service, action))) = (&event, &call) {
-                let udn = udn.clone();
-                if let Err(error) = point.call(&udn, service, action, arguments.clone(), now()) {
-                    println!("{}", json!({ "event": "call-failed", "error": error.to_string() }));
-                }
+            // A publisher may lose what changes while it sends its first event, so the call waits for that.
+            let due = match &event {
+                ControlPointEvent::Ready { udn, .. } if args.subscribe.is_empty() => Some(udn.clone()),
+                ControlPointEvent::Event { udn, .. } => Some(udn.clone()),
+                _ => None,
+            };
+            if let Some(udn) = due
+                && let Some((service, action)) = call.take()
+                && let Err(error) = point.call(&udn, &service, &action, arguments.clone(), now())
+            {
+                println!("{}", json!({ "event": "call-failed", "error": error.to_string() }));
             }
             print(&event);
         }
