@@ -263,7 +263,7 @@ impl Agent {
         self.now = now;
         let answer = match self.device.handle_request(request, now) {
             Incoming::Answered(response) => Some(response),
-            Incoming::Page => Some(crate::device::page(page::html(&self.status()))),
+            Incoming::Page => Some(crate::device::page(page::html(&self.status(now)))),
             Incoming::NotMine => {
                 let answer = self.gateway.handle_request(request, now);
                 Some(answer.unwrap_or_else(upnp::device::not_found))
@@ -560,7 +560,7 @@ impl Agent {
     /// The machine is about to sleep or to go down: the last event goes out, then the lock is released.
     fn goes_away(&mut self, to_sleep: bool, now: BootTime) {
         self.drain = Some(Drain { until: now + LAST_EVENT_WITHIN, expired: false });
-        self.expected = None;
+        self.note_announcement();
         if to_sleep {
             self.doubt_at = Some(now + SLEEP_DOUBTED_EVERY);
             self.schedule.handle_slept(now);

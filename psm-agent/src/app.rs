@@ -207,10 +207,11 @@ impl App {
         app.tell_wake();
         app.read();
         app.tell_sources();
+        let status = app.agent.status(now());
         tracing::info!(
-            udn = app.agent.status().udn,
+            udn = status.udn,
             operation = app.driver.describe(),
-            state = %app.agent.status().power_state,
+            state = %status.power_state,
             "started"
         );
         app.systemd.ready(&app.agent.status_line());

@@ -53,6 +53,8 @@ pub struct Command {
     reply: Option<Reply>,
     /// It is being carried out: another of the same kind has nothing left to do.
     committed: bool,
+    /// Since then the machine went: logind's reply may come after its signal, even after the sleep.
+    announced: bool,
 }
 
 /// Who waits for an order's answer.
@@ -189,7 +191,7 @@ impl Agent {
     /// Begins an order: answers what needs no facts, asks for facts otherwise.
     fn begin(&mut self, order: Order, asked: state::Asked, reply: Option<Reply>, now: BootTime) {
         tracing::debug!(%order, %asked, "order");
-        let command = Command { order, asked, reply, committed: false };
+        let command = Command { order, asked, reply, committed: false, announced: false };
         let leaving = self.state.is_asleep() || self.state.is_going_down();
         let done = match order {
             Order::On => self.state.state() == PowerState::On && self.state.operation() == Operation::On,
@@ -244,7 +246,8 @@ impl Agent {
         self.state.handle_order(command.order.leads_to(), command.asked.clone(), now);
         if command.order == Order::Standby {
             let Command { order, asked, .. } = &command;
-            let rest = Command { order: *order, asked: asked.clone(), reply: None, committed: true };
+            let (order, asked) = (*order, asked.clone());
+            let rest = Command { order, asked, reply: None, committed: true, announced: false };
             self.succeed(command, now);
             self.commands.insert(id, rest);
             self.effects.push_back(Effect::Suspend(id));
@@ -274,10 +277,19 @@ impl Agent {
     /// logind accepted a suspend, or refused it. The caller was answered before.
     pub fn handle_suspended(&mut self, id: CommandId, result: Result<(), String>, now: BootTime) {
         self.now = now;
-        let Some(Command { order, asked, .. }) = self.commands.remove(&id) else { return };
+        let Some(Command { order, asked, announced, .. }) = self.commands.remove(&id) else { return };
         match result {
+            Ok(()) if announced => {}
             Ok(()) => self.expect(order, asked, now),
             Err(reason) => self.failed(order, &asked, reason, now),
+        }
+    }
+
+    /// The machine is about to go, so what was ordered came about.
+    pub(crate) fn note_announcement(&mut self) {
+        self.expected = None;
+        for command in self.commands.values_mut() {
+            command.announced |= command.committed;
         }
     }
 

@@ -7,6 +7,7 @@
 
 pub mod agent;
 pub mod app;
+pub mod args;
 pub mod bus;
 pub mod cli;
 pub mod commands;

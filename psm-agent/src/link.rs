@@ -12,9 +12,8 @@ use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::path::Path;
 
 use energy_model::{MacAddress, WakeMethod};
-use netlink_packet_core::{NLM_F_DUMP, NLM_F_REQUEST, NetlinkBuffer, NetlinkMessage, NetlinkPayload};
-use netlink_packet_route::RouteNetlinkMessage;
-use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkLayerType, LinkMessage};
+use netlink_packet_core::{Emitable, NLM_F_DUMP, NLM_F_REQUEST, NetlinkBuffer, NetlinkHeader, NlasIterator};
+use netlink_packet_route::link::{LinkFlags, LinkHeader, LinkLayerType};
 use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, send};
 use tokio::io::Interest;
@@ -23,6 +22,11 @@ use tokio::io::unix::AsyncFd;
 use crate::limits::{LINKS_MAX, NETLINK_BYTES_MAX};
 use crate::wake;
 
+const RTM_NEWLINK: u16 = 16;
+const RTM_DELLINK: u16 = 17;
+const RTM_GETLINK: u16 = 18;
+const IFLA_ADDRESS: u16 = 1;
+const IFLA_IFNAME: u16 = 3;
 /// The multicast group of link changes (RTMGRP_LINK).
 const GROUP_LINK: u32 = 1;
 
@@ -59,7 +63,6 @@ impl Link {
 pub struct Links {
     socket: AsyncFd<OwnedFd>,
     links: BTreeMap<u32, Link>,
-    buffer: Vec<u8>,
     arm: bool,
     waker: Option<wake::Waker>,
     why_not: Option<String>,
@@ -82,7 +85,7 @@ impl Links {
         };
         // SAFETY: the descriptor is valid, and nothing closes or replaces it before the `AsyncFd` that owns it is dropped.
         let socket = unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE) }?;
-        let links = Self { socket, links: BTreeMap::new(), buffer: vec![0; NETLINK_BYTES_MAX], arm, waker, why_not };
+        let links = Self { socket, links: BTreeMap::new(), arm, waker, why_not };
         links.ask()?;
         Ok(links)
     }
@@ -120,11 +123,11 @@ impl Links {
             let Ok(mut ready) = self.socket.readable().await else {
                 return std::future::pending().await;
             };
-            let buffer = &mut self.buffer;
-            let got = ready.try_io(|socket| Ok(recv(socket.as_raw_fd(), buffer, MsgFlags::empty())?));
+            let mut buffer = vec![0; NETLINK_BYTES_MAX];
+            let got = ready.try_io(|socket| Ok(recv(socket.as_raw_fd(), &mut buffer, MsgFlags::empty())?));
             let changed = match got {
                 Err(_would_block) => false,
-                Ok(Ok(len)) => self.take(len),
+                Ok(Ok(len)) => self.take(&buffer[..len]),
                 // Changes were lost: all links are asked for anew.
                 Ok(Err(error)) if error.raw_os_error() == Some(Errno::ENOBUFS as i32) => {
                     if let Err(error) = self.ask() {
@@ -145,48 +148,50 @@ impl Links {
 
     /// Asks for all links.
     fn ask(&self) -> io::Result<()> {
-        let mut message = NetlinkMessage::from(RouteNetlinkMessage::GetLink(LinkMessage::default()));
-        message.header.flags = NLM_F_REQUEST | NLM_F_DUMP;
-        message.finalize();
-        let mut bytes = vec![0; message.buffer_len()];
-        message.serialize(&mut bytes);
+        let body = LinkHeader::default();
+        let mut header = NetlinkHeader::default();
+        header.message_type = RTM_GETLINK;
+        header.flags = NLM_F_REQUEST | NLM_F_DUMP;
+        let len = header.buffer_len() + body.buffer_len();
+        header.length = u32::try_from(len).unwrap_or(u32::MAX);
+        let mut bytes = vec![0; len];
+        header.emit(&mut bytes);
+        body.emit(&mut bytes[header.buffer_len()..]);
         send(self.socket.get_ref().as_raw_fd(), &bytes, MsgFlags::empty())?;
         Ok(())
     }
 
     /// Takes one datagram of messages; true when a link differs.
-    fn take(&mut self, len: usize) -> bool {
+    fn take(&mut self, bytes: &[u8]) -> bool {
         let mut changed = false;
-        let mut at = 0;
-        while at < len {
-            let Ok(head) = NetlinkBuffer::new_checked(&self.buffer[at..len]) else { break };
-            let end = (at + head.length() as usize).min(len);
-            let message = NetlinkMessage::<RouteNetlinkMessage>::deserialize(&self.buffer[at..end]);
-            // Messages are padded to four bytes.
-            at = (end + 3) & !3;
-            match message.map(|m| m.payload) {
-                Ok(NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(link))) => changed |= self.put(&link),
-                Ok(NetlinkPayload::InnerMessage(RouteNetlinkMessage::DelLink(link))) => {
-                    changed |= self.links.remove(&link.header.index).is_some();
+        let mut rest = bytes;
+        while let Ok(message) = NetlinkBuffer::new_checked(rest) {
+            match (message.message_type(), LinkHeader::parse(message.payload())) {
+                (RTM_NEWLINK, Ok(header)) => {
+                    let attributes = message.payload().get(header.buffer_len()..).unwrap_or_default();
+                    changed |= self.put(&header, attributes);
                 }
-                Ok(_) => {}
-                Err(error) => tracing::debug!(%error, "netlink message not read"),
+                (RTM_DELLINK, Ok(header)) => changed |= self.links.remove(&header.index).is_some(),
+                _ => {}
             }
+            // Messages are padded to four bytes.
+            rest = rest.get((message.length() as usize).next_multiple_of(4)..).unwrap_or_default();
         }
         changed
     }
 
-    fn put(&mut self, message: &LinkMessage) -> bool {
-        let header = &message.header;
+    /// Only the few attributes used are read: the whole of a link message is a language of its own.
+    fn put(&mut self, header: &LinkHeader, attributes: &[u8]) -> bool {
         if header.link_layer_type != LinkLayerType::Ether || header.flags.contains(LinkFlags::Loopback) {
             return false;
         }
         let (mut name, mut mac) = (None, None);
-        for attribute in &message.attributes {
-            match attribute {
-                LinkAttribute::IfName(value) => name = Some(value.clone()),
-                LinkAttribute::Address(value) => {
-                    mac = <[u8; 6]>::try_from(value.as_slice()).ok().and_then(|octets| MacAddress::new(octets).ok());
+        for attribute in NlasIterator::new(attributes).map_while(Result::ok) {
+            let value = attribute.value();
+            match attribute.kind() {
+                IFLA_IFNAME => name = String::from_utf8(value.strip_suffix(&[0]).unwrap_or(value).to_vec()).ok(),
+                IFLA_ADDRESS => {
+                    mac = <[u8; 6]>::try_from(value).ok().and_then(|octets| MacAddress::new(octets).ok());
                 }
                 _ => {}
             }

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use energy_model::{PowerState, RefusalKind, WakeMethod};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use upnp::time::BootTime;
 
 use crate::agent::Agent;
 use crate::gateway_link::{GatewayStatus, Origin};
@@ -127,14 +128,14 @@ pub fn rfc3339(at: Timestamp) -> String {
 }
 
 impl Agent {
-    /// The snapshot now.
-    pub fn status(&self) -> Status {
+    /// The snapshot at `now`.
+    pub fn status(&self, now: BootTime) -> Status {
         Status {
             name: self.device.friendly_name().to_owned(),
             udn: self.device.udn().to_string(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             power_state: self.state.state(),
-            held_s: self.held_for(self.now).as_secs(),
+            held_s: self.held_for(now).as_secs(),
             operation: match self.state.operation() {
                 Operation::On => "on",
                 Operation::Off => "off",
@@ -145,7 +146,7 @@ impl Agent {
             wake_method: self.wake.method,
             mac_address: self.wake.mac.map(|m| m.to_string()),
             power_w: self.meter.power().count(),
-            energy_wh: self.meter.energy(self.now).count(),
+            energy_wh: self.meter.energy(now).count(),
             subscribers: self.device.subscribers(),
             sources: self.sources.clone(),
             gateways: self.gateway.gateways().collect(),
