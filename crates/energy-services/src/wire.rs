@@ -64,7 +64,8 @@ impl Wire for bool {
     }
 
     fn from_wire(text: &str) -> Result<Self, WireError> {
-        match text {
+        // Some devices write `False` (async_upnp_client); ours have been through the stricter check of their own declaration.
+        match text.to_ascii_lowercase().as_str() {
             "1" | "true" | "yes" => Ok(true),
             "0" | "false" | "no" => Ok(false),
             _ => Err(malformed("expected 0 or 1")),
@@ -154,7 +155,8 @@ mod tests {
         assert!(matches!(Watts::from_wire("-1"), Err(WireError::Malformed(_))));
         assert_eq!(String::from_wire(&"x".repeat(2000)), Err(WireError::TooLong(TEXT_BYTES_MAX)));
         assert_eq!(CallerId::from_wire(&"x".repeat(200)), Err(WireError::TooLong(128)));
-        assert_eq!(bool::from_wire("yes"), Ok(true));
+        assert_eq!((bool::from_wire("yes"), bool::from_wire("False")), (Ok(true), Ok(false)));
+        assert!(bool::from_wire("2").is_err());
         assert_eq!(Option::<MacAddress>::from_wire(""), Ok(None));
     }
 }

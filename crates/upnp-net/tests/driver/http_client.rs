@@ -236,6 +236,7 @@ async fn old_and_sloppy_servers_are_understood() {
         "HTTP/1.1 200 OK\r\nBad Header Line\r\nContent-Length: 7\r\n\r\n<root/>",
         "HTTP/1.1 200 \r\ncontent-length:7\r\n\r\n<root/>",
         "HTTP/1.1 200\r\nCONTENT-LENGTH: 7\r\n\r\n<root/>",
+        "HTTP/1.1 412 No valid callbacks found\r\nContent-Length: 7\r\n\r\n<root/>",
         "HTTP/1.1 200 OK\nContent-Length: 7\n\n<root/>",
     ] {
         let response = answer_to_get(answer).await.unwrap_or_else(|e| panic!("{answer:?}: {e}"));

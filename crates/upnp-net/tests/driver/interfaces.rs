@@ -3,7 +3,8 @@
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 
 use bytes::Bytes;
-use upnp::net::{Channel, Effect, Interface, SSDP_PORT, SSDP_V4, SSDP_V6_LINK, Transmit};
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg, setsockopt, sockopt};
+use upnp::net::{Channel, Effect, Interface, SSDP_PORT, SSDP_V4, SSDP_V6_LINK, SSDP_V6_SITE, Transmit};
 use upnp_net::{InterfaceFilter, Net, NetConfig, NetEvent, route_source};
 
 use crate::dialogue::*;
@@ -302,6 +303,69 @@ fn an_ipv6_address_is_used_once_it_is_known_to_be_unique() {
             assert_eq!((&text[..], is_link_local(from.ip())), (&b"alive"[..], true), "{from}");
         });
     });
+}
+
+#[test]
+fn a_multicast_crosses_as_many_routers_as_configured_and_a_link_local_one_none() {
+    in_own_network("interfaces::a_multicast_crosses_as_many_routers_as_configured_and_a_link_local_one_none", || {
+        let other = Host::new();
+        other.cable("lan0", "eth0");
+        for (address, theirs) in [("10.1.0.1/24", "10.1.0.2/24"), ("fd00:1::1/64 nodad", "fd00:1::2/64 nodad")] {
+            ip(&format!("addr add {address} dev lan0"));
+            other.ip(&format!("addr add {theirs} dev eth0"));
+        }
+        assert_eq!(NetConfig::default().multicast_ttl, 2);
+        for multicast_ttl in [2, 5] {
+            on_runtime(async {
+                let mut net = Net::bind(NetConfig { multicast_ttl, ..Default::default() }).await.unwrap();
+                let ready = |i: &[Interface]| {
+                    has_address(i, "10.1.0.1")
+                        && has_address(i, "fd00:1::1")
+                        && i[0].addresses.iter().any(|a| is_link_local(a.address))
+                };
+                let interfaces = match net.interfaces() {
+                    there if ready(there) => there.to_vec(),
+                    _ => interfaces_where(&mut net, "all addresses", ready).await,
+                };
+                let (lan0, eth0) = (&interfaces[0], other.on(|| index("eth0")));
+                let scoped = |group| SocketAddr::from(std::net::SocketAddrV6::new(group, SSDP_PORT, 0, lan0.id.0));
+                for (group, hops) in [
+                    (SocketAddr::from((SSDP_V4, SSDP_PORT)), multicast_ttl),
+                    (scoped(SSDP_V6_LINK), 1),
+                    (scoped(SSDP_V6_SITE), multicast_ttl),
+                ] {
+                    let member = match group.ip() {
+                        IpAddr::V4(_) => other.member(&group.ip().to_string(), SSDP_PORT, "10.1.0.2"),
+                        IpAddr::V6(ip) => {
+                            let socket = other.udp(&format!("[::]:{SSDP_PORT}"));
+                            socket.join_multicast_v6(&ip, eth0).unwrap();
+                            socket
+                        }
+                    };
+                    match group {
+                        SocketAddr::V4(_) => setsockopt(&member, sockopt::Ipv4RecvTtl, &true).unwrap(),
+                        SocketAddr::V6(_) => setsockopt(&member, sockopt::Ipv6RecvHopLimit, &true).unwrap(),
+                    }
+                    net.apply(to(lan0, group, b"announcement"));
+                    assert_eq!(hops_of(&member), i32::from(hops), "{group}");
+                }
+            });
+        }
+    });
+}
+
+/// Hops that the next datagram has left.
+fn hops_of(socket: &UdpSocket) -> i32 {
+    let mut buffer = [0; 99];
+    let mut buffers = [std::io::IoSliceMut::new(&mut buffer)];
+    let mut space = nix::cmsg_space!(i32, i32);
+    let fd = std::os::fd::AsRawFd::as_raw_fd(socket);
+    let message = recvmsg::<()>(fd, &mut buffers, Some(&mut space), MsgFlags::empty()).unwrap();
+    let hops = message.cmsgs().unwrap().find_map(|message| match message {
+        ControlMessageOwned::Ipv4Ttl(hops) | ControlMessageOwned::Ipv6HopLimit(hops) => Some(hops),
+        _ => None,
+    });
+    hops.unwrap()
 }
 
 #[test]

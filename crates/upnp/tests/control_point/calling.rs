@@ -71,10 +71,15 @@ fn a_fault_is_a_fault_whatever_its_status() {
 
 #[test]
 fn a_status_without_a_fault_is_the_status() {
-    // aup answers an unknown action so, gupnp with an empty 500.
-    for (code, body, retryable) in
-        [(400, "InvalidAction", false), (500, "", false), (503, "<html/>", true), (301, "", false)]
-    {
+    // aup answers an unknown action so, gupnp with an empty 500; a SOAPACTION they do not like is 404 (libupnp) or 412 (gupnp).
+    for (code, body, retryable) in [
+        (400, "InvalidAction", false),
+        (404, "", false),
+        (412, "", false),
+        (500, "", false),
+        (503, "<html/>", true),
+        (301, "", false),
+    ] {
         let (mut bench, _) = Bench::with_light();
         call(&mut bench, 1).unwrap();
         let post = bench.take("POST");

@@ -114,6 +114,27 @@ fn wemo_with_an_odd_udn_and_no_namespace_is_read() {
 }
 
 #[test]
+fn a_description_is_read_whatever_content_type_and_server_it_comes_with() {
+    for headers in [
+        &[][..],
+        &[("Content-Type", "text/xml"), ("Server", "Linux/6.1, UPnP/1.0, Portable SDK for UPnP devices/17.2.0")],
+        &[("Content-Type", "text/xml"), ("Server", "Python/3.11 aiohttp/3.9")],
+        &[("Content-Type", "application/octet-stream"), ("Server", "")],
+        &[("Content-Type", "text/html; charset=iso-8859-1")],
+    ] {
+        let mut bench = Bench::new();
+        bench.hear(1, &alive(1, &[]));
+        let get = bench.take("GET");
+        let mut response = ok(description(1));
+        for (name, value) in headers {
+            response.headers_mut().insert(*name, value.parse().unwrap());
+        }
+        bench.answer(&get, response);
+        assert_eq!(bench.count(is_ready), 1, "{headers:?}");
+    }
+}
+
+#[test]
 fn a_location_with_host_null_means_the_sender() {
     let mut bench = Bench::new();
     bench.hear(1, &alive(1, &["LOCATION: http://(null):49152/desc.xml"]));
