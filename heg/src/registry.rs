@@ -200,10 +200,10 @@ impl Appliance {
         Some(Transition { from, to })
     }
 
-    /// Contact is lost: ON becomes Unknown, a sleeper stays what it said.
+    /// Contact is lost: ON becomes Unknown, a sleeper stays what it said. Whether its events come is for the control point to say:
+    /// a subscription may outlive a minute without a cable, and is not announced again.
     fn fall_silent(&mut self, now: Now) -> Option<Transition> {
         self.reachable = false;
-        self.subscribed = false;
         if self.profile.state == Some(PowerState::On) { self.enter(None, now) } else { None }
     }
 
@@ -371,6 +371,7 @@ impl Registry {
     pub fn gone(&mut self, udn: &Udn, now: Now) -> Option<Transition> {
         let appliance = self.appliances.get_mut(udn)?;
         appliance.watch = appliance.watch.renewed();
+        appliance.subscribed = false;
         appliance.fall_silent(now)
     }
 

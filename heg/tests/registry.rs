@@ -55,6 +55,19 @@ fn an_appliance_is_named_by_udn_whole_name_or_the_only_udn_that_begins_so() {
 }
 
 #[test]
+fn a_minute_of_silence_does_not_end_a_subscription_and_a_goodbye_does() {
+    let mut registry = Registry::new(POLL);
+    registry.found(found(1, "TV"), now(0), |_| true);
+    registry.subscribed(&udn(1), true);
+    let mut clock = 1;
+    pass(&mut registry, &mut clock, None);
+    let silent = registry.get(&udn(1)).unwrap();
+    assert!(!silent.is_reachable() && silent.is_subscribed(), "only the control point knows that it ended");
+    registry.gone(&udn(1), now(clock));
+    assert!(!registry.get(&udn(1)).unwrap().is_subscribed());
+}
+
+#[test]
 fn the_count_reads_as_a_sentence() {
     let count = |on, off, standby, unknown| StateCount { on, off, standby, unknown }.to_string();
     assert_eq!(count(0, 0, 0, 0), "0 appliances");
