@@ -154,6 +154,31 @@ fn every_shipped_example_configuration_is_accepted_also_with_every_key_set() {
 }
 
 #[test]
+fn every_test_that_the_conformance_list_names_is_there() {
+    let dirs = BTreeMap::from([
+        ("ssdp", &["crates/upnp/tests/ssdp_tests"][..]),
+        ("device", &["crates/upnp/tests/device"]),
+        ("control", &["crates/upnp/tests/control_point"]),
+        ("unit", &["crates/upnp/src", "crates/upnp/src/gena", "crates/energy-services/src"]),
+        ("driver", &["crates/upnp-net/tests/driver"]),
+        ("e2e", &["tests/e2e"]),
+    ]);
+    let text = std::fs::read_to_string(root().join("docs/conformance.md")).expect("docs/conformance.md");
+    let mut seen = 0;
+    for (place, test) in text.split('`').skip(1).step_by(2).filter_map(|name| name.split_once("::")) {
+        let (kind, file) = place.split_once('/').unwrap_or_else(|| panic!("{place}::{test} names no place"));
+        let dirs = dirs.get(kind).unwrap_or_else(|| panic!("{place}::{test} names no known place"));
+        let sources = dirs.iter().map(|dir| root().join(dir).join(file).with_extension("rs"));
+        let there = sources
+            .filter_map(|source| std::fs::read_to_string(source).ok())
+            .any(|s| s.contains(&format!("fn {test}(")));
+        assert!(there, "docs/conformance.md names {place}::{test}, which is not there");
+        seen += 1;
+    }
+    assert!(seen > 100, "only {seen} tests");
+}
+
+#[test]
 fn man_pages_are_built_from_their_sources() {
     let dir = root().join("docs/man");
     let mut seen = 0;
@@ -177,7 +202,23 @@ fn man_pages_name_every_option_and_every_configuration_key() {
     for (name, subcommands) in [
         ("psm-agent", &["", "status", "request"][..]),
         ("heg-gateway", &[""]),
-        ("hegctl", &["", "status", "appliances", "show", "on", "off", "standby", "wake", "schedule", "withdraw", "journal", "watch"]),
+        (
+            "hegctl",
+            &[
+                "",
+                "status",
+                "appliances",
+                "show",
+                "on",
+                "off",
+                "standby",
+                "wake",
+                "schedule",
+                "withdraw",
+                "journal",
+                "watch",
+            ],
+        ),
     ] {
         let section = if name == "hegctl" { 1 } else { 8 };
         let page = std::fs::read_to_string(root().join(format!("docs/man/{name}.{section}.md"))).expect("man page");
@@ -189,7 +230,9 @@ fn man_pages_name_every_option_and_every_configuration_key() {
             }
             let help = command.arg("--help").output().expect("run");
             assert!(help.status.success(), "{name} {sub} --help");
-            for word in String::from_utf8_lossy(&help.stdout).split(|c: char| c.is_whitespace() || "[]<>,=.".contains(c)) {
+            for word in
+                String::from_utf8_lossy(&help.stdout).split(|c: char| c.is_whitespace() || "[]<>,=.".contains(c))
+            {
                 if word.starts_with("--") && word.len() > 2 {
                     assert!(page.contains(word), "{name}.{section}.md lacks {word}");
                 }

@@ -64,7 +64,7 @@ pub struct DeviceDesc {
     pub embedded: Vec<DeviceDesc>,
 }
 
-/// One service of a description. URLs are absolute and on the host of the description (docs/threat-model.md).
+/// One service of a description. URLs are absolute and on the host of the description (SECURITY.md).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServiceDesc {
     /// `serviceType`.

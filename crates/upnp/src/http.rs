@@ -1,5 +1,5 @@
 //! What our device asks of every HTTP request before it looks at anything else: whose name the peer thinks it is talking
-//! to, from which site a browser comes, what kind of body it brings (docs/threat-model.md).
+//! to, from which site a browser comes, what kind of body it brings (SECURITY.md).
 
 use std::net::SocketAddr;
 

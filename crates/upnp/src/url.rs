@@ -1,7 +1,7 @@
 //! HTTP URLs as UPnP uses them: `http`, a host that is an IP literal, a strictly parsed port.
 //!
 //! Names are not taken: a description or callback URL that needs DNS is how rebinding and request forgery start
-//! (docs/threat-model.md), and UDA devices announce literals.
+//! (SECURITY.md), and UDA devices announce literals.
 
 use core::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
