@@ -81,7 +81,7 @@ impl Sandbox {
     /// # Errors
     /// When the running program's file can't be named.
     pub fn this_program(&self, limit: Duration) -> Result<Command> {
-        let program = std::env::current_exe().context("finding the running program")?;
+        let program = running_program()?;
         let mut command = self.unshare();
         command.args(["sh", "-c", INIT, "lab"]).arg(format!("{}s", limit.as_secs())).arg(program).env(INSIDE, "1");
         Ok(command)
@@ -107,10 +107,17 @@ pub fn is_inside() -> bool {
 /// # Errors
 /// When the running program's file can't be named.
 pub fn programs_dir() -> Result<PathBuf> {
-    let program = std::env::current_exe().context("finding the running program")?;
+    let program = running_program()?;
     let dir = program.parent().context("the running program has no directory")?;
     // Test programs are one level below.
     Ok(if dir.ends_with("deps") { dir.parent().unwrap_or(dir) } else { dir }.to_owned())
+}
+
+/// The running program's file. One that was built anew meanwhile is taken as it is now.
+fn running_program() -> Result<PathBuf> {
+    let program = std::env::current_exe().context("finding the running program")?;
+    let replaced = program.to_str().and_then(|path| path.strip_suffix(" (deleted)")).map(PathBuf::from);
+    Ok(replaced.unwrap_or(program))
 }
 
 /// Runs `body`, all of a test, in a sandbox of its own: outside, this starts the test program again for this one test;
