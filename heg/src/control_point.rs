@@ -102,7 +102,7 @@ impl Appliances {
                 Some(Input::Answered { call: tag, result })
             }
             ControlPointEvent::DescriptionFailed { udn, error } => {
-                tracing::warn!(%udn, error, "description not readable; it is tried again");
+                tracing::info!(%udn, error, "description not readable; it is tried again");
                 None
             }
             ControlPointEvent::StaticFailed { location, error } => {

@@ -432,7 +432,7 @@ impl GatewayLink {
                 }
                 ControlPointEvent::CallDone { call, udn, result } => self.call_done(call, &udn, result, now),
                 ControlPointEvent::DescriptionFailed { udn, error } => {
-                    tracing::warn!(%udn, error, "gateway's description not read");
+                    tracing::info!(%udn, error, "gateway's description not read; it is tried again");
                 }
                 ControlPointEvent::StaticFailed { location, error } => {
                     tracing::warn!(?location, error, "configured gateway not reached");
@@ -446,13 +446,21 @@ impl GatewayLink {
         self.reconcile(now);
     }
 
-    /// Makes room for one more gateway by forgetting one that is not on the network.
+    /// Makes room for one more gateway. First goes one that is neither on the network nor holds a registration, then one that
+    /// was asked and gave none (a made-up one, or one of no use), last one that is away: it may be restarting.
     fn make_room(&mut self) -> bool {
         if self.gateways.len() < GATEWAYS_MAX {
             return true;
         }
-        let absent = self.gateways.iter().find(|(_, g)| g.location.is_none()).map(|(udn, _)| udn.clone());
-        absent.is_some_and(|udn| self.gateways.remove(&udn).is_some())
+        let rank = |g: &Gateway| match (g.location.is_none(), g.registered.is_empty()) {
+            (true, true) => Some(0),
+            (false, true) if g.failures > 0 || !g.refused.is_empty() => Some(1),
+            (true, false) => Some(2),
+            _ => None,
+        };
+        let useless = self.gateways.iter().filter_map(|(udn, g)| Some((rank(g)?, udn))).min();
+        let useless = useless.map(|(_, udn)| udn.clone());
+        useless.is_some_and(|udn| self.gateways.remove(&udn).is_some())
     }
 
     /// Gives each gateway on the network its next call, and the command line what is settled.
