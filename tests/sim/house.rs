@@ -17,7 +17,9 @@ use heg::registrations::{Key, Registrant, Wish, local_time};
 use http::Response;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use psm_agent::agent::Agent;
 use psm_agent::gateway_link as link;
+use psm_agent::status::Status;
 use testkit::network::{Faults, Host, HostId, Power, ReplyTo, Segment, SimNetwork};
 use upnp::ids::Udn;
 use upnp::net::{Datagram, HttpAnswer, IncomingRequest, Interface, InterfaceAddress, InterfaceId};
@@ -29,6 +31,8 @@ use crate::gateway::{self, Disk, GatewayHost, Kept};
 const LAN: Segment = Segment(0);
 /// Things done that are told when a rule is broken.
 const TOLD: usize = 60;
+/// Appliances of the largest house that speaks IPv6 too.
+const BOTH_FAMILIES_MAX: usize = 10;
 /// A wake-up by registration must be seen within this: the gateway's own patience, and a moment.
 const WOKEN_WITHIN: Duration = Duration::from_secs(95);
 
@@ -162,12 +166,14 @@ impl House {
             complaints: Vec::new(),
         };
         let now = BootTime::ZERO;
+        // Large houses speak one family only, for the sake of time: everything is announced once per family.
+        let both = machines.len() <= BOTH_FAMILIES_MAX;
         let gateway = Program::Gateway(Box::new(GatewayHost::start(kept, now)));
-        let gateway = net.add(gateway, gateway::HTTP_PORT, vec![(LAN, interface(0))]);
+        let gateway = net.add(gateway, gateway::HTTP_PORT, vec![(LAN, interface(0, both))]);
         let mut places = Vec::new();
         for (n, machine) in machines.into_iter().enumerate() {
             let program = Program::Appliance(Box::new(Appliance::start(machine, now)));
-            let id = net.add(program, appliance::HTTP_PORT, vec![(LAN, interface(n + 1))]);
+            let id = net.add(program, appliance::HTTP_PORT, vec![(LAN, interface(n + 1, both))]);
             places.push(Place { id, connected: true, heard_last: false });
         }
         let minute = calendar.at(now).as_second() / 60;
@@ -221,6 +227,11 @@ impl House {
             Program::Appliance(a) => a,
             Program::Gateway(_) => unreachable!("an appliance"),
         }
+    }
+
+    /// What the agent says of itself now.
+    pub(crate) fn status(&self, n: usize) -> Option<Status> {
+        self.appliance(n).agent().map(Agent::status)
     }
 
     pub(crate) fn machine(&self, n: usize) -> &Machine {
@@ -408,12 +419,8 @@ impl House {
         self.pass(down);
         self.places[n].connected = true;
         self.disturb();
-        if self.machine(n).body == Body::Awake {
-            self.net.set_links(self.places[n].id, vec![(LAN, interface(n + 1))]);
-        } else {
-            // It went away meanwhile and will see its link when it is back.
-            self.net.set_links(self.places[n].id, vec![(LAN, interface(n + 1))]);
-        }
+        let both = self.len() <= BOTH_FAMILIES_MAX;
+        self.net.set_links(self.places[n].id, vec![(LAN, interface(n + 1, both))]);
         self.react();
     }
 
@@ -524,7 +531,7 @@ impl House {
     /// The lock is released or its time is up: the machine sleeps, or is off.
     fn departs(&mut self, n: usize) {
         let healthy = !self.faulty && self.places[n].connected && self.gateway_up && !self.gateway().stopping;
-        let subscribed = self.appliance(n).agent().is_some_and(|a| a.status().subscribers >= 2)
+        let subscribed = self.status(n).is_some_and(|s| s.subscribers >= 2)
             && self.gateway().mind().registry().get(&self.udn(n)).is_some_and(|a| a.is_subscribed());
         let early = self.machine(n).released_early;
         let where_to = self.machine(n).departed;
@@ -629,7 +636,7 @@ impl House {
         };
         match self.machine(n).body {
             Body::Awake => {
-                let own = self.appliance(n).agent().map(|a| a.status().power_state);
+                let own = self.status(n).map(|s| s.power_state);
                 self.must(own == Some(truth), || format!("{n} is {truth} and its agent says {own:?}"));
                 self.must(believed == Some(truth), || format!("{n} is {truth} and believed {believed:?}"));
                 self.must(known.is_reachable(), || format!("{n} is awake and not reachable"));
@@ -650,13 +657,12 @@ impl House {
         if self.machine(n).body != Body::Awake {
             return;
         }
-        let Some(agent) = self.appliance(n).agent() else { return };
+        let Some(status) = self.status(n) else { return };
         let udn = self.udn(n);
-        let wished: BTreeSet<_> = agent.status().wishes.into_iter().map(|w| w.wish).collect();
+        let wished: BTreeSet<_> = status.wishes.iter().map(|w| w.wish.clone()).collect();
         let own = self.gateway().mind().registrations().of(&udn).filter(|r| r.by == Registrant::Appliance);
         let registered: BTreeSet<_> = own.filter_map(|r| as_wish(r.wish)).map(|w| w.to_string()).collect();
         self.must(wished == registered, || format!("{n} wishes {wished:?}, registered is {registered:?}"));
-        let status = agent.status();
         for r in status.gateways.iter().flat_map(|g| &g.registrations) {
             let there = self.gateway().mind().registrations().get(&Key::Here(r.reg_id));
             let same = there.is_some_and(|there| there.udn == udn && as_wish(there.wish) == Some(r.wish));
@@ -756,7 +762,7 @@ impl House {
                 let unchanged = machine.changes_by_order == changes_before;
                 self.must(unchanged, || format!("{}, but the appliance was changed", about()));
                 if outcome.ending == Ending::Refused && !matches!(verb, Verb::Withdraw(_) | Verb::Period(_)) {
-                    let last = self.appliance(n).agent().and_then(|a| a.status().refusals.last().cloned());
+                    let last = self.status(n).and_then(|s| s.refusals.last().cloned());
                     let fits =
                         last.as_ref().is_some_and(|l| Some(l.code) == outcome.code && l.reason == outcome.reason);
                     self.must(fits, || format!("{}; the appliance says {last:?}", about()));
@@ -806,10 +812,12 @@ fn addresses(n: usize) -> [IpAddr; 2] {
     [[192, 168, 7, last].into(), format!("fe80::{last:x}").parse().expect("an address")]
 }
 
-fn interface(n: usize) -> Interface {
+fn interface(n: usize, both_families: bool) -> Interface {
     let [four, six] = addresses(n);
-    let addresses =
-        vec![InterfaceAddress { address: four, prefix_len: 24 }, InterfaceAddress { address: six, prefix_len: 64 }];
+    let mut addresses = vec![InterfaceAddress { address: four, prefix_len: 24 }];
+    if both_families {
+        addresses.push(InterfaceAddress { address: six, prefix_len: 64 });
+    }
     Interface { id: InterfaceId(2), name: "eth0".into(), addresses }
 }
 

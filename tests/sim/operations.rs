@@ -14,7 +14,7 @@ use crate::appliance::{Body, Leaving, Machine};
 use crate::house::{House, calendar};
 
 /// Houses per test, each with its own seed.
-const HOUSES: u64 = 12;
+const HOUSES: u64 = 6;
 /// Rounds per house; each ends at rest, with everything checked.
 const ROUNDS: u32 = 25;
 
@@ -116,7 +116,7 @@ fn act(house: &mut House, open: &mut Open, calm: bool) {
             house.wish(n, wish);
         }
         72..=74 if house.machine(n).body == Body::Awake => {
-            let status = house.appliance(n).agent().unwrap().status();
+            let status = house.status(n).unwrap();
             let all: Vec<_> =
                 status.gateways.iter().flat_map(|g| &g.registrations).map(|r| r.reg_id.number()).collect();
             if let Some(number) = all.get(house.rng.usize(0..=all.len())) {

@@ -80,7 +80,7 @@ fn a_reply_of_logind_that_is_read_only_after_the_sleep_is_not_waited_on() {
     let ask = house.command(0, Verb::On);
     house.settle(MINUTE);
     assert_eq!(house.outcome(ask).unwrap().ending, Ending::Done, "it is not going to sleep any more");
-    assert!(house.appliance(0).agent().unwrap().status().refusals.is_empty());
+    assert!(house.status(0).unwrap().refusals.is_empty());
 }
 
 #[test]

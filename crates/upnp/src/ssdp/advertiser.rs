@@ -217,7 +217,9 @@ impl Advertiser {
 
     /// Takes a datagram of the SSDP port; only searches from neighbours matter here.
     pub fn handle_datagram(&mut self, datagram: &Datagram, now: BootTime) {
-        if self.life != Life::Running || datagram.channel != Channel::Ssdp {
+        // In a house of many devices most of what arrives are their announcements; they are not even read.
+        let announces = datagram.payload.starts_with(b"NOTIFY ");
+        if self.life != Life::Running || datagram.channel != Channel::Ssdp || announces {
             return;
         }
         let neighbour = self

@@ -167,7 +167,8 @@ impl Tracker {
 
     /// Takes a datagram of the SSDP port, or the answer to a search.
     pub fn handle_datagram(&mut self, datagram: &Datagram, now: BootTime) {
-        if datagram.channel != Channel::Ssdp {
+        // The searches of others need no reading.
+        if datagram.channel != Channel::Ssdp || datagram.payload.starts_with(b"M-SEARCH ") {
             return;
         }
         let Some(interface) = self.interfaces.iter().find(|i| i.id == datagram.interface) else {
