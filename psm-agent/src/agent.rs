@@ -263,7 +263,7 @@ impl Agent {
         self.now = now;
         let answer = match self.device.handle_request(request, now) {
             Incoming::Answered(response) => Some(response),
-            Incoming::Page => Some(crate::device::page(page::html(&self.status(now)))),
+            Incoming::Page => Some(crate::device::page(page::html(&self.status()))),
             Incoming::NotMine => {
                 let answer = self.gateway.handle_request(request, now);
                 Some(answer.unwrap_or_else(upnp::device::not_found))

@@ -207,7 +207,7 @@ impl App {
         app.tell_wake();
         app.read();
         app.tell_sources();
-        let status = app.agent.status(now());
+        let status = app.agent.status();
         tracing::info!(
             udn = status.udn,
             operation = app.driver.describe(),

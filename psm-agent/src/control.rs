@@ -55,7 +55,7 @@ pub fn handle(request: ControlRequest, agent: &mut Agent, tickets: &mut Tickets,
     let segments = request.segments();
     let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
     match (&request.method, segments.as_slice()) {
-        (&Method::GET, ["status"]) => request.respond_json(StatusCode::OK, &agent.status(now)),
+        (&Method::GET, ["status"]) => request.respond_json(StatusCode::OK, &agent.status_at(now)),
         (&Method::POST, ["requests"]) => match request.json::<Wish>() {
             Ok(wish) => {
                 let ticket = tickets.put(request);

@@ -128,8 +128,13 @@ pub fn rfc3339(at: Timestamp) -> String {
 }
 
 impl Agent {
+    /// The snapshot as of the last input.
+    pub fn status(&self) -> Status {
+        self.status_at(self.now)
+    }
+
     /// The snapshot at `now`.
-    pub fn status(&self, now: BootTime) -> Status {
+    pub fn status_at(&self, now: BootTime) -> Status {
         Status {
             name: self.device.friendly_name().to_owned(),
             udn: self.device.udn().to_string(),

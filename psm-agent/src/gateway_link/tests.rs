@@ -1,1 +1,107 @@
-//! x
+//! What a gateway is told next, and what the command line is answered. The talk itself is tested in the simulated house.
+
+use super::*;
+
+fn wake(time: &str) -> Wish {
+    Wish::WakeUpTime(time.parse().unwrap())
+}
+
+fn id(number: u32) -> RegId {
+    RegId::new(number).unwrap()
+}
+
+fn at(seconds: u64) -> BootTime {
+    BootTime::from_duration(Duration::from_secs(seconds))
+}
+
+fn link(wishes: Vec<Wish>, registered: Vec<Registered>) -> GatewayLink {
+    let own = "9a8b7c6d-0000-4000-8000-000000000001".parse().unwrap();
+    GatewayLink::new(own, "test".into(), 49200, vec![], (wishes, registered), 1, at(0))
+}
+
+fn registered(wish: Wish, number: u32) -> Registered {
+    Registered { gateway: "uuid:gw".into(), wish, reg_id: id(number) }
+}
+
+#[test]
+fn a_gateway_that_confirmed_nothing_is_told_every_wish_and_then_nothing() {
+    let wishes: BTreeMap<_, _> = [wake("06:00:00"), wake("07:00:00")].map(|w| (w, Origin::Configuration)).into();
+    let mut gateway = Gateway::default();
+    for number in 1..=2 {
+        let Some(Job::Register(wish)) = gateway.next_job(&wishes) else { panic!("a wish is open") };
+        gateway.registered.insert(wish, id(number));
+        gateway.confirmed.insert(wish);
+    }
+    assert_eq!(gateway.next_job(&wishes), None);
+    // It restarted: it is told again, and its old numbers are kept until it gives others.
+    gateway.confirmed.clear();
+    assert_eq!(gateway.next_job(&wishes), Some(Job::Register(wake("06:00:00"))));
+}
+
+#[test]
+fn what_is_no_longer_wished_is_withdrawn_before_anything_new_is_asked() {
+    let wishes = [(wake("07:00:00"), Origin::Configuration)].into();
+    let gateway = Gateway { registered: [(wake("06:00:00"), id(4))].into(), ..Gateway::default() };
+    assert_eq!(gateway.next_job(&wishes), Some(Job::Withdraw(id(4))));
+    let gateway = Gateway { surplus: [id(3)].into(), ..gateway };
+    assert_eq!(gateway.next_job(&wishes), Some(Job::Withdraw(id(3))), "a number that a newer one replaced");
+}
+
+#[test]
+fn a_wish_that_was_refused_is_not_asked_again() {
+    let wishes = [(wake("07:00:00"), Origin::CommandLine)].into();
+    let gateway = Gateway { refused: [(wake("07:00:00"), "no".to_owned())].into(), ..Gateway::default() };
+    assert_eq!(gateway.next_job(&wishes), None);
+    assert!(gateway.settled(wake("07:00:00"), true));
+}
+
+#[test]
+fn failures_are_put_off_longer_and_longer_up_to_a_bound() {
+    let mut gateway = Gateway::default();
+    let mut pauses = Vec::new();
+    for _ in 0..12 {
+        put_off(&mut gateway, "no answer".into(), at(100));
+        pauses.push(gateway.retry_at.unwrap().since(at(100)));
+    }
+    assert_eq!(pauses[..3], [2, 4, 8].map(Duration::from_secs));
+    assert_eq!(pauses[11], GATEWAY_RETRY_LONGEST);
+}
+
+#[test]
+fn a_request_without_a_gateway_is_answered_at_once_and_kept() {
+    let mut link = link(vec![], vec![]);
+    link.request(wake("06:00:00"), Ticket(1), at(1)).unwrap();
+    let (ticket, answer) = link.poll_answer().unwrap();
+    assert_eq!((ticket, answer.gateways.len(), answer.reg_id), (Ticket(1), 0, None));
+    assert!(link.changed());
+    assert_eq!(link.stored().0, [wake("06:00:00")]);
+}
+
+#[test]
+fn a_number_is_withdrawn_only_if_the_command_line_may() {
+    let mut link = link(vec![wake("06:00:00")], vec![registered(wake("06:00:00"), 4), registered(wake("07:00:00"), 5)]);
+    link.set_configured([wake("07:00:00")], at(1));
+    assert_eq!(link.withdraw(9, Ticket(1), at(2)), Err(RequestError::Unknown(9)));
+    assert_eq!(link.withdraw(5, Ticket(2), at(2)), Err(RequestError::OfConfiguration(id(5))));
+    assert_eq!(link.withdraw(4, Ticket(3), at(2)), Ok(()));
+    assert_eq!(link.stored().0, []);
+    assert_eq!(link.stored().1.len(), 2, "kept until the gateway is told");
+}
+
+#[test]
+fn wishes_and_waiting_requests_are_bounded() {
+    let mut link = link(vec![], vec![]);
+    for minute in 0..WISHES_MAX {
+        link.request(wake(&format!("06:{minute:02}:00")), Ticket(0), at(1)).unwrap();
+    }
+    assert_eq!(link.request(wake("07:00:00"), Ticket(0), at(1)), Err(RequestError::Full));
+    assert_eq!(link.request(wake("06:00:00"), Ticket(0), at(1)), Ok(()), "one that is there already");
+}
+
+#[test]
+fn wishes_read_in_json_as_the_socket_carries_them() {
+    let text = r#"{"no-standby-period":{"start":"22:00:00","end":"06:00:00"}}"#;
+    let wish: Wish = serde_json::from_str(text).unwrap();
+    assert_eq!(wish.to_string(), "no-standby-period 22:00:00-06:00:00");
+    assert_eq!(serde_json::to_string(&wish).unwrap(), text);
+}
