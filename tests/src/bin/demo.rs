@@ -79,7 +79,7 @@ fn main() -> ExitCode {
 fn outside(keep: bool) -> Result<ExitCode> {
     let sandbox = Sandbox::find().context("the demo needs namespaces; try it as root")?;
     let rights = if sandbox.is_as_root() { "root" } else { "an ordinary user, in a user namespace" };
-    println!("A home on this machine, as {rights}: network namespaces as hosts, nothing outside them is touched.\n");
+    println!("A home on this machine, as {rights}: network namespaces as hosts, nothing outside them is touched.");
     let status =
         sandbox.this_program(if keep { KEPT_S_MAX } else { DEMO_S_MAX })?.status().context("entering the sandbox")?;
     Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -126,7 +126,7 @@ fn run(story: &mut Story, house: &mut House) -> Result<()> {
         })?;
         story.tell(format_args!("gateway: {name} is {state}, and tells its changes"));
     }
-    println!("{}", indented(&house.gateway().hegctl_ok(&["appliances"])?));
+    print!("{}", indented(&house.gateway().hegctl_ok(&["appliances"])?));
 
     commands(story, house)?;
     standby(story, house)?;
@@ -145,7 +145,7 @@ fn run(story: &mut Story, house: &mut House) -> Result<()> {
     house.appliance("nas")?.links()[0].plug()?;
     house.wait_state("nas", "ON", SOON)?;
     story.tell("plugged in again: nas is ON");
-    println!("{}", indented(&house.gateway().hegctl_ok(&["appliances"])?));
+    print!("{}", indented(&house.gateway().hegctl_ok(&["appliances"])?));
     Ok(())
 }
 
