@@ -518,8 +518,10 @@ impl Registry {
             return None;
         }
         let transition = appliance.fall_silent(now);
-        // A sleeper is left in peace; one that should be there is asked again at leisure.
-        appliance.watch.ask_at = (!appliance.is_asleep()).then(|| now.boot + poll_every);
+        // Who said Standby is left in peace. Who is OFF says goodbye before it goes, so silence may as well be the network's:
+        // it is asked again at leisure, like one that is Unknown.
+        let sleeps = appliance.profile.state == Some(PowerState::Standby);
+        appliance.watch.ask_at = (!sleeps).then(|| now.boot + poll_every);
         transition
     }
 

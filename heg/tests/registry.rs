@@ -68,6 +68,18 @@ fn a_minute_of_silence_does_not_end_a_subscription_and_a_goodbye_does() {
 }
 
 #[test]
+fn an_appliance_that_is_off_and_fell_silent_without_a_goodbye_is_asked_again() {
+    let mut registry = Registry::new(POLL);
+    registry.found(found(1, "TV"), now(0), |_| true);
+    registry.state_told(&udn(1), PowerState::Off, now(1));
+    let mut clock = 1;
+    pass(&mut registry, &mut clock, None);
+    assert!(!registry.get(&udn(1)).unwrap().is_reachable());
+    pass(&mut registry, &mut clock, Some(PowerState::Off));
+    assert!(registry.get(&udn(1)).unwrap().is_reachable(), "the cable is back");
+}
+
+#[test]
 fn the_count_reads_as_a_sentence() {
     let count = |on, off, standby, unknown| StateCount { on, off, standby, unknown }.to_string();
     assert_eq!(count(0, 0, 0, 0), "0 appliances");
@@ -148,7 +160,7 @@ impl Belief {
 
     /// A sleeper is left in peace.
     fn asked(&self) -> bool {
-        self.reachable || (self.present && self.state.is_none())
+        self.reachable || (self.present && self.state != Some(PowerState::Standby))
     }
 }
 
