@@ -47,7 +47,13 @@ fn now() -> BootTime {
     BootTime::from_duration(daemon_kit::clock::boottime())
 }
 
-fn device(number: u16, device_type: &str, name: &str, services: Vec<&'static ServiceDecl>, net: &Net) -> Result<RootDevice> {
+fn device(
+    number: u16,
+    device_type: &str,
+    name: &str,
+    services: Vec<&'static ServiceDecl>,
+    net: &Net,
+) -> Result<RootDevice> {
     let udn = Udn::parse(&format!("uuid:{}", uuid_v4(0x1234_5678_9abc_def0_0000_0000_0000_0000 | u128::from(number))))?;
     let config = DeviceConfig {
         udn,
@@ -72,7 +78,11 @@ fn device(number: u16, device_type: &str, name: &str, services: Vec<&'static Ser
 }
 
 /// Drives one device for ever.
-async fn drive(mut net: Net, mut device: RootDevice, mut act: impl FnMut(&mut RootDevice, &ActionCall) -> http::Response<bytes::Bytes>) {
+async fn drive(
+    mut net: Net,
+    mut device: RootDevice,
+    mut act: impl FnMut(&mut RootDevice, &ActionCall) -> http::Response<bytes::Bytes>,
+) {
     loop {
         while let Some(effect) = device.poll_effect() {
             net.apply(effect);
@@ -133,7 +143,9 @@ pub(crate) fn appliances(count: u16) -> Result<()> {
             let name = format!("Appliance {number}");
             let mut device = device(number, energy_services::MANAGED_APPLIANCE, &name, services, &net)?;
             device.set_variables(&power_management::DECLARATION, &[("PowerState", "ON".to_owned())], now());
-            tasks.push(tokio::task::spawn_local(drive(net, device, move |_, call| call.respond(Ok(canned(call, number))))));
+            tasks.push(tokio::task::spawn_local(drive(net, device, move |_, call| {
+                call.respond(Ok(canned(call, number)))
+            })));
         }
         for task in tasks {
             task.await.context("an appliance ended")?;

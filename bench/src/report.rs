@@ -65,7 +65,10 @@ fn soap_table(lab: &Lab, lan: &Lan, device: &Host, point: &Host) -> Result<()> {
     let address = IpAddr::V4(lan.ipv4(1));
     let peers = peers::peers(lab, address);
     let _running: Vec<Process> = peers.iter().map(|p| p.start(device, address)).collect::<Result<_>>()?;
-    println!("## SOAP actions per second\n\nMedian of {PASSES} passes of {} s, the peers in turn.\n", soap::PASS.as_secs());
+    println!(
+        "## SOAP actions per second\n\nMedian of {PASSES} passes of {} s, the peers in turn.\n",
+        soap::PASS.as_secs()
+    );
     println!("| connections | {} |", peers.iter().map(|p| p.name).collect::<Vec<_>>().join(" | "));
     println!("|---|{}", "---|".repeat(peers.len()));
     for connections in CONNECTIONS {
@@ -94,7 +97,9 @@ fn events_table(lab: &Lab, lan: &Lan, device: &Host, point: &Host) -> Result<()>
         ensure!(added.status.success(), "adding {ip}");
         subscribers.push(IpAddr::V4(ip));
     }
-    println!("## State change to NOTIFY, milliseconds\n\nFrom sending the SOAP action that changes the state; median over 25 changes.\n");
+    println!(
+        "## State change to NOTIFY, milliseconds\n\nFrom sending the SOAP action that changes the state; median over 25 changes.\n"
+    );
     println!("| device | 1 subscriber | first of {SUBSCRIBERS} | 50th | {SUBSCRIBERS}th |\n|---|---|---|---|---|");
     for peer in peers::peers(lab, address) {
         let one = measure(&peer, device, point, address, &subscribers[..1])?;
@@ -111,7 +116,9 @@ fn measure(peer: &peers::Peer, device: &Host, point: &Host, address: IpAddr, sub
 }
 
 fn start_table(lab: &Lab, device: &Host) -> Result<()> {
-    println!("## Start of the process to the first ssdp:alive, milliseconds\n\nMedian of 9 starts.\n\n| program | ms |\n|---|---|");
+    println!(
+        "## Start of the process to the first ssdp:alive, milliseconds\n\nMedian of 9 starts.\n\n| program | ms |\n|---|---|"
+    );
     for (program, arguments) in [("psm-agent", &[][..]), ("heg-gateway", &[])] {
         println!("| {program} | {:.0} |", start::to_first_alive(lab, device, program, arguments)?);
     }
@@ -122,7 +129,9 @@ fn start_table(lab: &Lab, device: &Host) -> Result<()> {
 fn traffic_table() -> Result<()> {
     let v4: IpAddr = [10, 88, 0, 1].into();
     let v6: [IpAddr; 2] = ["fe80::1".parse().context("address")?, "fd88::1".parse().context("address")?];
-    println!("## Steady SSDP traffic of one appliance, bit/s\n\nA day in virtual time, IP and Ethernet headers included.\n");
+    println!(
+        "## Steady SSDP traffic of one appliance, bit/s\n\nA day in virtual time, IP and Ethernet headers included.\n"
+    );
     println!("| addresses | bit/s |\n|---|---|");
     println!("| IPv4 | {:.0} |", traffic::bits_per_second(&[v4])?);
     println!("| IPv4, IPv6 link-local and unique local | {:.0} |\n", traffic::bits_per_second(&[v4, v6[0], v6[1]])?);
@@ -134,7 +143,8 @@ fn memory_table(lab: &Lab, lan: &Lan, device: &Host, point: &Host) -> Result<()>
     let mut gateway_rows = Vec::new();
     for count in APPLIANCES {
         let count_text = format!("--count={count}");
-        let _devices = device.start("devices", device.command(lab.program("house-bench")).args(["appliances", &count_text]))?;
+        let _devices =
+            device.start("devices", device.command(lab.program("house-bench")).args(["appliances", &count_text]))?;
         let gateway = point.start("heg-gateway", &mut point.command(lab.program("heg-gateway")))?;
         wait_until(&format!("{count} appliances ON"), Duration::from_secs(120), || {
             let out = point.command(lab.program("hegctl")).args(["--json", "appliances"]).output().ok()?;

@@ -20,7 +20,10 @@ pub(crate) fn rate(to: SocketAddr, request: &[u8], connections: usize) -> Result
             std::thread::sleep(Duration::from_millis(10));
         }
         stop.store(true, Ordering::Relaxed);
-        workers.into_iter().map(|w| w.join().unwrap_or_else(|_| bail!("a worker panicked"))).collect::<Result<Vec<u64>>>()
+        workers
+            .into_iter()
+            .map(|w| w.join().unwrap_or_else(|_| bail!("a worker panicked")))
+            .collect::<Result<Vec<u64>>>()
     })?;
     let total: u64 = counts.iter().sum();
     ensure!(total > 0, "no answer from {to}");

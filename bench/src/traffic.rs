@@ -29,7 +29,11 @@ pub(crate) fn bits_per_second(addresses: &[IpAddr]) -> Result<f64> {
             model_name: "Model".to_owned(),
             model_description: String::new(),
             model_number: String::new(),
-            services: vec![&power_management::DECLARATION, &appliance_info::DECLARATION, &low_power_device::DECLARATION],
+            services: vec![
+                &power_management::DECLARATION,
+                &appliance_info::DECLARATION,
+                &low_power_device::DECLARATION,
+            ],
             server: "Linux/6.12.43 UPnP/1.1 psm-agent/0.1.0".to_owned(),
             http_port: 49152,
             boot_id: 1,

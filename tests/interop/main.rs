@@ -97,13 +97,23 @@ fn home_assistants_stack_finds_calls_and_subscribes_to_our_appliance() {
         ensure!(found.contains(&location) && found.contains(APPLIANCE), "search: {found}");
 
         let uuid = format!("UUID={CALLER}");
-        let call = ["12", client, "call-action", &location, "PowerManagement/GetPowerState", &uuid, "Address=10.88.0.2"];
+        let call =
+            ["12", client, "call-action", &location, "PowerManagement/GetPowerState", &uuid, "Address=10.88.0.2"];
         let called = text(&home.theirs.run("timeout", &call)?);
         let called: Value = serde_json::from_str(called.lines().next().unwrap_or_default()).context(called.clone())?;
         ensure!(called["out_parameters"]["PowerState"] == "ON", "call: {called}");
         ensure!(called["out_parameters"]["RegID"].as_u64().is_some_and(|n| n > 0), "call: {called}");
 
-        let refused = ["12", client, "call-action", &location, "PowerManagement/Withdraw", &uuid, "Address=10.88.0.2", "RegID=4000000"];
+        let refused = [
+            "12",
+            client,
+            "call-action",
+            &location,
+            "PowerManagement/Withdraw",
+            &uuid,
+            "Address=10.88.0.2",
+            "RegID=4000000",
+        ];
         let refused = text(&home.theirs.run("timeout", &refused)?);
         ensure!(refused.contains("upnp error: 820"), "a refusal reaches it as such: {refused}");
 
