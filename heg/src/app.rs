@@ -30,6 +30,7 @@ use crate::gateway::{AskError, AskId, Gateway, Input, Reply};
 use crate::home::{Effect, Home, Incoming};
 use crate::journal::Entry;
 use crate::limits::{ASKS_MAX, CONTROL_WAITING_MAX, DRAIN_WITHIN, RECENT_ENTRIES, WATCHERS_MAX};
+use crate::memory::Trim;
 use crate::neighbours;
 use crate::now::Now;
 use crate::page::Page;
@@ -88,6 +89,7 @@ struct App {
     started: BootTime,
     asleep: Duration,
     ready: bool,
+    trim: Trim,
 }
 
 /// What a turn of the loop waits for.
@@ -146,6 +148,7 @@ impl App {
             started: now.boot,
             asleep: asleep(),
             ready: false,
+            trim: Trim::new(now.boot),
             config,
             named,
             logging,
@@ -185,6 +188,7 @@ impl App {
         self.settle(now);
         self.systemd.status(&self.status_line());
         self.systemd.watchdog(now.boot.since_boot());
+        self.trim.turn(now.boot);
         going_on
     }
 

@@ -16,6 +16,7 @@ pub mod gateway;
 pub mod home;
 pub mod journal;
 pub mod limits;
+pub mod memory;
 pub mod neighbours;
 pub mod now;
 pub mod page;

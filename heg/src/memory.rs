@@ -1,0 +1,90 @@
+//! Memory given back to the kernel while the daemon runs. IO.
+//!
+//! Finding a whole home at once takes buffers and connections for a moment that the C library would keep for ever, because what is
+//! kept of each appliance lies between them. And the code of the start (configuration, migration, tables of names) is a good part of the
+//! program: given back, what is needed of it comes again from the page cache.
+#![expect(unsafe_code, reason = "malloc_trim and madvise are C functions")]
+
+use std::ffi::c_void;
+use std::fs;
+use std::time::Duration;
+
+use nix::libc;
+use upnp::time::BootTime;
+
+/// Memory is given back at most this often; it takes under a millisecond.
+const EVERY: Duration = Duration::from_secs(30);
+/// The first time: when the home has been found and subscribed to.
+const FIRST: Duration = Duration::from_secs(6);
+
+/// Gives memory back from time to time.
+#[derive(Debug)]
+pub struct Trim {
+    next: BootTime,
+}
+
+impl Trim {
+    /// For a daemon that has just started: first after its start has settled.
+    pub fn new(now: BootTime) -> Self {
+        Self { next: now + FIRST }
+    }
+
+    /// Called once a turn: while nothing happens nothing is freed, and nobody is woken for it.
+    pub fn turn(&mut self, now: BootTime) {
+        if now < self.next {
+            return;
+        }
+        self.next = now + EVERY;
+        // SAFETY: malloc_trim(3) may be called at any time; it locks the heap itself and touches only what is free.
+        unsafe { libc::malloc_trim(0) };
+        give_back_code();
+    }
+}
+
+/// Drops the pages of this program's code from its memory.
+fn give_back_code() {
+    let (Ok(maps), Ok(program)) = (fs::read_to_string("/proc/self/maps"), std::env::current_exe()) else { return };
+    let Some(program) = program.to_str() else { return };
+    for (start, end) in maps.lines().filter_map(|line| code_range(line, program)) {
+        // SAFETY: the range is a private mapping of a file that is executable and not writable, so that no page of it differs
+        // from the file; a page dropped is read from the file again when it is needed, also while this very function runs.
+        unsafe { libc::madvise(start as *mut c_void, end - start, libc::MADV_DONTNEED) };
+    }
+}
+
+/// The addresses of a line of /proc/PID/maps, if it maps this program's code (proc_pid_maps(5)).
+fn code_range(line: &str, program: &str) -> Option<(usize, usize)> {
+    let mut fields = line.split_ascii_whitespace();
+    let (range, permissions) = (fields.next()?, fields.next()?);
+    if permissions != "r-xp" || !line.ends_with(program) {
+        return None;
+    }
+    let (start, end) = range.split_once('-')?;
+    Some((usize::from_str_radix(start, 16).ok()?, usize::from_str_radix(end, 16).ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_code_that_cannot_have_been_written_to_is_given_back() {
+        let line =
+            |permissions| format!("55d0c0001000-55d0c0003000 {permissions} 00001000 fe:00 1234   /usr/bin/heg-gateway");
+        let range = |line: &str| code_range(line, "/usr/bin/heg-gateway");
+        assert_eq!(range(&line("r-xp")), Some((0x55d0_c000_1000, 0x55d0_c000_3000)));
+        for other in ["rwxp", "r--p", "rw-p", "r-xs"] {
+            assert_eq!(range(&line(other)), None, "{other}");
+        }
+        assert_eq!(range("7f00-7f01 r-xp 0 0:0 0 [vdso]"), None);
+        assert_eq!(range(""), None);
+    }
+
+    #[test]
+    fn a_program_goes_on_after_its_code_was_given_back() {
+        give_back_code();
+        let mut trim = Trim::new(BootTime::ZERO);
+        trim.turn(BootTime::ZERO + EVERY);
+        assert_eq!(trim.next, BootTime::ZERO + EVERY * 2);
+    }
+}
