@@ -98,6 +98,8 @@ struct App {
     look_at: Option<BootTime>,
     last_look: Result<(), String>,
     stop_by: Option<BootTime>,
+    /// Why the configuration was not taken when it was last read again.
+    config_error: Option<String>,
     /// Something that `status` shows may have changed.
     stale: bool,
 }
@@ -195,6 +197,7 @@ impl App {
             look_at: driver.look_every().map(|every| now() + every),
             last_look: operation.map(drop).map_err(|e| e.to_string()),
             stop_by: None,
+            config_error: None,
             stale: true,
             driver,
             config,
@@ -552,6 +555,7 @@ impl App {
             links: self.links.as_ref(),
             arm: self.config.wake.arm,
             rtc: self.rtc.as_ref(),
+            config_error: self.config_error.as_deref(),
         });
         self.agent.handle_sources(self.driver.describe(), list);
     }
@@ -574,10 +578,16 @@ impl App {
                 self.agent.handle_wall(wall(), now);
                 self.config = Config { operation: self.config.operation.clone(), ..new };
                 self.tell_wake();
+                self.config_error = None;
                 tracing::info!("configuration read again");
             }
-            Err(error) => tracing::error!(error = format!("{:#}", anyhow::Error::from(error)), "configuration kept"),
+            Err(error) => {
+                let error = format!("{:#}", anyhow::Error::from(error));
+                tracing::warn!(error, "new configuration not taken, the old one is kept");
+                self.config_error = Some(error);
+            }
         }
+        self.tell_sources();
         self.systemd.ready(&self.agent.status_line());
     }
 

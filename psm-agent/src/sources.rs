@@ -43,6 +43,8 @@ pub struct Parts<'a> {
     pub arm: bool,
     /// The clock with a wake alarm.
     pub rtc: Option<&'a Rtc>,
+    /// Why the configuration was not taken when it was last read again, if so.
+    pub config_error: Option<&'a str>,
 }
 
 /// The sources, one by one.
@@ -72,13 +74,17 @@ pub fn list(parts: &Parts<'_>) -> Vec<SourceStatus> {
         Ok(parts.interfaces.iter().map(|i| i.name.as_str()).collect::<Vec<_>>().join(", "))
     };
     let alarm = parts.rtc.map(|rtc| rtc.name().to_owned()).ok_or_else(|| "no clock with a wake alarm".to_owned());
-    vec![
+    let mut sources = vec![
         source("logind", logind),
         source("operation", operation),
         source("network", network),
         source("wake-on-lan", wake_on_lan(parts.links, parts.arm)),
         source("wake-alarm", alarm),
-    ]
+    ];
+    if let Some(error) = parts.config_error {
+        sources.push(source("new configuration", Err(error.to_owned())));
+    }
+    sources
 }
 
 fn wake_on_lan(links: Option<&Links>, arm: bool) -> Result<String, String> {
