@@ -771,7 +771,8 @@ impl House {
             Ending::Done => {}
             Ending::Already => {
                 let fits = match verb {
-                    Verb::Standby => truth_before == PowerState::Standby,
+                    // One that lost power in its sleep tells nobody.
+                    Verb::Standby => truth_before == PowerState::Standby || machine.body == Body::Off,
                     Verb::Off => truth_before == PowerState::Off || machine.body == Body::Off,
                     Verb::Wake => truth_before != PowerState::Standby,
                     _ => false,
