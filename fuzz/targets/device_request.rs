@@ -59,7 +59,7 @@ fuzz_target!(|data: &[u8]| {
         let incoming = IncomingRequest { peer: from, local: ([192, 0, 2, 1], 49152).into(), request };
         let _ = device.handle_request(&incoming, BootTime::ZERO);
     }
-    for _ in 0..200 {
+    for _ in 0..12 {
         while device.poll_effect().is_some() {}
         let Some(next) = device.poll_timeout() else { break };
         device.handle_timeout(next);
