@@ -1,8 +1,10 @@
 //! The presentation page (UDA 1.1, 5): who the gateway is, its appliances, the last events. Read only, no script, nothing loaded
-//! from elsewhere; it works on a phone.
+//! from elsewhere; it works on a phone. PURE.
+#![forbid(unsafe_code)]
 
 use std::fmt::Write as _;
 
+use daemon_kit::html::Escaped;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
@@ -45,15 +47,15 @@ impl Page<'_> {
 
     fn write(&self, html: &mut String) -> std::fmt::Result {
         let zone = self.gateway.zone();
-        let name = escaped(self.name);
+        let name = Escaped(self.name);
         write!(
             html,
             "<!DOCTYPE html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" \
              content=\"width=device-width, initial-scale=1\"><title>{name}</title><style>{STYLE}</style></head><body>\
              <h1>{name}</h1><p>{}<br><small>Home Energy Gateway {} &middot; {} &middot; {}</small></p>",
-            escaped(self.status),
+            Escaped(self.status),
             env!("CARGO_PKG_VERSION"),
-            escaped(self.udn),
+            Escaped(self.udn),
             local(self.now, zone),
         )?;
         html.push_str("<h2>Appliances</h2>");
@@ -86,8 +88,8 @@ impl Page<'_> {
         write!(
             html,
             "<tr><td>{}<br><small>{}</small><td class=\"{state}\">{state}<td>{}<td>",
-            escaped(self.gateway.name_of(appliance)),
-            escaped([&*profile.maker, &*profile.model].join(" ").trim()),
+            Escaped(self.gateway.name_of(appliance)),
+            Escaped([&*profile.maker, &*profile.model].join(" ").trim()),
             local(profile.since, zone),
         )?;
         let mut details = Vec::new();
@@ -101,7 +103,7 @@ impl Page<'_> {
             details.push(format!("{power} W"));
         }
         details.extend(self.gateway.registrations().of(appliance.udn()).map(wish));
-        write!(html, "{}</tr>", escaped(&details.join("; ")))
+        write!(html, "{}</tr>", Escaped(&details.join("; ")))
     }
 
     fn event(&self, html: &mut String, entry: &Entry, zone: &TimeZone) -> std::fmt::Result {
@@ -114,11 +116,11 @@ impl Page<'_> {
             html,
             "<tr><td>{}<td>{}<td>{} <small>{}</small><td>{}{separator}{}</tr>",
             local(entry.at, zone),
-            escaped(appliance.unwrap_or("")),
-            escaped(&entry.action),
-            escaped(&entry.cause.to_string()),
+            Escaped(appliance.unwrap_or("")),
+            Escaped(&entry.action),
+            Escaped(&entry.cause.to_string()),
             entry.ending,
-            escaped(&entry.reason),
+            Escaped(&entry.reason),
         )
     }
 }
@@ -133,20 +135,4 @@ fn wish(registration: &Registration) -> String {
 
 fn local(at: Timestamp, zone: &TimeZone) -> String {
     zone.to_datetime(at).strftime("%Y-%m-%d %H:%M:%S").to_string()
-}
-
-/// Text for HTML, also within quoted attributes.
-fn escaped(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\'' => out.push_str("&#39;"),
-            c => out.push(c),
-        }
-    }
-    out
 }

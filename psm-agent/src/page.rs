@@ -2,7 +2,9 @@
 //! from elsewhere.
 #![forbid(unsafe_code)]
 
-use core::fmt::{self, Write as _};
+use core::fmt::Write as _;
+
+use daemon_kit::html::Escaped;
 
 use crate::status::{Status, span};
 
@@ -11,25 +13,6 @@ color:#222;background:#fff}h1{font-size:1.4rem}h2{font-size:1.1rem;margin-top:1.
 table{border-collapse:collapse;width:100%}td,th{text-align:left;padding:.25rem .5rem;border-bottom:1px solid #ddd;\
 vertical-align:top}.state{font-size:1.6rem;font-weight:600}\
 @media(prefers-color-scheme:dark){body{color:#ddd;background:#181818}td,th{border-color:#444}}";
-
-/// Text with the characters that mean something in HTML written out.
-struct Escaped<'a>(&'a str);
-
-impl fmt::Display for Escaped<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for c in self.0.chars() {
-            match c {
-                '&' => f.write_str("&amp;")?,
-                '<' => f.write_str("&lt;")?,
-                '>' => f.write_str("&gt;")?,
-                '"' => f.write_str("&quot;")?,
-                '\'' => f.write_str("&#39;")?,
-                c => f.write_char(c)?,
-            }
-        }
-        Ok(())
-    }
-}
 
 /// The page of a snapshot.
 pub fn html(status: &Status) -> String {

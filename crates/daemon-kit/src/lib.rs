@@ -1,4 +1,4 @@
-//! What every daemon shares: logging, configuration, clock, signals, sd_notify, control socket, exit codes.
+//! What every daemon shares: logging, configuration, clock, signals, sd_notify, control socket, exit codes, text in HTML.
 //!
 //! IO at the edge and nothing else: it knows neither UPnP nor energy, and decides nothing. One module per outside thing.
 
@@ -7,6 +7,7 @@ pub mod clock;
 pub mod config;
 pub mod control;
 pub mod exit;
+pub mod html;
 pub mod identity;
 pub mod limits;
 pub mod logging;
