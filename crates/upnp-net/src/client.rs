@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
-use http::{HeaderMap, Request, Response, Version, header};
+use http::{Request, Response, Version};
 use http_body_util::Full;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
@@ -23,7 +23,7 @@ use tokio::task::{Id, JoinSet};
 use tokio::time::{Instant, timeout, timeout_at};
 use upnp::net::{HttpAnswer, HttpError, HttpRequest, RequestId};
 
-use crate::connection::{CollectError, collect};
+use crate::connection::{CollectError, collect, has_close};
 use crate::limits;
 use crate::pool::Pool;
 
@@ -294,11 +294,6 @@ async fn exchange(
 /// Whether the server will take another request. HTTP/1.0 servers are not trusted with it.
 fn keeps_connection<B>(response: &Response<B>) -> bool {
     response.version() == Version::HTTP_11 && !has_close(response.headers())
-}
-
-fn has_close(headers: &HeaderMap) -> bool {
-    let tokens = headers.get_all(header::CONNECTION).iter().filter_map(|v| v.to_str().ok()).flat_map(|v| v.split(','));
-    tokens.into_iter().any(|token| token.trim().eq_ignore_ascii_case("close"))
 }
 
 /// Takes what sloppy servers send, and writes headers as the oldest of them expect.

@@ -162,7 +162,8 @@ fn ends_connection<B>(request: &Request<B>) -> bool {
     request.version() != Version::HTTP_11 || has_close(request.headers())
 }
 
-fn has_close(headers: &HeaderMap) -> bool {
+/// Whether the sender ends the connection after this message.
+pub(crate) fn has_close(headers: &HeaderMap) -> bool {
     let tokens = headers.get_all(header::CONNECTION).iter().filter_map(|v| v.to_str().ok()).flat_map(|v| v.split(','));
     tokens.into_iter().any(|token| token.trim().eq_ignore_ascii_case("close"))
 }
