@@ -85,14 +85,14 @@ pub const GATEWAY_SEARCH_EVERY: Duration = Duration::from_secs(5 * 60);
 pub const HISTORY_MAX: usize = 16;
 /// Commands under way at one time; more are answered 612 Device Busy.
 pub const COMMANDS_MAX: usize = 8;
-/// Text of a reason as it travels and is kept.
-pub const REASON_BYTES_MAX: usize = 256;
 
 /// The state file. 128 registrations and 32 wishes take about 40 KB.
 pub const STATE_FILE_BYTES_MAX: u64 = 512 * 1024;
 /// Changes that may be lost in a crash (last state, energy, a caller's first query) are written this late, together,
 /// for the sake of SD cards. What must survive is written before it is answered.
 pub const STORE_LATE: Duration = Duration::from_secs(30);
+/// When a state that could not be written (full disk) is tried again.
+pub const STORE_AGAIN: Duration = Duration::from_secs(10);
 /// Energy counted since the last write that is worth a write on its own.
 pub const ENERGY_STORED_EVERY: Duration = Duration::from_secs(15 * 60);
 /// How often the power meter is read.

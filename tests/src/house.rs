@@ -165,14 +165,6 @@ impl House {
         self.appliances.get(name).with_context(|| format!("no appliance is called {name}"))
     }
 
-    /// An appliance by its name, to change its cables.
-    ///
-    /// # Errors
-    /// When there is none.
-    pub fn appliance_mut(&mut self, name: &str) -> Result<&mut Machine> {
-        self.appliances.get_mut(name).with_context(|| format!("no appliance is called {name}"))
-    }
-
     /// Waits until the gateway's registry has `name` in `state`.
     ///
     /// # Errors

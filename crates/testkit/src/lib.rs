@@ -1,5 +1,4 @@
-//! Development only: virtual clock, simulated network, namespace lab, fixtures.
+//! Development only: simulated network in virtual time, namespace lab.
 
-pub mod clock;
 pub mod lab;
 pub mod network;

@@ -19,8 +19,6 @@ use upnp::net::{
 };
 use upnp::time::{BootTime, earliest};
 
-use crate::clock::VirtualClock;
-
 /// What runs on a simulated host: the face of a sans-IO program.
 pub trait Host {
     /// The host's interfaces, at the start and after every change.
@@ -140,7 +138,7 @@ struct Exchange {
 
 /// Hosts, the segments between them, and virtual time.
 pub struct SimNetwork<H> {
-    clock: VirtualClock,
+    now: BootTime,
     rng: fastrand::Rng,
     faults: Faults,
     stations: Vec<Station<H>>,
@@ -154,7 +152,7 @@ impl<H: Host> SimNetwork<H> {
     /// A network without hosts.
     pub fn new(seed: u64) -> Self {
         Self {
-            clock: VirtualClock::default(),
+            now: BootTime::ZERO,
             rng: fastrand::Rng::with_seed(seed),
             faults: Faults::default(),
             stations: Vec::new(),
@@ -172,12 +170,7 @@ impl<H: Host> SimNetwork<H> {
 
     /// Now.
     pub fn now(&self) -> BootTime {
-        self.clock.now()
-    }
-
-    /// The clock, to set the wall time.
-    pub fn clock_mut(&mut self) -> &mut VirtualClock {
-        &mut self.clock
+        self.now
     }
 
     /// Adds a host that listens for HTTP on `http_port` of all its addresses, and tells it its interfaces.
@@ -259,20 +252,9 @@ impl<H: Host> SimNetwork<H> {
         }
     }
 
-    /// Lets a host listen on another port.
-    pub fn set_http_port(&mut self, id: HostId, port: u16) {
-        self.stations[id.0].http_port = port;
-    }
-
     /// What a host has sent so far.
     pub fn traffic(&self, id: HostId) -> Traffic {
         self.stations[id.0].traffic
-    }
-
-    /// Sends a datagram that no program ordered: a forged one, or one of a foreign device.
-    pub fn inject(&mut self, to: HostId, datagram: Datagram) {
-        let at = self.now() + self.delay();
-        self.arrive(at, Arrival::Datagram { to, datagram });
     }
 
     /// When something happens next.
@@ -286,7 +268,7 @@ impl<H: Host> SimNetwork<H> {
         let Some(next) = self.next_wakeup() else {
             return false;
         };
-        self.clock.advance_to(next);
+        self.now = self.now.max(next);
         let now = self.now();
         while let Some(entry) = self.arrivals.first_entry().filter(|e| e.key().0 <= now) {
             let arrival = entry.remove();
@@ -308,7 +290,7 @@ impl<H: Host> SimNetwork<H> {
                 return true;
             }
             if self.next_wakeup().is_none_or(|next| next > deadline) {
-                self.clock.advance_to(deadline);
+                self.now = self.now.max(deadline);
                 return false;
             }
             self.step();
@@ -531,7 +513,7 @@ impl<H> Station<H> {
 
 impl<H> fmt::Debug for SimNetwork<H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SimNetwork").field("now", &self.clock.now()).field("hosts", &self.stations.len()).finish()
+        f.debug_struct("SimNetwork").field("now", &self.now).field("hosts", &self.stations.len()).finish()
     }
 }
 

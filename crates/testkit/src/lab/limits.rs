@@ -17,9 +17,6 @@ pub const WATCHER_SOCKET_BUFFER_BYTES: usize = 4 << 20;
 /// Lines of each process' output in a failure report.
 pub const LOG_TAIL_LINES_MAX: usize = 60;
 
-/// How long a holder process may take to set its namespaces up, on a machine busy with a build.
-pub const HOST_SETUP_S_MAX: Duration = Duration::from_secs(20);
-
 /// How often a condition is looked at again.
 pub const POLL_EVERY: Duration = Duration::from_millis(10);
 

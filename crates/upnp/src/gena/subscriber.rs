@@ -353,13 +353,6 @@ impl Subscription {
         self.failures = 0;
     }
 
-    /// A grant arrived for a request that [`start_afresh`](Self::start_afresh) made stale: give it back.
-    pub fn disown(&mut self, sid: Sid) {
-        if self.farewell.is_none() {
-            self.farewell = Some(sid);
-        }
-    }
-
     /// Wants nothing more than to unsubscribe.
     pub fn stop(&mut self) {
         self.farewell = self.active_sid().or(self.farewell.take());
