@@ -25,6 +25,37 @@ const DEVELOPMENT: &[&str] = &["testkit", "house-tests", "house-bench"];
 const PURE: &[&str] = &["energy-model", "upnp", "energy-services"];
 const IO_CRATES: &[&str] = &["tokio", "mio", "socket2", "nix", "hyper", "zbus", "rtnetlink", "rusqlite", "jiff"];
 
+/// Modules of the daemons that decide or only reckon.
+const PURE_MODULES: &[&str] = &[
+    "psm-agent/src/agent.rs",
+    "psm-agent/src/commands.rs",
+    "psm-agent/src/device.rs",
+    "psm-agent/src/gateway_link.rs",
+    "psm-agent/src/meter.rs",
+    "psm-agent/src/page.rs",
+    "psm-agent/src/safety.rs",
+    "psm-agent/src/schedule.rs",
+    "psm-agent/src/state.rs",
+    "heg/src/commands.rs",
+    "heg/src/control_point.rs",
+    "heg/src/device.rs",
+    "heg/src/gateway.rs",
+    "heg/src/home.rs",
+    "heg/src/journal.rs",
+    "heg/src/now.rs",
+    "heg/src/page.rs",
+    "heg/src/registrations.rs",
+    "heg/src/registry.rs",
+    "heg/src/store/batch.rs",
+];
+
+/// Where tasks may be started: a daemon's one loop, the driver, the control socket.
+const SPAWNING: &[&str] =
+    &["psm-agent/src/app.rs", "heg/src/app.rs", "crates/upnp-net/src/", "crates/daemon-kit/src/control/"];
+
+/// Lines of a daemon's `main.rs`.
+const MAIN_LINES_MAX: usize = 40;
+
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ lies in the workspace").to_owned()
 }
@@ -110,15 +141,48 @@ fn crates_that_decide_ban_the_clocks_and_pure_modules_forbid_unsafe() {
         let text = std::fs::read_to_string(root().join(dir).join("src/lib.rs")).expect("lib.rs");
         assert!(text.contains("#![forbid(unsafe_code)]"), "{dir}");
     }
-    for module in [
-        "psm-agent/src/state.rs",
-        "psm-agent/src/safety.rs",
-        "psm-agent/src/schedule.rs",
-        "heg/src/registry.rs",
-        "heg/src/gateway.rs",
-    ] {
+    for module in PURE_MODULES {
         let text = std::fs::read_to_string(root().join(module)).unwrap_or_else(|e| panic!("{module}: {e}"));
         assert!(text.contains("#![forbid(unsafe_code)]"), "{module}");
+    }
+}
+
+/// Source files below `dir`, as paths from the root.
+fn sources(dir: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(root().join(dir)).unwrap_or_else(|e| panic!("{dir}: {e}")) {
+        let entry = entry.expect("entry");
+        let path = format!("{dir}/{}", entry.file_name().display());
+        if entry.file_type().expect("file type").is_dir() {
+            found.extend(sources(&path));
+        } else if path.ends_with(".rs") {
+            found.push(path);
+        }
+    }
+    found
+}
+
+#[test]
+fn tasks_are_started_only_where_the_architecture_says() {
+    let dirs = ARROWS.iter().map(|(name, _)| match *name {
+        "psm-agent" | "heg" => format!("{name}/src"),
+        library => format!("crates/{library}/src"),
+    });
+    let mut seen = 0;
+    for source in dirs.flat_map(|dir| sources(&dir)) {
+        let text = std::fs::read_to_string(root().join(&source)).expect("source");
+        let spawns = ["tokio::spawn", "tokio::task::spawn", "spawn_local("].iter().any(|word| text.contains(word));
+        assert!(!spawns || SPAWNING.iter().any(|place| source.starts_with(place)), "{source} starts tasks");
+        seen += usize::from(spawns);
+    }
+    assert!(seen > 0, "the words looked for are written differently now");
+}
+
+#[test]
+fn the_daemons_main_files_stay_short() {
+    for main in ["psm-agent/src/main.rs", "heg/src/main.rs"] {
+        let lines = std::fs::read_to_string(root().join(main)).expect("main.rs").lines().count();
+        assert!(lines < MAIN_LINES_MAX, "{main} has {lines} lines");
     }
 }
 

@@ -1,5 +1,6 @@
 //! Binds the UPnP control point to the gateway: its events become facts, orders become typed calls. What an appliance says is decoded
 //! here, by the services' one declaration, and nowhere else.
+#![forbid(unsafe_code)]
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};

@@ -1,5 +1,6 @@
 //! The gateway as a UPnP device: HomeEnergyGateway:1 with EnergyGateway:1 (Table II). Calls become requests to the
 //! gateway, its replies become SOAP.
+#![forbid(unsafe_code)]
 
 use std::time::Duration;
 

@@ -3,6 +3,7 @@
 //! Ordinary changes gather for a few seconds and go in one transaction. A registration or a finished command goes at
 //! once: whoever asked is answered when it is on the disk, or told that it is not. When the disk is full everything else
 //! stays here, the latest state of each thing once and the journal up to a bound, and is tried again.
+#![forbid(unsafe_code)]
 
 use std::collections::BTreeMap;
 use std::time::Duration;
