@@ -125,6 +125,17 @@ fn run(story: &mut Story, house: &mut House) -> Result<()> {
             house.gateway().json(&["show", name]).ok()?.get("subscribed")?.as_bool()?.then_some(())
         })?;
         story.tell(format_args!("gateway: {name} is {state}, and tells its changes"));
+        wait_until(&format!("{name} to find the gateway"), SOON, || {
+            let status: serde_json::Value =
+                serde_json::from_str(&house.agent(name, &["status", "--json"]).ok()?).ok()?;
+            status
+                .get("gateways")?
+                .as_array()?
+                .iter()
+                .any(|g| g.get("location").is_some_and(|l| !l.is_null()))
+                .then_some(())
+        })?;
+        story.tell(format_args!("{name}: has found the gateway"));
     }
     print!("{}", indented(&house.gateway().hegctl_ok(&["appliances"])?));
 

@@ -48,7 +48,7 @@ impl Sandbox {
     /// Tries, without leaving anything, whether namespaces can be had: as root first, then through a user namespace.
     ///
     /// # Errors
-    /// [`Unavailable`] with the reason of the last attempt.
+    /// [`Unavailable`] with the reason of each attempt.
     pub fn find() -> Result<Sandbox, Unavailable> {
         for (program, package) in
             [("unshare", "util-linux"), ("setpriv", "util-linux"), ("ip", "iproute2"), ("dbus-daemon", "dbus-daemon")]
@@ -57,18 +57,18 @@ impl Sandbox {
                 return Err(Unavailable::Missing(package));
             }
         }
-        let mut reason = String::new();
+        let mut reasons = Vec::new();
         for as_root in [true, false] {
             let sandbox = Sandbox { as_root };
             // A bridge is the first thing that a kernel without the module, or a guard against user namespaces, refuses.
             let attempt = sandbox.unshare().args(["ip", "link", "add", "try", "type", "bridge"]).output();
             match attempt {
                 Ok(output) if output.status.success() => return Ok(sandbox),
-                Ok(output) => reason = String::from_utf8_lossy(&output.stderr).trim().replace('\n', "; "),
-                Err(error) => reason = error.to_string(),
+                Ok(output) => reasons.push(String::from_utf8_lossy(&output.stderr).trim().replace('\n', "; ")),
+                Err(error) => reasons.push(error.to_string()),
             }
         }
-        Err(Unavailable::Refused(reason))
+        Err(Unavailable::Refused(reasons.join("; in a user namespace: ")))
     }
 
     /// True when the sandbox is made with the caller's own root rights, false through a user namespace.
