@@ -16,6 +16,7 @@ use upnp::url::HttpUrl;
 
 use crate::commands::Patience;
 use crate::gateway::{Override, Settings};
+use crate::limits::{NAMED_MAX, PATIENCE_S_MAX};
 use crate::store::Retention;
 use crate::wake::SecureOn;
 
@@ -26,10 +27,6 @@ pub const DEFAULT_SOCKET: &str = "/run/heg/control.sock";
 const DEFAULT_STATE_DIR: &str = "/var/lib/heg";
 const DEFAULT_SOCKET_DIR: &str = "/run/heg";
 const SOCKET_NAME: &str = "control.sock";
-/// The control socket answers within 120 s (`daemon_kit::limits::CONTROL_ANSWER_TIMEOUT`); wake and command together must fit.
-const PATIENCE_S_MAX: u64 = 115;
-/// Static devices and appliances named; each costs memory for good.
-const NAMED_MAX: usize = 256;
 
 /// The whole file.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]

@@ -2,15 +2,17 @@
 
 use std::time::Duration;
 
+use daemon_kit::limits::CONTROL_ANSWER_TIMEOUT;
+
 /// Appliances kept in the registry. Six times the largest home measured (160); at about 1 KB each this stays under 1 MB.
 pub const APPLIANCES_MAX: usize = 1024;
 /// Registrations one appliance may hold. One wake-up and one quiet window per hour of the day is already odd.
 pub const REGISTRATIONS_PER_APPLIANCE_MAX: usize = 32;
-/// Registrations in all.
+/// Registrations in all: two for each appliance of a full registry.
 pub const REGISTRATIONS_MAX: usize = 2048;
 /// Commands under way at once; each belongs to another appliance, so a whole home can be ordered about at once.
 pub const COMMANDS_MAX: usize = 256;
-/// Callers that may wait for the same command.
+/// Callers that may wait for the same command; people and scripts of one home are fewer.
 pub const WAITERS_PER_COMMAND_MAX: usize = 16;
 /// Table II calls waiting for the disk or for the neighbour table.
 pub const ASKS_MAX: usize = 64;
@@ -23,12 +25,12 @@ pub const REASON_BYTES_MAX: usize = 400;
 pub const CONTACT_MISSES_MAX: u8 = 3;
 /// First delay after an unanswered question, doubled each time.
 pub const ASK_RETRY_FIRST: Duration = Duration::from_secs(5);
-/// Longest delay after an unanswered question.
+/// Longest delay after an unanswered question: an appliance that is well again is known within a minute.
 pub const ASK_RETRY_MAX: Duration = Duration::from_secs(60);
 
 /// First delay before a failed command is sent again, doubled each time.
 pub const COMMAND_RETRY_FIRST: Duration = Duration::from_secs(1);
-/// Longest delay between two sendings of a command.
+/// Longest delay between two sendings of a command: somebody waits for it.
 pub const COMMAND_RETRY_MAX: Duration = Duration::from_secs(16);
 /// How long a command waits for the appliance's own event after its reply, before it asks for the state.
 pub const CONFIRM_WITHIN: Duration = Duration::from_secs(5);
@@ -46,23 +48,31 @@ pub const DUE_AHEAD_MAX: Duration = Duration::from_secs(26 * 3600);
 
 /// Journal entries waiting for the disk; older ones go first when it stays full.
 pub const JOURNAL_PENDING_MAX: usize = 2000;
-/// Journal entries in one answer of the control API.
+/// Journal entries in one answer of the control API: well under 1 MB with the longest reasons.
 pub const JOURNAL_ANSWER_MAX: u32 = 1000;
 /// Journal entries on the presentation page and in `status`.
 pub const RECENT_ENTRIES: usize = 20;
-/// Old entries are looked for at most this often.
+/// Old entries are looked for at most this often: retention is in days.
 pub const PRUNE_EVERY: Duration = Duration::from_secs(3600);
 /// First delay before a failed write is tried again, doubled up to [`STORE_RETRY_MAX`].
 pub const STORE_RETRY_FIRST: Duration = Duration::from_secs(5);
-/// Longest delay between two attempts to write.
+/// Longest delay between two attempts to write: a disk with room again is used within minutes.
 pub const STORE_RETRY_MAX: Duration = Duration::from_secs(300);
 /// Databases set aside as damaged that are kept; the oldest goes when another is added.
 pub const SET_ASIDE_MAX: usize = 3;
 
 /// Requests on the control socket that wait for a command's outcome.
 pub const CONTROL_WAITING_MAX: usize = 64;
-/// `watch` streams at once.
+/// `watch` streams at once, as many as the control socket keeps open.
 pub const WATCHERS_MAX: usize = 16;
+/// Waking and the command after it may take so long together, seconds: the control socket must still be able to answer.
+pub const PATIENCE_S_MAX: u64 = CONTROL_ANSWER_TIMEOUT.as_secs() - 5;
+/// Static devices, and appliances named in the configuration; each costs memory for good.
+pub const NAMED_MAX: usize = 256;
+/// A datagram of a netlink dump; the kernel uses at most 32 KiB.
+pub const NETLINK_BYTES_MAX: usize = 32 * 1024;
+/// Datagrams of one netlink dump; the kernel packs some hundred neighbours into each, and a home has few.
+pub const NETLINK_DATAGRAMS_MAX: usize = 256;
 /// Shutdown waits this long for UNSUBSCRIBE and byebye to leave.
 pub const DRAIN_WITHIN: Duration = Duration::from_secs(3);
 

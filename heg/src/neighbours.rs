@@ -18,10 +18,8 @@ use nix::sys::socket::{
 };
 use nix::sys::time::TimeVal;
 
-/// Datagrams of one dump; the kernel packs some hundred neighbours into each, and a home has few.
-const DATAGRAMS_MAX: usize = 256;
-/// A datagram of a dump; the kernel uses at most 32 KiB.
-const DATAGRAM_BYTES_MAX: usize = 32 * 1024;
+use crate::limits::{NETLINK_BYTES_MAX, NETLINK_DATAGRAMS_MAX};
+
 const HEADER_BYTES: usize = 16;
 
 /// The MAC address behind `address`; `None` where the table has none that is one card's.
@@ -34,9 +32,9 @@ pub fn mac_of(address: IpAddr) -> io::Result<Option<MacAddress>> {
     setsockopt(&socket, sockopt::ReceiveTimeout, &TimeVal::new(1, 0))?;
     let request = dump_request();
     sendto(socket.as_raw_fd(), &request, &NetlinkAddr::new(0, 0), MsgFlags::empty())?;
-    let mut buffer = vec![0; DATAGRAM_BYTES_MAX];
+    let mut buffer = vec![0; NETLINK_BYTES_MAX];
     let mut found = None;
-    for _ in 0..DATAGRAMS_MAX {
+    for _ in 0..NETLINK_DATAGRAMS_MAX {
         let n = recv(socket.as_raw_fd(), &mut buffer, MsgFlags::empty())?;
         if take(&buffer[..n], address, &mut found)? {
             return Ok(found);

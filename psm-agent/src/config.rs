@@ -13,7 +13,7 @@ use energy_model::{DailyWindow, Flexibility, Importance, TimeOfDay, WakeMethod, 
 use serde::Deserialize;
 use upnp::url::HttpUrl;
 
-use crate::limits::{BUSY_UNITS_MAX, WINDOWS_MAX, WISHES_MAX};
+use crate::limits::{BUSY_UNITS_MAX, MINIMUM_TIME_S_MAX, WINDOWS_MAX, WISHES_MAX};
 use crate::safety::Rules;
 
 /// Where the configuration is when no other file is named.
@@ -21,8 +21,6 @@ pub const DEFAULT_PATH: &str = "/etc/psm/psm-agent.toml";
 const DEFAULT_STATE_DIR: &str = "/var/lib/psm-agent";
 const DEFAULT_SOCKET_DIR: &str = "/run/psm-agent";
 const SOCKET_NAME: &str = "control.sock";
-/// The longest minimum time that makes sense; more is a slip of the finger.
-const MINIMUM_TIME_S_MAX: u32 = 24 * 60 * 60;
 
 /// The whole file.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]

@@ -12,8 +12,10 @@ pub const REGISTRATIONS_MAX: usize = 128;
 pub const WISHES_MAX: usize = 32;
 /// Gateways registered with. One is normal, two happens while one is replaced.
 pub const GATEWAYS_MAX: usize = 4;
-/// No-standby windows in the configuration.
+/// No-standby windows in the configuration. A window for each hour of the day is already odd.
 pub const WINDOWS_MAX: usize = 32;
+/// Minimum on and off times in the configuration, seconds; more than a day is a slip of the finger.
+pub const MINIMUM_TIME_S_MAX: u32 = 24 * 60 * 60;
 /// Units named as busy in the configuration; each costs a bus call per command.
 pub const BUSY_UNITS_MAX: usize = 32;
 /// Sessions looked at before a command; each costs three bus calls. A home machine has one or two.
@@ -31,11 +33,11 @@ pub const UNIT_SETTLES_WITHIN: Duration = Duration::from_secs(10);
 pub const UNIT_LOOK_FIRST: Duration = Duration::from_millis(20);
 /// See [`UNIT_LOOK_FIRST`].
 pub const UNIT_LOOK_LONGEST: Duration = Duration::from_millis(500);
-/// A status command that takes longer tells nothing.
+/// A status command that takes longer tells nothing: it is asked while a person or a command waits.
 pub const STATUS_COMMAND_WITHIN: Duration = Duration::from_secs(5);
 /// Error output of a command that is kept for the reason of a failure.
 pub const COMMAND_STDERR_BYTES_MAX: u64 = 512;
-/// One bus call.
+/// One bus call; logind and systemd answer within milliseconds, on a loaded machine within a second or two.
 pub const BUS_CALL_WITHIN: Duration = Duration::from_secs(5);
 /// Connecting to the bus, the first sequence of calls included.
 pub const BUS_CONNECT_WITHIN: Duration = Duration::from_secs(10);
@@ -81,7 +83,7 @@ pub const GATEWAY_WAKES_WITHIN: Duration = Duration::from_secs(60);
 /// How often the gateway is searched for while none is known; with one known, its own announcements suffice.
 pub const GATEWAY_SEARCH_EVERY: Duration = Duration::from_secs(5 * 60);
 
-/// Events and refusals kept for `status` and the page.
+/// Events and refusals kept for `status` and the page: one screen.
 pub const HISTORY_MAX: usize = 16;
 /// Commands under way at one time; more are answered 612 Device Busy.
 pub const COMMANDS_MAX: usize = 8;
@@ -95,11 +97,11 @@ pub const STORE_LATE: Duration = Duration::from_secs(30);
 pub const STORE_AGAIN: Duration = Duration::from_secs(10);
 /// Energy counted since the last write that is worth a write on its own.
 pub const ENERGY_STORED_EVERY: Duration = Duration::from_secs(15 * 60);
-/// How often the power meter is read.
+/// How often the power meter is read: energy is counted from these readings.
 pub const METER_EVERY: Duration = Duration::from_secs(10);
-/// A sysfs value (power, battery, RTC).
+/// A sysfs value (power, battery, RTC): a number or a word.
 pub const SYSFS_VALUE_BYTES_MAX: u64 = 256;
-/// Entries of /sys/class/power_supply looked at.
+/// Entries of /sys/class/power_supply looked at; a laptop has three or four.
 pub const POWER_SUPPLIES_MAX: usize = 16;
 
 /// Network interfaces kept. A home machine has a few; containers make many veth.

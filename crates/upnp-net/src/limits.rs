@@ -19,7 +19,7 @@ pub const SETTLE: Duration = Duration::from_millis(75);
 pub const SETTLE_MAX: Duration = Duration::from_millis(500);
 /// A socket that cannot be bound is tried again after this, doubling
 pub const BIND_RETRY_MIN: Duration = Duration::from_millis(250);
-/// up to this.
+/// up to this: an address that works again is used within half a minute.
 pub const BIND_RETRY_MAX: Duration = Duration::from_secs(30);
 /// Ports tried for `http_port` 0 until one is free on all addresses.
 pub const FREE_PORT_TRIES_MAX: usize = 16;
@@ -41,7 +41,7 @@ pub const HEADERS_MAX: usize = 64;
 pub const CONNECTIONS_MAX: usize = 400;
 /// Incoming connections per peer address. Several programs may run on one peer; one peer must not take all.
 pub const CONNECTIONS_PER_PEER_MAX: usize = 200;
-/// Connections the kernel holds until they are accepted.
+/// Connections the kernel holds until they are accepted: most of a home that calls at once.
 pub const BACKLOG: i32 = 128;
 /// Pause of a listener when no connection can be accepted (out of file descriptors), instead of spinning.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

@@ -105,9 +105,9 @@ pub const SSDP_PATHS_MAX: usize = 6;
 pub const SSDP_NEW_PER_SOURCE_BURST: u32 = 192;
 /// Then one each, milliseconds; each costs a description fetch.
 pub const SSDP_NEW_PER_SOURCE_EVERY_MS: u64 = 500;
-/// New devices taken from all sources at once.
+/// New devices taken from all sources at once: two sources that use their burst up.
 pub const SSDP_NEW_TOTAL_BURST: u32 = 384;
-/// Then one each, milliseconds.
+/// Then one each, milliseconds: five sources that each use theirs up.
 pub const SSDP_NEW_TOTAL_EVERY_MS: u64 = 100;
 /// Least max-age believed, seconds: a device that says less would be looked up over and over. libupnp says 100.
 pub const SSDP_MAX_AGE_BELIEVED_MIN_S: u64 = 60;
@@ -132,7 +132,7 @@ pub const LEASE_MAX: Duration = Duration::from_secs(1800);
 pub const LEASE_UNSAID: Duration = Duration::from_secs(300);
 /// Events kept that arrive before the reply to their SUBSCRIBE: the initial one and a change right after it.
 pub const BACKLOG_EVENTS_MAX: usize = 2;
-/// First wait after a failed SUBSCRIBE; then doubling.
+/// First wait after a failed SUBSCRIBE, for a device that is still starting; then doubling.
 pub const SUBSCRIBE_BACKOFF_FIRST: Duration = Duration::from_secs(2);
 /// Longest wait between SUBSCRIBEs to a device that fails: nobody should be without events for longer once it is well again.
 pub const SUBSCRIBE_BACKOFF_MAX: Duration = Duration::from_secs(300);
@@ -154,9 +154,9 @@ pub const FETCHES_PER_HOST_MAX: usize = 2;
 pub const FETCH_WITHIN_FIRST: Duration = Duration::from_secs(4);
 /// Time for a repeated fetch: a slow microcontroller on a bad radio link gets its chance.
 pub const FETCH_WITHIN_AGAIN: Duration = Duration::from_secs(12);
-/// First wait after a failed fetch; then doubling.
+/// First wait after a failed fetch, for a device that is still starting; then doubling.
 pub const FETCH_BACKOFF_FIRST: Duration = Duration::from_secs(5);
-/// Longest wait between fetches from a device that fails.
+/// Longest wait between fetches from a device that fails: once well again it is found within minutes.
 pub const FETCH_BACKOFF_MAX: Duration = Duration::from_secs(300);
 /// Hosts whose fetch time-outs are remembered; beyond it the ones that may be asked again are forgotten.
 pub const FETCH_HOSTS_MAX: usize = 1024;
