@@ -34,5 +34,7 @@ pub const CLIENT_BODY_BYTES_MAX: usize = 32 * 1024 * 1024;
 pub const CLIENT_LINE_BYTES_MAX: usize = 1024 * 1024;
 /// How long a client tries to reach the socket: the kernel's queue of a healthy daemon is never full for long.
 pub const CLIENT_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a client waits for what the daemon only has to look up.
+pub const CLIENT_READ_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a client waits for an answer; more than [`CONTROL_ANSWER_TIMEOUT`], so that the daemon's own error arrives.
 pub const CLIENT_ANSWER_TIMEOUT: Duration = Duration::from_secs(130);

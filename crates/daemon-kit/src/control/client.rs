@@ -18,7 +18,9 @@ use tokio::time::timeout;
 
 use super::ErrorBody;
 use crate::exit::Exit;
-use crate::limits::{CLIENT_ANSWER_TIMEOUT, CLIENT_BODY_BYTES_MAX, CLIENT_CONNECT_TIMEOUT, CLIENT_LINE_BYTES_MAX};
+use crate::limits::{
+    CLIENT_ANSWER_TIMEOUT, CLIENT_BODY_BYTES_MAX, CLIENT_CONNECT_TIMEOUT, CLIENT_LINE_BYTES_MAX, CLIENT_READ_TIMEOUT,
+};
 
 /// Why there is no answer, or not the one asked for.
 #[derive(Debug, thiserror::Error)]
@@ -134,13 +136,19 @@ pub async fn stream(socket: &Path, path: &str) -> Result<LineStream, ClientError
 }
 
 async fn whole(socket: &Path, method: Method, path: &str, body: Bytes) -> Result<Answer, ClientError> {
+    let most = time_for(&method);
     let answer = async {
         let (status, body, connection) = open(socket, method, path, body).await?;
         let body = collect(body).await?;
         connection.0.abort();
         if status.as_u16() >= 400 { Err(refused(status, &body)) } else { Ok(Answer { status, body }) }
     };
-    timeout(CLIENT_ANSWER_TIMEOUT, answer).await.map_err(|_| ClientError::Timeout(CLIENT_ANSWER_TIMEOUT))?
+    timeout(most, answer).await.map_err(|_| ClientError::Timeout(most))?
+}
+
+/// How long an answer may take: an order's comes when it is carried out.
+fn time_for(method: &Method) -> Duration {
+    if method == Method::GET { CLIENT_READ_TIMEOUT } else { CLIENT_ANSWER_TIMEOUT }
 }
 
 fn refused(status: StatusCode, body: &[u8]) -> ClientError {
@@ -191,6 +199,7 @@ async fn open(
             tracing::debug!(%error, "control connection ended");
         }
     }));
+    let most = time_for(&method);
     let request = Request::builder()
         .method(method)
         .uri(path)
@@ -198,9 +207,9 @@ async fn open(
         .header(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))
         .body(Full::new(body))
         .map_err(|error| ClientError::Malformed(error.to_string()))?;
-    let response = timeout(CLIENT_ANSWER_TIMEOUT, sender.send_request(request))
+    let response = timeout(most, sender.send_request(request))
         .await
-        .map_err(|_| ClientError::Timeout(CLIENT_ANSWER_TIMEOUT))?
+        .map_err(|_| ClientError::Timeout(most))?
         .map_err(ClientError::lost)?;
     Ok((response.status(), response.into_body(), connection))
 }
