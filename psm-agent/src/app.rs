@@ -29,7 +29,7 @@ use crate::commands::{Circumstances, CommandId};
 use crate::config::Config;
 use crate::control::{self, Tickets};
 use crate::device::Identity;
-use crate::limits::{BUS_RETRY_LONGEST, FACTS_WITHIN, FIRST_LOOK_WITHIN, GOODBYE_WITHIN};
+use crate::limits::{BUS_RETRY_LONGEST, FACTS_WITHIN, FIRST_LOOK_WITHIN, GOODBYE_WITHIN, STORE_AGAIN};
 use crate::link::Links;
 use crate::logind::{self, DelayLock};
 use crate::operation::{self, Driver};
@@ -100,6 +100,8 @@ struct App {
     stop_by: Option<BootTime>,
     /// Why the configuration was not taken when it was last read again.
     config_error: Option<String>,
+    /// Why the state is not on disk, and when to try again.
+    unsaved: Option<(String, BootTime)>,
     /// Something that `status` shows may have changed.
     stale: bool,
 }
@@ -198,6 +200,7 @@ impl App {
             last_look: operation.map(drop).map_err(|e| e.to_string()),
             stop_by: None,
             config_error: None,
+            unsaved: None,
             stale: true,
             driver,
             config,
@@ -258,6 +261,7 @@ impl App {
     async fn next(&mut self) -> Event {
         let due =
             earliest(self.agent.poll_timeout(), earliest(self.look_at, earliest(self.lock_again_at, self.stop_by)));
+        let due = earliest(due, self.unsaved.as_ref().map(|(_, at)| *at));
         let due = earliest(due, self.systemd.watchdog_due().map(BootTime::from_duration));
         let links = async {
             match &mut self.links {
@@ -381,6 +385,9 @@ impl App {
         if self.lock_again_at.take_if(|at| *at <= now).is_some() {
             self.take_lock();
         }
+        if self.unsaved.as_ref().is_some_and(|(_, at)| *at <= now) {
+            self.save();
+        }
         if self.agent.poll_timeout().is_some_and(|at| at <= now) {
             self.agent.handle_timeout(now);
         }
@@ -439,9 +446,17 @@ impl App {
 
     fn save(&mut self) {
         let saved = self.agent.saved();
-        if let Err(error) = self.store.write(&saved) {
-            tracing::warn!(%error, "state not written");
+        let was_unsaved = self.unsaved.is_some();
+        self.unsaved = self.store.write(&saved).err().map(|error| {
+            if !was_unsaved {
+                tracing::warn!(%error, "state not written; trying again");
+            }
+            (error.to_string(), now() + STORE_AGAIN)
+        });
+        if was_unsaved && self.unsaved.is_none() {
+            tracing::info!("state written again");
         }
+        self.stale |= was_unsaved != self.unsaved.is_some();
     }
 
     fn look(&mut self) {
@@ -556,6 +571,7 @@ impl App {
             arm: self.config.wake.arm,
             rtc: self.rtc.as_ref(),
             config_error: self.config_error.as_deref(),
+            unsaved: self.unsaved.as_ref().map(|(why, _)| why.as_str()),
         });
         self.agent.handle_sources(self.driver.describe(), list);
     }

@@ -45,6 +45,8 @@ pub struct Parts<'a> {
     pub rtc: Option<&'a Rtc>,
     /// Why the configuration was not taken when it was last read again, if so.
     pub config_error: Option<&'a str>,
+    /// Why the state is not on disk, if so.
+    pub unsaved: Option<&'a str>,
 }
 
 /// The sources, one by one.
@@ -83,6 +85,9 @@ pub fn list(parts: &Parts<'_>) -> Vec<SourceStatus> {
     ];
     if let Some(error) = parts.config_error {
         sources.push(source("new configuration", Err(error.to_owned())));
+    }
+    if let Some(error) = parts.unsaved {
+        sources.push(source("storage", Err(error.to_owned())));
     }
     sources
 }
