@@ -361,7 +361,8 @@ impl<W> Commands<W> {
         let Some(command) = self.all.get_mut(&id).filter(|c| c.step == Step::InFlight) else { return };
         match result {
             Ok(reg) => {
-                command.reg = reg;
+                // Other actions return a number too, which names the caller and is no registration to show.
+                command.reg = reg.filter(|_| matches!(command.verb, Verb::Period(_)));
                 command.obeyed = true;
                 command.trouble.clear();
                 match command.verb.target() {

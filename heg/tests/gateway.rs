@@ -120,7 +120,7 @@ fn a_command_is_done_when_the_appliance_says_so_itself() {
     home.answer(Order::OperationOff, obeyed());
     assert_eq!(home.reply(ask), None, "obeyed is not yet done");
     home.tell("tv", Off);
-    assert_eq!(home.outcome(ask).ending, Ending::Done);
+    assert_eq!(home.outcome(ask), Outcome::new(Ending::Done, ""), "without a RegID: nothing was registered");
     let entry = home.journal.last().unwrap();
     assert_eq!((&*entry.action, entry.cause, entry.ending), ("OperationOff", Cause::Person(1000), Ending::Done));
 }
@@ -305,6 +305,9 @@ fn a_registration_is_acknowledged_only_when_it_is_on_the_disk() {
     home.disk(Err("the disk is full"));
     assert_eq!(home.reply(ask), Some(Reply::No(AskError::NotStored("the disk is full".into()))));
     assert_eq!(home.gateway.registrations().iter().count(), 0);
+    let entry = home.journal.last().unwrap();
+    assert_eq!((&*entry.action, entry.ending), ("WakeUpTime 06:30:00", Ending::Failed));
+    assert_eq!(&*entry.reason, "not stored: the disk is full");
     let ask = home.appliance("tv", Request::WakeUpTime(time("06:30:00")));
     home.disk(Ok(()));
     assert!(matches!(home.reply(ask), Some(Reply::Registered(_))));

@@ -228,6 +228,15 @@ impl Gateway {
     pub(super) fn saved(&mut self, ask: AskId, result: Result<(), String>, now: Now) {
         let Some((saving, cause)) = self.requests.saving.remove(&ask) else { return };
         if let Err(why) = result {
+            let told = match &saving {
+                Saving::Enter(registration) => Some((registration.udn.clone(), registration.wish.to_string())),
+                Saving::Remove(key) => {
+                    self.registrations.get(key).map(|r| (r.udn.clone(), format!("Withdraw {}", r.reg)))
+                }
+            };
+            if let Some((udn, action)) = told {
+                self.journal(Some(&udn), &action, cause, Ending::Failed, &format!("not stored: {why}"), now);
+            }
             return self.refuse(ask, AskError::NotStored(why));
         }
         let reply = match saving {

@@ -73,6 +73,8 @@ pub struct Pending<R> {
 struct InFlight<R> {
     asks: Vec<(AskId, Key)>,
     replies: Vec<R>,
+    /// Nothing is written: this only lets the replies go, and shows nothing about the disk.
+    empty: bool,
 }
 
 impl<R> Pending<R> {
@@ -160,7 +162,7 @@ impl<R> Pending<R> {
         }
         self.due = None;
         let (asks, replies) = (std::mem::take(&mut self.asks), std::mem::take(&mut self.replies));
-        self.in_flight = Some(InFlight { asks, replies });
+        self.in_flight = Some(InFlight { asks, replies, empty: self.batch.is_empty() });
         Some(std::mem::take(&mut self.batch))
     }
 
@@ -181,8 +183,8 @@ impl<R> Pending<R> {
     /// The database was begun anew: `everything` known goes into it, then the batch that was lost with the old one, then
     /// what came since. Whoever waits goes on waiting.
     pub fn began_anew(&mut self, everything: Batch, lost: Batch, now: BootTime) {
-        let InFlight { mut asks, mut replies } =
-            self.in_flight.take().unwrap_or(InFlight { asks: vec![], replies: vec![] });
+        let InFlight { mut asks, mut replies, .. } =
+            self.in_flight.take().unwrap_or(InFlight { asks: vec![], replies: vec![], empty: true });
         asks.append(&mut self.asks);
         replies.append(&mut self.replies);
         (self.asks, self.replies) = (asks, replies);
@@ -193,8 +195,10 @@ impl<R> Pending<R> {
 
     /// The batch was written, or comes back with the reason.
     pub fn written(&mut self, result: Result<(), (Batch, String)>, now: BootTime) -> Settled<R> {
-        let InFlight { asks, replies } = self.in_flight.take().unwrap_or(InFlight { asks: vec![], replies: vec![] });
+        let InFlight { asks, replies, empty } =
+            self.in_flight.take().unwrap_or(InFlight { asks: vec![], replies: vec![], empty: true });
         let outcome = match result {
+            Ok(()) if empty => Ok(()),
             Ok(()) => {
                 if self.trouble.take().is_some() {
                     tracing::info!("the database is written again");
@@ -295,6 +299,25 @@ mod tests {
         );
         assert_eq!(batch.journal.iter().map(|e| &*e.action).collect::<Vec<_>>(), ["a", "b"]);
         pending.written(Ok(()), t(7));
+        assert_eq!(pending.trouble(), None);
+    }
+
+    #[test]
+    fn a_reply_without_anything_to_write_does_not_end_the_trouble() {
+        let mut pending = Pending::new(EVERY);
+        let r = registration(1);
+        pending.registration(r.key(), Some(r), Some(AskId(1)), t(0));
+        let batch = pending.take(t(0)).unwrap();
+        pending.written(full(batch), t(0));
+        pending.reply("not stored", t(0));
+        let batch = pending.take(t(0)).unwrap();
+        assert!(batch.is_empty());
+        assert_eq!(pending.written(Ok(()), t(0)).replies, ["not stored"]);
+        assert_eq!(pending.trouble().as_deref(), Some("database not written: the disk is full"));
+        pending.entry(entry("a"), t(0));
+        let batch = pending.take(t(5)).unwrap();
+        assert!(!batch.is_empty());
+        pending.written(Ok(()), t(5));
         assert_eq!(pending.trouble(), None);
     }
 

@@ -129,6 +129,8 @@ fn serve<T>(mut store: Store, inbox: &mpsc::Receiver<Job<T>>, outbox: &to_loop::
                         Done::Written(Err((batch, why)))
                     }
                 },
+                // What SQLite says of it adds no more than the same words.
+                Err(error @ StoreError::Full(_)) => Done::Written(Err((batch, error.to_string()))),
                 Err(error) => Done::Written(Err((batch, chain(&error)))),
             },
             Job::Journal(query, who) => Done::Journal(who, store.journal(&query).map_err(|error| chain(&error))),
