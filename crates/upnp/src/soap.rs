@@ -215,16 +215,20 @@ fn envelope(fill: impl FnOnce(&mut Writer)) -> Bytes {
     w.finish().into()
 }
 
-/// The body of a response; `arguments` in declared order.
-pub fn write_response(service_type: &str, action: &str, arguments: &[(&str, &str)]) -> Bytes {
-    let element = format!("u:{action}Response");
+/// A body with one element of the service, which holds the arguments.
+fn element_of<'a>(service_type: &str, element: &str, arguments: impl Iterator<Item = (&'a str, &'a str)>) -> Bytes {
     envelope(|w| {
-        w.start(&element, &[("xmlns:u", service_type)]);
+        w.start(element, &[("xmlns:u", service_type)]);
         for (name, value) in arguments {
             w.leaf(name, value);
         }
-        w.end(&element);
+        w.end(element);
     })
+}
+
+/// The body of a response; `arguments` in declared order.
+pub fn write_response(service_type: &str, action: &str, arguments: &[(&str, &str)]) -> Bytes {
+    element_of(service_type, &format!("u:{action}Response"), arguments.iter().copied())
 }
 
 /// The body of a fault that carries a UPnPError; goes with status 500.
@@ -249,14 +253,7 @@ pub fn write_must_understand() -> Bytes {
 /// The body of a request; `arguments` in the order of the SCPD. The caller adds `SOAPACTION: "TYPE#ACTION"` and
 /// `Content-Type: text/xml; charset="utf-8"`.
 pub fn write_request(service_type: &str, action: &str, arguments: &[(String, String)]) -> Bytes {
-    let element = format!("u:{action}");
-    envelope(|w| {
-        w.start(&element, &[("xmlns:u", service_type)]);
-        for (name, value) in arguments {
-            w.leaf(name, value);
-        }
-        w.end(&element);
-    })
+    element_of(service_type, &format!("u:{action}"), arguments.iter().map(|(n, v)| (n.as_str(), v.as_str())))
 }
 
 /// Why a call has no result.
