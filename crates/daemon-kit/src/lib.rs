@@ -9,6 +9,7 @@ pub mod control;
 pub mod exit;
 pub mod html;
 pub mod identity;
+mod journal_layer;
 pub mod limits;
 pub mod logging;
 pub mod signals;

@@ -38,3 +38,6 @@ pub const CLIENT_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 pub const CLIENT_READ_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a client waits for an answer; more than [`CONTROL_ANSWER_TIMEOUT`], so that the daemon's own error arrives.
 pub const CLIENT_ANSWER_TIMEOUT: Duration = Duration::from_secs(130);
+
+/// What of a log line goes to the journal when the whole does not fit a datagram (about 200 KiB by default).
+pub const JOURNAL_MESSAGE_BYTES_MAX: usize = 16 * 1024;

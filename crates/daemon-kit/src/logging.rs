@@ -13,6 +13,8 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Layer as _, Registry, fmt, reload};
 
+use crate::journal_layer::JournalLayer;
+
 /// Environment variable that overrides the configured filter.
 pub const ENV: &str = "LOG_LEVEL";
 
@@ -113,7 +115,7 @@ pub fn init(configured: &Filter) -> Result<Logging, LoggingError> {
     let fixed_by_env = from_env.is_some();
     let targets = from_env.as_ref().unwrap_or(configured).targets.clone();
     let (filter, handle) = reload::Layer::new(targets);
-    let journald = if stderr_is_journal() { tracing_journald::layer().ok() } else { None };
+    let journald = if stderr_is_journal() { JournalLayer::new().ok() } else { None };
     let output = match journald {
         Some(journald) => journald.boxed(),
         None => {
