@@ -179,6 +179,17 @@ fn a_second_gateway_on_the_same_socket_and_a_wrong_configuration_end_with_a_clea
 }
 
 #[test]
+fn a_completion_script_is_printed_for_each_shell_and_a_full_disk_is_an_error_without_a_panic() {
+    for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
+        let out = Command::new(env!("CARGO_BIN_EXE_hegctl")).args(["completion", shell]).output().unwrap();
+        assert!(out.status.success() && String::from_utf8_lossy(&out.stdout).contains("no-standby"), "{shell}");
+    }
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let out = Command::new(env!("CARGO_BIN_EXE_hegctl")).args(["completion", "bash"]).stdout(full).output().unwrap();
+    assert_eq!(out.status.code(), Some(74), "{out:?}");
+}
+
+#[test]
 fn watch_shows_what_is_and_then_what_changes() {
     let home = Home::new();
     let gateway = home.start();

@@ -88,7 +88,9 @@ fn refused(code: &str) -> Option<u8> {
 
 fn run(args: Args) -> anyhow::Result<u8> {
     if let Command::Completion { shell } = args.command {
-        clap_complete::generate(shell, &mut Args::command(), "hegctl", &mut io::stdout());
+        let mut script = Vec::new();
+        clap_complete::generate(shell, &mut Args::command(), "hegctl", &mut script);
+        io::stdout().write_all(&script).context(Exit::IoErr)?;
         return Ok(0);
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context(Exit::OsErr)?;
