@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use energy_model::{DailyWindow, RegId};
+use energy_model::{DailyWindow, RegId, TimeOfDay};
 
 use crate::gateway_link::Wish;
 
@@ -41,7 +41,7 @@ Options:
 
 /// What `request --help` prints.
 pub const REQUEST_HELP: &str = "\
-Asks something of the gateway, every day until it is withdrawn. Times are local, HH:MM:SS.
+Asks something of the gateway, every day until it is withdrawn. Times are local, HH:MM or HH:MM:SS.
 
 Usage: psm-agent request [OPTIONS] wake-up-time <TIME>
        psm-agent request [OPTIONS] no-standby-period <START> <STOP>
@@ -175,11 +175,15 @@ fn request_of(words: &[&str]) -> Result<Task, ArgsError> {
     fn read<T: std::str::FromStr<Err: std::fmt::Display>>(text: &str) -> Result<T, ArgsError> {
         text.parse().map_err(|e: T::Err| ArgsError::Value { value: text.to_owned(), why: e.to_string() })
     }
+    /// People may leave the seconds out; on the wire they may not.
+    fn time(text: &str) -> Result<TimeOfDay, ArgsError> {
+        if text.len() == "HH:MM".len() { read(&format!("{text}:00")) } else { read(text) }
+    }
     match *words {
-        ["wake-up-time", time] => Ok(Task::Request(Wish::WakeUpTime(read(time)?))),
+        ["wake-up-time", at] => Ok(Task::Request(Wish::WakeUpTime(time(at)?))),
         ["wake-up-time"] => Err(ArgsError::Request("wake-up-time takes a time")),
         ["no-standby-period", start, stop] => {
-            let window = DailyWindow::new(read(start)?, read(stop)?);
+            let window = DailyWindow::new(time(start)?, time(stop)?);
             let why = |e: energy_model::daytime::TimeError| ArgsError::Value {
                 value: format!("{start} {stop}"),
                 why: e.to_string(),
@@ -223,6 +227,7 @@ mod tests {
         assert_eq!(task("request withdraw 7"), Task::Withdraw(7.try_into().unwrap()));
         let window = "22:00:00-06:00:00".parse().unwrap();
         assert_eq!(task("request no-standby-period 22:00:00 06:00:00"), Task::Request(Wish::NoStandbyPeriod(window)));
+        assert_eq!(task("request no-standby-period 22:00 06:00"), Task::Request(Wish::NoStandbyPeriod(window)));
         assert_eq!(task("--help"), Task::Print(HELP));
         assert_eq!(task("request -h"), Task::Print(REQUEST_HELP));
         assert!(matches!(task("-V"), Task::Print(text) if text.starts_with("psm-agent ")));
