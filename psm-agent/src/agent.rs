@@ -18,7 +18,7 @@ use upnp::ids::{NameError, Udn};
 use upnp::net::{Datagram, HttpAnswer, IncomingRequest, Interface, Owner};
 use upnp::time::{BootTime, earliest};
 
-use crate::commands::{Command, CommandId, Expected};
+use crate::commands::{Command, CommandId, Expected, Unstored};
 use crate::config::{Appliance, Config, DriverKind};
 use crate::device::{Device, Identity, Incoming};
 use crate::gateway_link::{GatewayLink, RequestAnswer, RequestError, Ticket, Wish};
@@ -47,7 +47,8 @@ pub enum Effect {
     Answer(RequestNumber, Response<Bytes>),
     /// Answer a request of the command line.
     Reply(Ticket, RequestAnswer),
-    /// Write [`Agent::saved`] before anything that follows.
+    /// Write [`Agent::saved`], and tell what came of it by [`Agent::handle_stored`] before the next order is taken: answers
+    /// that rely on it follow only then.
     Store,
     /// Gather what an order is judged by: [`Agent::handle_circumstances`].
     Gather(CommandId, Order),
@@ -123,6 +124,8 @@ pub struct Agent {
     pub(crate) events: VecDeque<EventRecord>,
     pub(crate) refusals: VecDeque<RefusalRecord>,
     pub(crate) effects: VecDeque<Effect>,
+    /// Answers that rely on the next [`Effect::Store`].
+    pub(crate) unstored: Vec<Unstored>,
     pub(crate) now: BootTime,
     /// What the operation driver drives, for people.
     pub(crate) driver: String,
@@ -187,6 +190,7 @@ impl Agent {
             events: VecDeque::new(),
             refusals: VecDeque::new(),
             effects: VecDeque::new(),
+            unstored: Vec::new(),
             now,
             driver: String::new(),
             sources: Vec::new(),
@@ -410,7 +414,6 @@ impl Agent {
             if let Some(effect) = self.effects.pop_front() {
                 if matches!(effect, Effect::Store) {
                     self.store_at = None;
-                    self.stored_mark = self.schedule.mark();
                 }
                 return Some(effect);
             }
@@ -437,6 +440,24 @@ impl Agent {
             }
             return None;
         }
+    }
+
+    /// What came of an [`Effect::Store`], or of trying it again: what relied on it is answered, or taken back where the disk
+    /// is full or refuses.
+    pub fn handle_stored(&mut self, result: Result<(), &str>, now: BootTime) {
+        self.now = now;
+        if result.is_ok() {
+            self.stored_mark = self.schedule.mark();
+        }
+        let mut answers = Vec::new();
+        for unstored in core::mem::take(&mut self.unstored) {
+            answers.push(self.settle(unstored, result, now));
+        }
+        // Before what was ordered behind the write, in the order of the calls.
+        for (number, response) in answers.into_iter().rev() {
+            self.effects.push_front(Effect::Answer(number, response));
+        }
+        self.after(now);
     }
 
     /// What must survive a restart.

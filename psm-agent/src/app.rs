@@ -447,11 +447,13 @@ impl App {
     fn save(&mut self) {
         let saved = self.agent.saved();
         let was_unsaved = self.unsaved.is_some();
-        self.unsaved = self.store.write(&saved).err().map(|error| {
+        let error = self.store.write(&saved).err().map(|error| error.to_string());
+        self.agent.handle_stored(error.as_deref().map_or(Ok(()), Err), now());
+        self.unsaved = error.map(|error| {
             if !was_unsaved {
-                tracing::warn!(%error, "state not written; trying again");
+                tracing::warn!(error, "state not written; trying again");
             }
-            (error.to_string(), now() + STORE_AGAIN)
+            (error, now() + STORE_AGAIN)
         });
         if was_unsaved && self.unsaved.is_none() {
             tracing::info!("state written again");

@@ -13,7 +13,7 @@ use energy_services::low_power_device::{self, GetPowerManagementInfoReply, GoToS
 use energy_services::power_management::{
     self, GetPowerStateReply, OperationOnReply, StandbyPeriodReply, WakeUpMethodReply, WithdrawReply,
 };
-use energy_services::{Refusal, Reply as _};
+use energy_services::{Action as _, Refusal, Reply as _};
 use http::Response;
 use upnp::device::ActionCall;
 use upnp::error::{ErrorCode, UpnpError};
@@ -23,7 +23,7 @@ use crate::agent::{Agent, Effect, RequestNumber};
 use crate::device::Asked;
 use crate::limits::{ANNOUNCEMENT_WITHIN, COMMANDS_MAX};
 use crate::safety::{ActiveSession, Facts, Inhibitor, Known, Order, Supply, judge};
-use crate::schedule::{RegisterError, Subject, WithdrawError};
+use crate::schedule::{Registration, Subject, WithdrawError};
 use crate::state::{self, Fact, Observation, Operation, Source};
 
 /// Names an order under way.
@@ -74,6 +74,24 @@ pub struct Expected {
     asked: state::Asked,
 }
 
+/// An answer that waits for the disk, with what is taken back where the disk fails.
+#[derive(Debug)]
+pub struct Unstored {
+    number: RequestNumber,
+    call: ActionCall,
+    arguments: Arguments,
+    entry: Entry,
+    /// The suspend that follows the answer.
+    suspend: Option<CommandId>,
+}
+
+/// What a call changed.
+#[derive(Clone, Debug)]
+enum Entry {
+    Made(Registration),
+    Withdrawn(Registration),
+}
+
 type Arguments = Vec<(&'static str, String)>;
 
 impl Agent {
@@ -108,25 +126,31 @@ impl Agent {
                 }
                 Call::GetPowerState(a) => {
                     let power_state = self.state.state();
-                    self.registered(&a.uuid, &a.address, Subject::GetPowerState, now)
-                        .map(|reg_id| GetPowerStateReply { power_state, reg_id }.into_arguments())
+                    let reply = |reg_id| GetPowerStateReply { power_state, reg_id }.into_arguments();
+                    let who = (a.uuid, a.address);
+                    return self.register(who, Subject::GetPowerState, call, number, None, reply, now);
                 }
                 Call::WakeUpMethod(a) => {
                     let wake_method = self.wake.method.unwrap_or(WakeMethod::None);
-                    self.registered(&a.uuid, &a.address, Subject::WakeUpMethod, now)
-                        .map(|reg_id| WakeUpMethodReply { wake_method, reg_id }.into_arguments())
+                    let reply = |reg_id| WakeUpMethodReply { wake_method, reg_id }.into_arguments();
+                    let who = (a.uuid, a.address);
+                    return self.register(who, Subject::WakeUpMethod, call, number, None, reply, now);
                 }
                 Call::StandbyPeriod(a) => match DailyWindow::new(a.start_time, a.stop_time) {
-                    Ok(window) => self
-                        .registered(&a.uuid, &a.address, Subject::StandbyPeriod(window), now)
-                        .map(|reg_id| StandbyPeriodReply { reg_id }.into_arguments()),
+                    Ok(window) => {
+                        let reply = |reg_id| StandbyPeriodReply { reg_id }.into_arguments();
+                        let who = (a.uuid, a.address);
+                        return self.register(who, Subject::StandbyPeriod(window), call, number, None, reply, now);
+                    }
                     Err(e) => Err(UpnpError::with(ErrorCode::ARGUMENT_VALUE_INVALID, format!("StopTime: {e}"))),
                 },
                 Call::Withdraw(a) => match self.schedule.withdraw(&a.uuid, a.reg_id.number(), now) {
                     Ok(gone) => {
                         tracing::info!(reg_id = %gone.reg_id, caller = gone.caller.as_str(), "withdrawn");
+                        let (arguments, entry) = (WithdrawReply {}.into_arguments(), Entry::Withdrawn(gone));
+                        self.unstored.push(Unstored { number, call, arguments, entry, suspend: None });
                         self.effects.push_back(Effect::Store);
-                        Ok(WithdrawReply {}.into_arguments())
+                        return None;
                     }
                     Err(error) => {
                         let kind = match error {
@@ -141,26 +165,82 @@ impl Agent {
         Some(call.respond(result))
     }
 
-    /// Registers, and sees to it that what must be on disk is before the answer.
-    fn registered(
+    /// Registers and answers with the number; where it must be on disk before it is told, the answer waits for that.
+    #[expect(clippy::too_many_arguments, reason = "a call, who makes it, and what is answered")]
+    fn register(
         &mut self,
-        caller: &CallerId,
-        address: &CallerAddress,
+        (caller, address): (CallerId, CallerAddress),
         subject: Subject,
+        call: ActionCall,
+        number: RequestNumber,
+        suspend: Option<CommandId>,
+        reply: impl FnOnce(RegId) -> Arguments,
         now: BootTime,
-    ) -> Result<RegId, UpnpError> {
-        let full = |e: RegisterError| Refusal::new(RefusalKind::TooManyRegistrations, e.to_string());
-        let (reg_id, new) = self.schedule.register(caller, address, subject, now).map_err(full)?;
+    ) -> Option<Response<Bytes>> {
+        let (registration, new) = match self.schedule.register(&caller, &address, subject, now) {
+            Ok(registered) => registered,
+            Err(e) => {
+                let full = Refusal::new(RefusalKind::TooManyRegistrations, e.to_string());
+                return Some(call.respond(Err(full.into())));
+            }
+        };
+        let reg_id = registration.reg_id;
+        let arguments = reply(reg_id);
         let period = matches!(subject, Subject::StandbyPeriod(_));
-        if self.mark_moved() || (new && period) {
+        let made = |u: &Unstored| matches!(&u.entry, Entry::Made(r) if r.reg_id == reg_id);
+        if (new && (period || self.mark_moved())) || self.unstored.iter().any(made) {
+            let entry = Entry::Made(registration);
+            self.unstored.push(Unstored { number, call, arguments, entry, suspend });
             self.effects.push_back(Effect::Store);
-        } else if new {
+            return None;
+        }
+        if new {
             self.store_late(now);
         }
-        if new && period {
-            tracing::info!(%reg_id, caller = caller.as_str(), ?subject, "registered");
+        Some(call.respond(Ok(arguments)))
+    }
+
+    /// The disk has what an answer relies on, or refused it: then all is as it was before the call, which fails.
+    pub(crate) fn settle(
+        &mut self,
+        unstored: Unstored,
+        result: Result<(), &str>,
+        now: BootTime,
+    ) -> (RequestNumber, Response<Bytes>) {
+        let Unstored { number, call, arguments, entry, suspend } = unstored;
+        let Err(why) = result else {
+            if let Entry::Made(r) = &entry {
+                tracing::info!(reg_id = %r.reg_id, caller = r.caller.as_str(), subject = ?r.subject, "registered");
+            }
+            return (number, call.respond(Ok(arguments)));
+        };
+        let (action, caller, reason) = match entry {
+            Entry::Made(r) => {
+                self.schedule.take_back(r.reg_id, now);
+                // A period that is on has begun at once.
+                let begun = state::Asked::Schedule(r.reg_id.number());
+                self.commands.retain(|_, command| command.asked != begun);
+                let what = match r.subject {
+                    Subject::OperationOn | Subject::OperationOff => "carried out, but not registered",
+                    _ => "not registered",
+                };
+                (r.subject.action(), r.caller, format!("{what}: the state cannot be written: {why}"))
+            }
+            Entry::Withdrawn(r) => {
+                let reason = format!("not withdrawn: the state cannot be written: {why}");
+                let caller = r.caller.clone();
+                self.schedule.put_back(r, now);
+                (power_management::Withdraw::NAME, caller, reason)
+            }
+        };
+        if let Some(id) = suspend {
+            // What is answered as failed is not carried out.
+            self.commands.remove(&id);
+            self.effects.retain(|e| !matches!(e, Effect::Suspend(other) if *other == id));
         }
-        Ok(reg_id)
+        let refusal = Refusal::new(RefusalKind::OperationFailed, reason.clone());
+        self.refused(action, &state::Asked::Command(caller.as_str().to_owned()).to_string(), &refusal, now);
+        (number, call.respond(Err(UpnpError::with(ErrorCode::ACTION_FAILED, reason))))
     }
 
     fn begin_call(
@@ -210,7 +290,7 @@ impl Agent {
             return self.refuse(command, &Refusal::new(RefusalKind::Transition, reason), now);
         }
         if self.commands.len() >= COMMANDS_MAX {
-            return self.answer(command, Err(UpnpError::new(ErrorCode::DEVICE_BUSY)), now);
+            return self.answer(command, Err(UpnpError::new(ErrorCode::DEVICE_BUSY)), None, now);
         }
         let id = CommandId(self.next_command);
         self.next_command += 1;
@@ -248,7 +328,7 @@ impl Agent {
             let Command { order, asked, .. } = &command;
             let (order, asked) = (*order, asked.clone());
             let rest = Command { order, asked, reply: None, committed: true, announced: false };
-            self.succeed(command, now);
+            self.answer(command, Ok(()), Some(id), now);
             self.commands.insert(id, rest);
             self.effects.push_back(Effect::Suspend(id));
         } else {
@@ -324,24 +404,27 @@ impl Agent {
             self.refused(command.order.action(), &by, refusal, now);
         }
         self.tell_schedule(&command.asked, false, now);
-        self.answer(command, Err(refusal.clone().into()), now);
+        self.answer(command, Err(refusal.clone().into()), None, now);
     }
 
     fn succeed(&mut self, command: Command, now: BootTime) {
-        self.answer(command, Ok(()), now);
+        self.answer(command, Ok(()), None, now);
     }
 
-    /// Answers whoever waits for the order.
-    fn answer(&mut self, command: Command, result: Result<(), UpnpError>, now: BootTime) {
+    /// Answers whoever waits for the order. `suspend`: the suspend that follows.
+    fn answer(&mut self, command: Command, result: Result<(), UpnpError>, suspend: Option<CommandId>, now: BootTime) {
         match command.reply {
             None => {}
             Some(Reply::TableI { number, call, caller, address, subject }) => {
-                let result = result.and_then(|()| {
-                    let reg_id = self.registered(&caller, &address, subject, now)?;
-                    // The replies of the three orders are alike.
-                    Ok(OperationOnReply { reg_id }.into_arguments())
-                });
-                self.effects.push_back(Effect::Answer(number, call.respond(result)));
+                let response = match result {
+                    Ok(()) => {
+                        // The replies of the three orders are alike.
+                        let reply = |reg_id| OperationOnReply { reg_id }.into_arguments();
+                        self.register((caller, address), subject, call, number, suspend, reply, now)
+                    }
+                    Err(error) => Some(call.respond(Err(error))),
+                };
+                self.effects.extend(response.map(|response| Effect::Answer(number, response)));
             }
             Some(Reply::GoToSleep { number, call, period }) => {
                 let power_state = self.sleep_state();

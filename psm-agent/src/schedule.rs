@@ -13,6 +13,10 @@ use std::collections::{BTreeMap, VecDeque};
 
 use daemon_kit::clock::{next_occurrence, seconds_since_midnight};
 use energy_model::{CallerAddress, CallerId, DailyWindow, RegId, RegIdCounter, TimeOfDay};
+use energy_services::Action as _;
+use energy_services::power_management::{
+    GetPowerState, GoToStandby, OperationOff, OperationOn, StandbyPeriod, WakeUpMethod,
+};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -73,6 +77,20 @@ pub enum Subject {
     GoToStandby,
     /// It wants the machine asleep every day in this window.
     StandbyPeriod(DailyWindow),
+}
+
+impl Subject {
+    /// The action that registers for it.
+    pub const fn action(self) -> &'static str {
+        match self {
+            Self::GetPowerState => GetPowerState::NAME,
+            Self::WakeUpMethod => WakeUpMethod::NAME,
+            Self::OperationOn => OperationOn::NAME,
+            Self::OperationOff => OperationOff::NAME,
+            Self::GoToStandby => GoToStandby::NAME,
+            Self::StandbyPeriod(_) => StandbyPeriod::NAME,
+        }
+    }
 }
 
 /// A registration: who, what, since when.
@@ -182,12 +200,12 @@ impl Schedule {
         address: &CallerAddress,
         subject: Subject,
         now: BootTime,
-    ) -> Result<(RegId, bool), RegisterError> {
+    ) -> Result<(Registration, bool), RegisterError> {
         let at = self.wall_at(now);
         if let Some(r) = self.registrations.values_mut().find(|r| r.caller == *caller && r.subject == subject) {
             r.at = at;
             r.address = address.clone();
-            return Ok((r.reg_id, false));
+            return Ok((r.clone(), false));
         }
         if self.registrations.len() >= REGISTRATIONS_MAX {
             let movable = |r: &&Registration| !matches!(r.subject, Subject::StandbyPeriod(_));
@@ -197,9 +215,9 @@ impl Schedule {
         let live = &self.registrations;
         let reg_id = self.counter.next(|id| live.contains_key(&id)).ok_or(RegisterError::Full)?;
         let r = Registration { reg_id, caller: caller.clone(), address: address.clone(), subject, at };
-        self.registrations.insert(reg_id, r);
+        self.registrations.insert(reg_id, r.clone());
         self.handle_timeout(now);
-        Ok((reg_id, true))
+        Ok((r, true))
     }
 
     /// Forgets a registration of `caller`.
@@ -217,6 +235,20 @@ impl Schedule {
         let gone = self.registrations.remove(&reg_id).ok_or(unknown);
         self.handle_timeout(now);
         gone
+    }
+
+    /// Forgets a registration just made, which could not be put on disk, with what it ordered. Its number is not used again.
+    pub fn take_back(&mut self, reg_id: RegId, now: BootTime) {
+        self.registrations.remove(&reg_id);
+        self.progress.remove(&reg_id);
+        self.effects.retain(|Effect::GoToStandby { reg_id: other }| *other != reg_id);
+        self.handle_timeout(now);
+    }
+
+    /// Takes a registration in again whose withdrawal could not be put on disk.
+    pub fn put_back(&mut self, registration: Registration, now: BootTime) {
+        self.registrations.insert(registration.reg_id, registration);
+        self.handle_timeout(now);
     }
 
     /// The wall clock or its zone changed, or was read anew.
@@ -385,7 +417,7 @@ mod tests {
 
         fn register(&mut self, subject: Subject) -> RegId {
             let (caller, address) = (GATEWAY.parse().unwrap(), "10.0.0.1".parse().unwrap());
-            self.schedule.register(&caller, &address, subject, self.now).unwrap().0
+            self.schedule.register(&caller, &address, subject, self.now).unwrap().0.reg_id
         }
 
         fn period(&mut self, text: &str) -> RegId {

@@ -97,6 +97,8 @@ impl Store {
             source: e.into(),
         })?;
         if bytes != self.written {
+            // After a failure nobody knows which of the two is there.
+            self.written.clear();
             state_dir::write_atomically(&self.path, &bytes)?;
             self.written = bytes;
         }

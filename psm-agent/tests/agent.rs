@@ -30,6 +30,7 @@ mod tests {
         agent: Agent,
         now: BootTime,
         next: u64,
+        disk_full: bool,
         /// All effects but those to the network, in order.
         seen: Vec<Effect>,
         notifies: Vec<HttpRequest>,
@@ -56,7 +57,7 @@ mod tests {
             let now = BootTime::from_duration(Duration::from_secs(1000));
             let wall = Wall { at: wall.parse().unwrap(), zone: TimeZone::UTC };
             let agent = Agent::new(&config(text), &identity, saved, operation, wall, now).unwrap();
-            let mut f = Self { agent, now, next: 0, seen: vec![], notifies: vec![] };
+            let mut f = Self { agent, now, next: 0, disk_full: false, seen: vec![], notifies: vec![] };
             f.agent.handle_wake(Wake { alarm: true, ..Wake::default() });
             let addresses = vec![InterfaceAddress { address: [192, 0, 2, 7].into(), prefix_len: 24 }];
             f.agent.handle_interfaces(&[Interface { id: InterfaceId(2), name: "eth0".into(), addresses }], now);
@@ -72,6 +73,11 @@ mod tests {
                         self.notifies.push(request);
                     }
                     Effect::Net(_) | Effect::Read | Effect::LookAtLinks | Effect::Look => {}
+                    Effect::Store => {
+                        self.seen.push(Effect::Store);
+                        let result = if self.disk_full { Err("no space left on device") } else { Ok(()) };
+                        self.agent.handle_stored(result, self.now);
+                    }
                     effect => self.seen.push(effect),
                 }
             }
@@ -422,6 +428,72 @@ mod tests {
         assert!(matches!(alarm, Some(3590..=3600)), "the alarm rings at StopTime: {alarm:?}");
         let cause = f.agent.status().events.last().unwrap().cause.clone();
         assert_eq!(cause, format!("StandbyPeriod {reg_id}, seen by logind"));
+    }
+
+    #[test]
+    fn on_a_full_disk_a_standby_period_is_answered_with_why_and_taken_back() {
+        let mut f = Fixture::new("");
+        let period = [("StartTime", "13:00:00"), ("StopTime", "14:00:00")];
+        f.disk_full = true;
+        let number = f.call(GATEWAY, "StandbyPeriod", &period);
+        let reason = "not registered: the state cannot be written: no space left on device";
+        assert_eq!(f.refusal(number, "StandbyPeriod"), (501, reason.into()));
+        let status = f.agent.status();
+        assert!(status.registrations.is_empty() && f.agent.saved().registrations.is_empty());
+        let last = status.refusals.last().unwrap();
+        assert_eq!((last.action.as_str(), last.reason.as_str()), ("StandbyPeriod", reason));
+        f.pass(Duration::from_secs(3700));
+        assert!(!f.has(|e| matches!(e, Effect::Gather(..))), "it does not begin either");
+        f.disk_full = false;
+        let number = f.call(GATEWAY, "StandbyPeriod", &period);
+        f.reg_id(number, "StandbyPeriod");
+        assert_eq!(f.agent.saved().registrations.len(), 1);
+    }
+
+    #[test]
+    fn on_a_full_disk_a_period_that_is_on_does_not_send_the_machine_to_sleep() {
+        let mut f = Fixture::new("");
+        f.disk_full = true;
+        let number = f.call(GATEWAY, "StandbyPeriod", &[("StartTime", "11:00:00"), ("StopTime", "14:00:00")]);
+        assert_eq!(f.refusal(number, "StandbyPeriod").0, 501);
+        let (id, _) = f.gathered();
+        f.circumstances(id, quiet());
+        assert!(!f.has(|e| matches!(e, Effect::Suspend(_))));
+    }
+
+    #[test]
+    fn on_a_full_disk_a_number_that_is_not_covered_is_never_told_and_known_callers_are_served() {
+        let mut f = Fixture::new("");
+        f.disk_full = true;
+        for _ in 0..2 {
+            let number = f.call(GATEWAY, "GetPowerState", &[]);
+            assert_eq!(f.refusal(number, "GetPowerState").0, 501);
+        }
+        let number = f.call(GATEWAY, "GoToStandby", &[]);
+        let (id, _) = f.gathered();
+        f.circumstances(id, quiet());
+        assert_eq!(f.refusal(number, "GoToStandby").0, 501);
+        assert!(!f.has(|e| matches!(e, Effect::Suspend(_))), "what is answered as failed is not done");
+        f.disk_full = false;
+        let number = f.call(GATEWAY, "GetPowerState", &[]);
+        let known = f.reg_id(number, "GetPowerState");
+        f.disk_full = true;
+        let number = f.call(GATEWAY, "GetPowerState", &[]);
+        assert_eq!(f.reg_id(number, "GetPowerState"), known);
+    }
+
+    #[test]
+    fn on_a_full_disk_a_withdrawal_fails_and_the_period_stays() {
+        let mut f = Fixture::new("");
+        let number = f.call(GATEWAY, "StandbyPeriod", &[("StartTime", "13:00:00"), ("StopTime", "14:00:00")]);
+        let reg_id = f.reg_id(number, "StandbyPeriod");
+        f.disk_full = true;
+        let number = f.call(GATEWAY, "Withdraw", &[("RegID", &reg_id)]);
+        assert_eq!(f.refusal(number, "Withdraw").0, 501);
+        assert_eq!(f.agent.saved().registrations.len(), 1);
+        f.disk_full = false;
+        let number = f.call(GATEWAY, "Withdraw", &[("RegID", &reg_id)]);
+        assert_eq!(f.answer(number, "Withdraw").unwrap().unwrap(), []);
     }
 
     #[test]

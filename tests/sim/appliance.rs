@@ -411,6 +411,7 @@ impl Appliance {
                 Effect::Store => {
                     self.machine.disk = self.agent.as_mut()?.saved();
                     self.machine.boot_id = self.agent.as_ref()?.boot_id();
+                    self.agent.as_mut()?.handle_stored(Ok(()), self.now);
                 }
                 Effect::Gather(id, _) => self.soon(Task::Gathered(id)),
                 Effect::Switch(id, on) => self.soon(Task::Switched(id, on)),
