@@ -16,6 +16,7 @@ use energy_services::energy_gateway::{self, NoStandbyPeriod, WakeUpTime, Withdra
 use energy_services::{Action, Refusal, home_energy_gateway};
 use serde::{Deserialize, Serialize};
 use upnp::control_point::{CallError, CallId, ControlPoint, ControlPointConfig, ControlPointEvent, ReadyCause};
+use upnp::error::{ErrorCode, UpnpError};
 use upnp::ids::Udn;
 use upnp::net::{Datagram, HttpAnswer, IncomingRequest, Interface};
 use upnp::ssdp::Target;
@@ -24,7 +25,7 @@ use upnp::url::HttpUrl;
 
 use crate::limits::{
     GATEWAY_RETRY_FIRST, GATEWAY_RETRY_LONGEST, GATEWAY_SEARCH_EVERY, GATEWAYS_MAX, REQUEST_ANSWER_WITHIN,
-    REQUESTS_WAITING_MAX, WISHES_MAX,
+    REQUESTS_WAITING_MAX, WISH_RETRY_FIRST, WISH_RETRY_LONGEST, WISHES_MAX,
 };
 
 /// What this appliance asks of a gateway, every day until it is withdrawn. Text form: `wake-up-time HH:MM:SS`,
@@ -140,6 +141,18 @@ enum Job {
     Withdraw(RegId),
 }
 
+/// A wish that a gateway refused.
+#[derive(Debug)]
+struct Refused {
+    why: String,
+    /// How often in a row.
+    times: u32,
+    /// When it is asked again; never by itself where the cause does not pass.
+    again_at: Option<BootTime>,
+    /// It is time to ask again.
+    due: bool,
+}
+
 #[derive(Debug, Default)]
 struct Gateway {
     name: String,
@@ -148,7 +161,7 @@ struct Gateway {
     registered: BTreeMap<Wish, RegId>,
     /// Wishes it confirmed since it was last found or restarted.
     confirmed: BTreeSet<Wish>,
-    refused: BTreeMap<Wish, String>,
+    refused: BTreeMap<Wish, Refused>,
     /// Numbers that stand for nothing any more.
     surplus: BTreeSet<RegId>,
     job: Option<(CallId, Job)>,
@@ -161,9 +174,14 @@ impl Gateway {
     /// The next call that brings what it has registered nearer to `wishes`.
     fn next_job(&self, wishes: &BTreeMap<Wish, Origin>) -> Option<Job> {
         let open = |wish: &&Wish| !self.confirmed.contains(wish) && !self.refused.contains_key(wish);
+        // Behind those never asked, the longest waiting first: one that is refused again and again keeps none from its turn.
+        let again = || {
+            let due = self.refused.iter().filter(|(wish, r)| r.due && wishes.contains_key(wish));
+            due.min_by_key(|(_, r)| r.again_at).map(|(wish, _)| *wish)
+        };
         let unwanted = || self.registered.iter().find(|(wish, _)| !wishes.contains_key(wish)).map(|(_, id)| *id);
         let withdraw = self.surplus.first().copied().or_else(unwanted).map(Job::Withdraw);
-        withdraw.or_else(|| wishes.keys().find(open).copied().map(Job::Register))
+        withdraw.or_else(|| wishes.keys().find(open).copied().or_else(again).map(Job::Register))
     }
 
     /// Whether the wish's fate here is known.
@@ -333,7 +351,7 @@ impl GatewayLink {
             name: g.name.clone(),
             location: g.location.as_ref().map(|l| format!("http://{}{}", l.authority(), l.path())),
             registrations: registrations(udn, g).collect(),
-            refused: g.refused.iter().map(|(wish, why)| (wish.to_string(), why.clone())).collect(),
+            refused: g.refused.iter().map(|(wish, r)| (wish.to_string(), r.why.clone())).collect(),
             error: g.error.clone(),
         })
     }
@@ -371,6 +389,9 @@ impl GatewayLink {
         self.control_point.handle_timeout(now);
         for gateway in self.gateways.values_mut() {
             gateway.retry_at.take_if(|at| *at <= now);
+            for refused in gateway.refused.values_mut() {
+                refused.due |= refused.again_at.is_some_and(|at| at <= now);
+            }
         }
         self.take_events(now);
     }
@@ -400,7 +421,9 @@ impl GatewayLink {
     pub fn poll_timeout(&self) -> Option<BootTime> {
         let retry = self.gateways.values().filter_map(|g| g.retry_at).min();
         let answer = self.waiting.iter().map(|w| w.until).min();
-        earliest(self.control_point.poll_timeout(), earliest(retry, answer))
+        let refused = self.gateways.values().flat_map(|g| g.refused.values());
+        let again = refused.filter(|r| !r.due).filter_map(|r| r.again_at).min();
+        earliest(earliest(self.control_point.poll_timeout(), again), earliest(retry, answer))
     }
 
     fn take_events(&mut self, now: BootTime) {
@@ -489,7 +512,7 @@ impl GatewayLink {
             let at = |(udn, g): (&Udn, &Gateway)| RequestAtGateway {
                 gateway: udn.to_string(),
                 reg_id: g.registered.get(&w.wish).copied(),
-                error: g.refused.get(&w.wish).cloned().or_else(|| {
+                error: g.refused.get(&w.wish).map(|r| r.why.clone()).or_else(|| {
                     let late = g.error.clone().unwrap_or_else(|| "no answer yet; it is tried again".to_owned());
                     (!g.settled(w.wish, wanted)).then_some(late)
                 }),
@@ -511,12 +534,13 @@ impl GatewayLink {
                     let before = gateway.registered.insert(wish, reg_id);
                     gateway.surplus.extend(before.filter(|before| *before != reg_id));
                     gateway.confirmed.insert(wish);
+                    gateway.refused.remove(&wish);
                     self.changed |= before != Some(reg_id);
                     succeed(gateway);
                 }
                 Err(why) => {
                     tracing::warn!(%udn, %wish, why, "the gateway's answer is not understood");
-                    gateway.refused.insert(wish, why);
+                    gateway.refused.insert(wish, Refused { why, times: 1, again_at: None, due: false });
                 }
             },
             (Job::Withdraw(reg_id), Ok(_)) => {
@@ -538,8 +562,9 @@ impl GatewayLink {
                 succeed(gateway);
             }
             (Job::Register(wish), Err(CallError::Fault(fault))) => {
-                tracing::warn!(%udn, %wish, %fault, "the gateway refused");
-                gateway.refused.insert(wish, fault.to_string());
+                refuse(gateway, wish, &fault, now);
+                let again_at = gateway.refused.get(&wish).and_then(|r| r.again_at);
+                tracing::warn!(%udn, %wish, %fault, again_s = again_at.map(|at| at.since(now).as_secs()), "the gateway refused");
                 succeed(gateway);
             }
             // Anything else may be better next time: the gateway may be restarting.
@@ -568,6 +593,16 @@ fn put_off(gateway: &mut Gateway, error: String, now: BootTime) {
     gateway.retry_at = Some(now + pause.min(GATEWAY_RETRY_LONGEST).max(Duration::from_millis(1)));
     gateway.failures = gateway.failures.saturating_add(1);
     gateway.error = Some(error);
+}
+
+/// Keeps a refusal; one that may pass is asked again, later each time.
+fn refuse(gateway: &mut Gateway, wish: Wish, fault: &UpnpError, now: BootTime) {
+    let passing = matches!(fault.code, ErrorCode::ACTION_FAILED | ErrorCode::OUT_OF_MEMORY | ErrorCode::DEVICE_BUSY);
+    let before = gateway.refused.get(&wish).map_or(0, |r| r.times);
+    let pause = WISH_RETRY_FIRST.saturating_mul(2u32.saturating_pow(before.min(16))).min(WISH_RETRY_LONGEST);
+    let again_at = passing.then(|| now + pause);
+    let refused = Refused { why: fault.to_string(), times: before.saturating_add(1), again_at, due: false };
+    gateway.refused.insert(wish, refused);
 }
 
 fn forget(gateway: &mut Gateway, reg_id: RegId) {

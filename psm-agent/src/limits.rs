@@ -73,6 +73,11 @@ pub const STANDBY_WORTH: Duration = Duration::from_secs(60);
 pub const GATEWAY_RETRY_FIRST: Duration = Duration::from_secs(2);
 /// See [`GATEWAY_RETRY_FIRST`].
 pub const GATEWAY_RETRY_LONGEST: Duration = Duration::from_secs(5 * 60);
+/// A wish that the gateway refused for a cause that may pass (501, 603, 612: a full disk, a rush) is asked again after this
+/// long, doubling to the longest. The gateway is well otherwise, so nothing else waits for it.
+pub const WISH_RETRY_FIRST: Duration = Duration::from_secs(30);
+/// See [`WISH_RETRY_FIRST`].
+pub const WISH_RETRY_LONGEST: Duration = Duration::from_secs(10 * 60);
 /// A request of the command line waits this long for the gateway's answer before it says that it is still open.
 pub const REQUEST_ANSWER_WITHIN: Duration = Duration::from_secs(10);
 /// Requests of the command line that wait for a gateway at one time.

@@ -50,9 +50,42 @@ fn what_is_no_longer_wished_is_withdrawn_before_anything_new_is_asked() {
 #[test]
 fn a_wish_that_was_refused_is_not_asked_again() {
     let wishes = [(wake("07:00:00"), Origin::CommandLine)].into();
-    let gateway = Gateway { refused: [(wake("07:00:00"), "no".to_owned())].into(), ..Gateway::default() };
+    let mut gateway = Gateway::default();
+    refuse(&mut gateway, wake("07:00:00"), &UpnpError::with(ErrorCode::ACTION_NOT_AUTHORIZED, "no"), at(1));
+    assert_eq!(gateway.refused[&wake("07:00:00")].again_at, None);
     assert_eq!(gateway.next_job(&wishes), None);
     assert!(gateway.settled(wake("07:00:00"), true));
+}
+
+#[test]
+fn a_wish_refused_for_a_cause_that_may_pass_is_asked_again_later_each_time_and_starves_no_other() {
+    let (early, late) = (wake("06:00:00"), wake("07:00:00"));
+    let mut link = link(vec![early, late], vec![registered(wake("05:00:00"), 1)]);
+    let udn = Udn::parse("uuid:gw").unwrap();
+    link.gateways.get_mut(&udn).unwrap().registered.clear();
+    let mut now = at(100);
+    let mut pauses = Vec::new();
+    for n in 0..8 {
+        let gateway = link.gateways.get_mut(&udn).unwrap();
+        assert_eq!(gateway.next_job(&link.wishes), Some(Job::Register(early)), "its turn has come");
+        let code = [ErrorCode::ACTION_FAILED, ErrorCode::DEVICE_BUSY, ErrorCode::OUT_OF_MEMORY][n % 3];
+        refuse(gateway, early, &UpnpError::new(code), now);
+        assert!(gateway.settled(early, true), "the command line is told at once");
+        let next = if n == 0 { Some(Job::Register(late)) } else { None };
+        assert_eq!(gateway.next_job(&link.wishes), next, "the other wish does not wait for it");
+        gateway.confirmed.insert(late);
+        let due = gateway.refused[&early].again_at.unwrap();
+        assert!(link.poll_timeout().is_some_and(|at| at <= due));
+        pauses.push(due.since(now).as_secs());
+        link.handle_timeout(now + Duration::from_millis(due.since(now).as_millis() as u64 - 1));
+        assert_eq!(link.gateways[&udn].next_job(&link.wishes), None, "not before");
+        now = due;
+        link.handle_timeout(now);
+    }
+    assert_eq!(pauses, [30, 60, 120, 240, 480, 600, 600, 600]);
+    // One that was never asked goes first.
+    link.gateways.get_mut(&udn).unwrap().confirmed.clear();
+    assert_eq!(link.gateways[&udn].next_job(&link.wishes), Some(Job::Register(late)));
 }
 
 #[test]
