@@ -190,6 +190,29 @@ fn a_completion_script_is_printed_for_each_shell_and_a_full_disk_is_an_error_wit
 }
 
 #[test]
+fn a_wrong_command_line_is_json_too_where_json_is_asked_for() {
+    for (line, said) in [
+        ("--json frobnicate", "frobnicate"),
+        ("show --json", "<ID>"),
+        ("on tv --json --quickly", "--quickly"),
+        ("--json", "requires a subcommand"),
+        ("--json schedule tv wake 25:00", "25:00"),
+    ] {
+        let out = Command::new(env!("CARGO_BIN_EXE_hegctl")).args(line.split(' ')).output().unwrap();
+        assert_eq!(out.status.code(), Some(64), "{line}");
+        let body: Value = serde_json::from_slice(&out.stdout).unwrap_or_else(|e| panic!("{line}: {e}: {out:?}"));
+        assert_eq!(body["code"], "usage", "{line}");
+        let error = body["error"].as_str().unwrap();
+        assert!(error.contains(said) && !error.contains("Usage") && !error.contains('\n'), "{line}: {error}");
+        assert!(!out.stderr.is_empty(), "{line}: people are told as ever");
+    }
+    let out = Command::new(env!("CARGO_BIN_EXE_hegctl")).args(["show"]).output().unwrap();
+    assert!(out.status.code() == Some(64) && out.stdout.is_empty(), "{out:?}");
+    let out = Command::new(env!("CARGO_BIN_EXE_hegctl")).args(["--json", "--help"]).output().unwrap();
+    assert!(out.status.success() && !out.stdout.starts_with(b"{"), "{out:?}");
+}
+
+#[test]
 fn watch_shows_what_is_and_then_what_changes() {
     let home = Home::new();
     let gateway = home.start();

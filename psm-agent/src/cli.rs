@@ -5,6 +5,7 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use daemon_kit::control::client::{self, Answer, ClientError};
+use daemon_kit::control::{ErrorBody, wants_json};
 use daemon_kit::exit::{self, Exit};
 use daemon_kit::logging;
 
@@ -17,28 +18,36 @@ use crate::status::Status;
 /// Runs the program.
 pub fn main() -> Exit {
     exit::run(|| {
-        let args = Args::parse(std::env::args_os().skip(1)).context(Exit::Usage)?;
-        if let Task::Print(text) = args.task {
-            print(text)?;
-            return Ok(Exit::Ok);
-        }
-        let mut config = Config::load(args.config.as_deref())?;
-        if args.socket.is_some() {
-            config.control.socket = args.socket;
-        }
-        match args.task {
-            Task::Print(_) | Task::Check => Ok(Exit::Ok),
-            Task::Run => {
-                let logging = logging::init(&config.log.level).context(Exit::Usage)?;
-                app::run(config, args.config, logging)
+        run().inspect_err(|error| {
+            if wants_json(std::env::args_os().skip(1)) {
+                // Nothing is left to be done when stdout is gone.
+                let _ = print(&serde_json::to_string(&ErrorBody::of(error)).unwrap_or_default());
             }
-            task => {
-                let runtime =
-                    tokio::runtime::Builder::new_current_thread().enable_all().build().context(Exit::OsErr)?;
-                runtime.block_on(ask(&task, args.json, &config.socket()))
-            }
-        }
+        })
     })
+}
+
+fn run() -> anyhow::Result<Exit> {
+    let args = Args::parse(std::env::args_os().skip(1)).context(Exit::Usage)?;
+    if let Task::Print(text) = args.task {
+        print(text)?;
+        return Ok(Exit::Ok);
+    }
+    let mut config = Config::load(args.config.as_deref())?;
+    if args.socket.is_some() {
+        config.control.socket = args.socket;
+    }
+    match args.task {
+        Task::Print(_) | Task::Check => Ok(Exit::Ok),
+        Task::Run => {
+            let logging = logging::init(&config.log.level).context(Exit::Usage)?;
+            app::run(config, args.config, logging)
+        }
+        task => {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context(Exit::OsErr)?;
+            runtime.block_on(ask(&task, args.json, &config.socket()))
+        }
+    }
 }
 
 async fn ask(task: &Task, json: bool, socket: &Path) -> anyhow::Result<Exit> {

@@ -11,8 +11,8 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::{CommandFactory, Parser};
 use daemon_kit::clock;
-use daemon_kit::control::ErrorBody;
 use daemon_kit::control::client::{self, ClientError, encoded};
+use daemon_kit::control::{ErrorBody, wants_json};
 use daemon_kit::exit::Exit;
 use heg::api::{ApplianceView, EntryView, OutcomeView, RegistrationView, ScheduleBody, StatusView, WatchLine};
 use heg::config::DEFAULT_SOCKET;
@@ -39,6 +39,9 @@ fn main() -> ExitCode {
     let args = match Args::try_parse() {
         Ok(args) => args,
         Err(error) => {
+            if error.use_stderr() && wants_json(std::env::args_os().skip(1)) {
+                print_error(&ErrorBody { error: one_line(&error), code: "usage".to_owned() });
+            }
             // Help and version come this way too; nothing is left to be done when the terminal is gone.
             let _ = error.print();
             return if error.use_stderr() { Exit::Usage.into() } else { ExitCode::SUCCESS };
@@ -58,18 +61,29 @@ fn failed(error: &anyhow::Error, json: bool) -> ExitCode {
         // Whoever read has seen enough.
         return ExitCode::SUCCESS;
     }
-    let (code, word) = match error.downcast_ref::<ClientError>() {
-        Some(error @ ClientError::Refused { code, .. }) => (refused(code).unwrap_or(error.exit().code()), code.clone()),
-        Some(error) => (error.exit().code(), "no-answer".to_owned()),
-        None => (Exit::of(error).code(), "failed".to_owned()),
+    let code = match error.downcast_ref::<ClientError>() {
+        Some(error @ ClientError::Refused { code, .. }) => refused(code).unwrap_or(error.exit().code()),
+        Some(error) => error.exit().code(),
+        None => Exit::of(error).code(),
     };
     if json {
-        let body = ErrorBody { error: format!("{error:#}"), code: word };
-        // Nothing is left to be done when stdout is gone.
-        let _ = serde_json::to_writer(io::stdout(), &body).map(|()| writeln!(io::stdout()));
+        print_error(&ErrorBody::of(error));
     }
     let _ = writeln!(io::stderr(), "hegctl: {error:#}");
     ExitCode::from(code)
+}
+
+fn print_error(body: &ErrorBody) {
+    // Nothing is left to be done when stdout is gone.
+    let _ = serde_json::to_writer(io::stdout(), body).map(|()| writeln!(io::stdout()));
+}
+
+/// What is wrong with the command line, without the usage that people get.
+fn one_line(error: &clap::Error) -> String {
+    let text = error.to_string();
+    let text = text.split("\n\nUsage:").next().unwrap_or_default();
+    let words: Vec<&str> = text.trim_start_matches("error: ").split_whitespace().collect();
+    words.join(" ")
 }
 
 /// The exit code of an error the gateway named, if this version knows it.
