@@ -10,6 +10,7 @@ use daemon_kit::clock::{self, BootTimer, WallClockChanges};
 use daemon_kit::control::{ControlRequest, ControlServer, ControlStream};
 use daemon_kit::exit::Exit;
 use daemon_kit::logging::Logging;
+use daemon_kit::memory::Trim;
 use daemon_kit::signals::{Signal, Signals};
 use daemon_kit::systemd::Systemd;
 use daemon_kit::{boot_counter, identity, state_dir};
@@ -30,7 +31,6 @@ use crate::gateway::{AskError, AskId, Gateway, Input, Reply};
 use crate::home::{Effect, Home, Incoming};
 use crate::journal::Entry;
 use crate::limits::{ASKS_MAX, CONTROL_WAITING_MAX, DRAIN_WITHIN, RECENT_ENTRIES, WATCHERS_MAX};
-use crate::memory::Trim;
 use crate::neighbours;
 use crate::now::Now;
 use crate::page::Page;
@@ -148,7 +148,7 @@ impl App {
             started: now.boot,
             asleep: asleep(),
             ready: false,
-            trim: Trim::new(now.boot),
+            trim: Trim::new(now.boot.since_boot()),
             config,
             named,
             logging,
@@ -188,7 +188,7 @@ impl App {
         self.settle(now);
         self.systemd.status(&self.status_line());
         self.systemd.watchdog(now.boot.since_boot());
-        self.trim.turn(now.boot);
+        self.trim.turn(now.boot.since_boot());
         going_on
     }
 

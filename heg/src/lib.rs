@@ -16,7 +16,6 @@ pub mod gateway;
 pub mod home;
 pub mod journal;
 pub mod limits;
-pub mod memory;
 pub mod neighbours;
 pub mod now;
 pub mod page;

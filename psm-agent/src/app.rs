@@ -15,6 +15,7 @@ use daemon_kit::clock::{self, BootTimer, WallClockChanges};
 use daemon_kit::control::ControlServer;
 use daemon_kit::exit::Exit;
 use daemon_kit::logging::Logging;
+use daemon_kit::memory::Trim;
 use daemon_kit::signals::{Signal, Signals};
 use daemon_kit::systemd::Systemd;
 use daemon_kit::{boot_counter, identity, state_dir};
@@ -72,6 +73,7 @@ enum Event {
 
 /// The daemon.
 struct App {
+    trim: Trim,
     config: Config,
     config_path: Option<PathBuf>,
     logging: Logging,
@@ -203,6 +205,7 @@ impl App {
             unsaved: None,
             stale: true,
             driver,
+            trim: Trim::new(clock::boottime()),
             config,
             config_path,
             logging,
@@ -245,6 +248,8 @@ impl App {
             Event::Wall => self.agent.handle_wall(wall(), now),
             Event::Timer => {
                 self.handle_timer(now);
+                // Here and not after every event: nothing of it on the way of the last event before sleep.
+                self.trim.turn(now.since_boot());
                 // A due time that does not move on must not keep sockets from being read.
                 tokio::task::yield_now().await;
             }

@@ -12,6 +12,7 @@ pub mod identity;
 mod journal_layer;
 pub mod limits;
 pub mod logging;
+pub mod memory;
 pub mod signals;
 pub mod state_dir;
 pub mod systemd;

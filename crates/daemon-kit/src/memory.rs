@@ -1,6 +1,6 @@
-//! Memory given back to the kernel while the daemon runs. IO.
+//! Memory given back to the kernel while a daemon runs.
 //!
-//! Finding a whole home at once takes buffers and connections for a moment that the C library would keep for ever, because what is
+//! Finding a whole home at once, for example, takes buffers and connections for a moment that the C library would keep for ever, because what is
 //! kept of each appliance lies between them. And the code of the start (configuration, migration, tables of names) is a good part of the
 //! program: given back, what is needed of it comes again from the page cache.
 #![expect(unsafe_code, reason = "malloc_trim and madvise are C functions")]
@@ -10,7 +10,6 @@ use std::fs;
 use std::time::Duration;
 
 use nix::libc;
-use upnp::time::BootTime;
 
 /// Memory is given back at most this often; it takes under a millisecond.
 const EVERY: Duration = Duration::from_secs(30);
@@ -20,17 +19,17 @@ const FIRST: Duration = Duration::from_secs(6);
 /// Gives memory back from time to time.
 #[derive(Debug)]
 pub struct Trim {
-    next: BootTime,
+    next: Duration,
 }
 
 impl Trim {
-    /// For a daemon that has just started: first after its start has settled.
-    pub fn new(now: BootTime) -> Self {
+    /// For a daemon that has just started: first after its start has settled. `now` is time since boot (CLOCK_BOOTTIME).
+    pub fn new(now: Duration) -> Self {
         Self { next: now + FIRST }
     }
 
     /// Called once a turn: while nothing happens nothing is freed, and nobody is woken for it.
-    pub fn turn(&mut self, now: BootTime) {
+    pub fn turn(&mut self, now: Duration) {
         if now < self.next {
             return;
         }
@@ -83,8 +82,8 @@ mod tests {
     #[test]
     fn a_program_goes_on_after_its_code_was_given_back() {
         give_back_code();
-        let mut trim = Trim::new(BootTime::ZERO);
-        trim.turn(BootTime::ZERO + EVERY);
-        assert_eq!(trim.next, BootTime::ZERO + EVERY * 2);
+        let mut trim = Trim::new(Duration::ZERO);
+        trim.turn(EVERY);
+        assert_eq!(trim.next, EVERY * 2);
     }
 }
