@@ -194,7 +194,7 @@ impl App {
 
     async fn next_event(&mut self) -> Event {
         let due = self.home.poll_timeout().map(BootTime::since_boot);
-        let due = due.into_iter().chain(self.systemd.watchdog_due()).min();
+        let due = due.into_iter().chain(self.systemd.watchdog_due()).chain(self.trim.due()).min();
         tokio::select! {
             event = self.net.next() => Event::Net(event),
             request = self.control.next() => Event::Control(request),

@@ -20,20 +20,28 @@ const FIRST: Duration = Duration::from_secs(6);
 #[derive(Debug)]
 pub struct Trim {
     next: Duration,
+    /// Something has happened since memory was last given back.
+    stirred: bool,
 }
 
 impl Trim {
     /// For a daemon that has just started: first after its start has settled. `now` is time since boot (CLOCK_BOOTTIME).
     pub fn new(now: Duration) -> Self {
-        Self { next: now + FIRST }
+        Self { next: now + FIRST, stirred: true }
+    }
+
+    /// When [`Self::turn`] wants to be called though nothing happens: once after the last time that something did.
+    pub fn due(&self) -> Option<Duration> {
+        self.stirred.then_some(self.next)
     }
 
     /// Called once a turn: while nothing happens nothing is freed, and nobody is woken for it.
     pub fn turn(&mut self, now: Duration) {
         if now < self.next {
+            self.stirred = true;
             return;
         }
-        self.next = now + EVERY;
+        (self.next, self.stirred) = (now + EVERY, false);
         // SAFETY: malloc_trim(3) may be called at any time; it locks the heap itself and touches only what is free.
         unsafe { libc::malloc_trim(0) };
         give_back_code();
@@ -84,6 +92,8 @@ mod tests {
         give_back_code();
         let mut trim = Trim::new(Duration::ZERO);
         trim.turn(EVERY);
-        assert_eq!(trim.next, EVERY * 2);
+        assert_eq!((trim.next, trim.due()), (EVERY * 2, None));
+        trim.turn(EVERY + FIRST);
+        assert_eq!(trim.due(), Some(EVERY * 2), "something happened: once more");
     }
 }
