@@ -1,5 +1,7 @@
 //! Our programs against foreign UPnP stacks, on hosts of the lab. `make interop` brings the stacks and runs this; without them
-//! (`LIBUPNP_BIN`, `AUP_PYTHON`, `RUPNP_PEER` not set) each test is skipped with one line.
+//! (`LIBUPNP_BIN`, `AUP_PYTHON`, `RUPNP_PEER`, `SEALED_PYTHON` not set) each test is skipped with one line.
+
+mod sealed;
 
 use std::path::{Path, PathBuf};
 use std::process::Output;
