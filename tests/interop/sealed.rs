@@ -64,8 +64,15 @@ fn public_libraries_open_our_messages_and_we_open_theirs() -> Result<()> {
     };
     let ours = statement(gateway, keys.sig().public(), keys.kem().public(), 258)?;
     let token = TokenSecret::generate(&mut rng);
-    let draft =
-        Draft { kind: Kind::Report, answers: None, seq: 1, policy: 1, issued: NOW, lifetime_s: 60, body: b"made in Rust" };
+    let draft = Draft {
+        kind: Kind::Report,
+        answers: None,
+        seq: 1,
+        policy: 1,
+        issued: NOW,
+        lifetime_s: 60,
+        body: b"made in Rust",
+    };
     let to = receiver_keys.kem().public();
     let message = seal(&draft, (gateway, keys.sig()), (utility, to), &mut rng)?.bytes;
     let (enrolment, _) = request_enrolment(gateway, keys.sig(), keys.kem().public(), &token, to, &mut rng)?;

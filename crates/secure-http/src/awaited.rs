@@ -6,7 +6,8 @@ use core::time::Duration;
 use crate::limits::{AWAITED_MAX, AWAITED_S};
 use crate::names::{Nonce, PartyId};
 
-/// The identifiers of messages sent, to whom, and until when (time since boot). In memory only: after a restart nothing is awaited.
+/// The identifiers of messages sent, to whom, and until when (time since boot). In memory only: after a restart nothing is awaited. A
+/// gateway has one for all it talks to; a server one for each gateway, so that none takes the places of others.
 #[derive(Clone, Debug, Default)]
 pub struct Awaited {
     entries: Vec<(Nonce, PartyId, Duration)>,

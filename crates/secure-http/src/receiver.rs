@@ -22,7 +22,6 @@ use zeroize::Zeroizing;
 use crate::awaited::Awaited;
 use crate::bodies::SealedError;
 use crate::cbor::Malformed;
-use crate::crypto::CryptoError;
 use crate::envelope::{Envelope, Head};
 use crate::names::{KeyId, Kind, PartyId, UnixTime};
 use crate::own_keys::OwnKeys;
@@ -329,10 +328,11 @@ impl Receiver {
         let envelope = verified.0;
         let seq = envelope.head().seq;
         let next = match window.commit(seq) {
-            // Only an answer to our own nonce gets here with a lost window.
-            Err(WindowError::Lost) => Window::anchor(seq),
-            Err(WindowError::Replay) => return Err(Stopped::at(Reason::Replay, envelope)),
             Ok(next) => next,
+            // A lost window is set up again by an answer to our own nonce, and by nothing else.
+            Err(WindowError::Lost) if envelope.head().answers.is_some() => Window::anchor(seq),
+            Err(WindowError::Lost) => return Err(Stopped::at(Reason::WindowLost, envelope)),
+            Err(WindowError::Replay) => return Err(Stopped::at(Reason::Replay, envelope)),
         };
         if let Some(answers) = envelope.head().answers {
             awaited.answered(answers);
@@ -375,14 +375,9 @@ impl Receiver {
             Reason::Sealed => SealedError::Unsupported,
             _ => return Err(stopped.refusal()),
         };
-        match (&stopped.envelope, sender) {
-            (Some(envelope), Some(sender))
-                if !sender.revoked && envelope.verify(sender.statement.sig()) == Ok::<(), CryptoError>(()) =>
-            {
-                Ok(error)
-            }
-            _ => Err(Refusal::Refused),
-        }
+        let (Some(envelope), Some(sender)) = (&stopped.envelope, sender) else { return Err(Refusal::Refused) };
+        let theirs = is_of(sender.statement, envelope.head()) && !sender.revoked;
+        if theirs && envelope.verify(sender.statement.sig()).is_ok() { Ok(error) } else { Err(Refusal::Refused) }
     }
 }
 
@@ -433,7 +428,7 @@ fn entitled<'s>(
 ) -> Result<&'s Statement, Reason> {
     let sender = sender.ok_or(Reason::UnknownKey)?;
     let statement = sender.statement;
-    if statement.subject() != head.issuer || statement.kid() != head.kid {
+    if !is_of(statement, head) {
         return Err(Reason::UnknownKey);
     }
     if sender.revoked {
@@ -448,4 +443,9 @@ fn entitled<'s>(
         return Err(Reason::Policy);
     }
     Ok(statement)
+}
+
+/// Whether it is the statement of the party and key that the header names.
+fn is_of(statement: &Statement, head: &Head) -> bool {
+    statement.subject() == head.issuer && statement.kid() == head.kid
 }

@@ -3,6 +3,7 @@
 mod authority;
 mod common;
 mod messages;
+mod seeds;
 
 // The random source that is shared with the unit tests finds the hash by this path.
 use secure_http::crypto;
