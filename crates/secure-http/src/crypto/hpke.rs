@@ -216,11 +216,15 @@ impl KemKey {
         Ok(plaintext)
     }
 
-    /// RFC 9180, 4.1 `Decap`. The curve has a prime order, so a point on it times our key is never the neutral element.
+    /// RFC 9180, 4.1 `Decap`.
     fn decapsulate(&self, enc: &[u8; PUBLIC_KEY_BYTES]) -> Result<Secret, CryptoError> {
-        let point = ProjectivePoint::from(point_from(enc).map_err(|_| CryptoError::Open)?);
-        let shared = (point * **self.scalar).to_affine();
-        Ok(kem_secret(&shared, enc, &self.public.bytes))
+        let point = point_from(enc).map_err(|_| CryptoError::Open)?;
+        Ok(kem_secret(&self.diffie_hellman(&point), enc, &self.public.bytes))
+    }
+
+    /// In constant time. The curve has a prime order, so a point on it times our key is never the neutral element.
+    fn diffie_hellman(&self, point: &AffinePoint) -> AffinePoint {
+        (ProjectivePoint::from(*point) * **self.scalar).to_affine()
     }
 }
 
