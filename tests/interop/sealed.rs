@@ -10,8 +10,8 @@ use rand_core::UnwrapErr;
 use secure_http::crypto::{DIGEST_BYTES, SigningKey, VerifyingKey};
 use secure_http::limits::MESSAGE_BYTES_MAX;
 use secure_http::{
-    Awaited, Draft, EnrolmentRequest, Kind, OwnKeys, PartyId, PolicyState, Receiver, Role, Rules, Sender, Serial,
-    Situation, StatementDraft, TokenSecret, UnixTime, Validity, Window, request_enrolment, seal,
+    Awaited, Draft, EnrolmentRequest, Kind, OwnKeys, PartyId, Policy, PolicyState, Receiver, Role, Rules, Sender,
+    Serial, Situation, StatementDraft, TokenSecret, UnixTime, Validity, Window, request_enrolment, seal,
 };
 use serde_json::{Value, json};
 
@@ -117,11 +117,14 @@ fn public_libraries_open_our_messages_and_we_open_theirs() -> Result<()> {
         window: &window,
         rules: &Rules::default(),
     };
+    let policy =
+        Policy::issue(utility, 1, Validity::new(NOW, NOW.plus(86_400)).context("a day")?, &Rules::default(), &issuer)?;
+    let policy = PolicyState::default().adopt(policy, NOW)?;
     let opened = (|| {
         let parsed = receiver.parse(&raw, MESSAGE_BYTES_MAX)?;
         let fresh = receiver.check(parsed, &at)?;
         let sender = Sender { statement: &theirs, revoked: false };
-        let verified = receiver.verify(fresh, Some(sender), Some(NOW), &PolicyState::default())?;
+        let verified = receiver.verify(fresh, Some(sender), Some(NOW), &policy)?;
         let (committed, _) = receiver.commit(verified, &window, &mut Awaited::new())?;
         receiver.open(committed, &receiver_keys)
     })()

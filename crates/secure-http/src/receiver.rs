@@ -23,9 +23,9 @@ use crate::awaited::Awaited;
 use crate::bodies::SealedError;
 use crate::cbor::Malformed;
 use crate::envelope::{Envelope, Head};
-use crate::names::{KeyId, Kind, PartyId, UnixTime};
+use crate::names::{KeyId, Kind, PartyId, Role, UnixTime};
 use crate::own_keys::OwnKeys;
-use crate::policy::{PolicyState, Rules};
+use crate::policy::{PolicyState, Rules, Standing};
 use crate::statement::Statement;
 use crate::window::{Window, WindowError};
 
@@ -91,6 +91,9 @@ pub enum Reason {
     /// The statement does not hold now.
     #[error("the sender's key does not hold now")]
     KeyNotValid,
+    /// No policy holds here: until one does, only the KMC is listened to.
+    #[error("no policy holds")]
+    NoPolicy,
     /// Made under another policy than the one followed here.
     #[error("the sender follows another policy")]
     Policy,
@@ -294,8 +297,8 @@ impl Receiver {
 
     /// The sender's key, and with it the signature over the bytes that came.
     ///
-    /// `now` is none while UNSYNCED: then the statement's validity is not asked. `policy` is the state of the receiver; a sender that has no
-    /// policy yet (version 0) is let through to ask for one.
+    /// `now` is none while UNSYNCED: then it is not asked whether statement and policy hold. `policy` is the state of the receiver: while
+    /// none holds only the KMC gets through. A sender that has no policy yet (version 0) is let through to ask for one.
     pub fn verify<'a>(
         &mut self,
         fresh: Fresh<'a>,
@@ -370,7 +373,7 @@ impl Receiver {
         let error = match stopped.reason {
             Reason::Stale | Reason::Future | Reason::Lifetime => SealedError::Stale { time },
             Reason::Replay | Reason::WindowLost | Reason::NotAwaited => SealedError::Replay,
-            Reason::Policy => SealedError::Policy { current: policy.version() },
+            Reason::Policy | Reason::NoPolicy => SealedError::Policy { current: policy.version() },
             Reason::KeyNotValid | Reason::OtherKey => SealedError::KeyExpired,
             Reason::Sealed => SealedError::Unsupported,
             _ => return Err(stopped.refusal()),
@@ -436,6 +439,9 @@ fn entitled<'s>(
     }
     if now.is_some_and(|now| !statement.validity().contains(now)) {
         return Err(Reason::KeyNotValid);
+    }
+    if now.is_some() && policy.standing(now) == Standing::LocalOnly && statement.role() != Role::Kmc {
+        return Err(Reason::NoPolicy);
     }
     // An answer to a party that is behind has to get through, or it could never learn the new version; and so has what carries it.
     let about_policy = matches!(head.kind, Kind::Policy | Kind::Error | Kind::Time | Kind::KeyStatement);

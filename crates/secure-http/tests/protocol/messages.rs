@@ -7,8 +7,8 @@ use proptest::prelude::*;
 use secure_http::crypto;
 use secure_http::limits::{MESSAGE_BYTES_MAX, REPORT_BYTES_MAX};
 use secure_http::{
-    Draft, Envelope, Kind, Malformed, OwnKeys, Reason, Refusal, Role, SealError, SealedError, Sender, Situation,
-    UnixTime, Window, peek_issuer, seal,
+    Draft, Envelope, Kind, Malformed, OwnKeys, Policy, PolicyState, Reason, Refusal, Role, SealError, SealedError,
+    Sender, Situation, UnixTime, Window, peek_issuer, seal,
 };
 
 #[test]
@@ -335,6 +335,24 @@ fn a_sender_under_another_policy_is_refused_but_may_ask_for_the_policy() {
     assert_eq!(receive(&mut world, Kind::Policy), None);
     world.home.policy = world.utility.policy.clone();
     assert_eq!(receive(&mut world, Kind::Report), None);
+}
+
+#[test]
+fn while_no_policy_holds_only_the_kmc_is_listened_to() {
+    let mut world = World::new();
+    let mut kmc = crate::common::Party::new(&mut world.kmc, 0xfe, Role::Kmc, &mut world.rng);
+    world.home.policy = PolicyState::default();
+    let poll = world.home.send(&world.utility, Kind::Poll, None, b"", &mut world.rng).cti;
+    let asked = world.home.send(&kmc, Kind::Policy, None, b"", &mut world.rng).cti;
+    let command = world.utility.send(&world.home, Kind::Command, Some(poll), b"off", &mut world.rng).bytes;
+    let (statement, own) = (world.utility.statement.clone(), kmc.statement.clone());
+    let refused = world.home.receive(&command, Some(NOW), &Window::new(), known(&statement));
+    assert_eq!(refused.unwrap_err(), Reason::NoPolicy);
+    let policy = kmc.send(&world.home, Kind::Policy, Some(asked), world.kmc.policy(1).raw(), &mut world.rng).bytes;
+    let (opened, _) = world.home.receive(&policy, Some(NOW), &Window::new(), known(&own)).unwrap();
+    let policy = Policy::verify(&opened.body, &world.kmc.authority).unwrap();
+    world.home.policy = world.home.policy.adopt(policy, NOW).unwrap();
+    assert!(world.home.receive(&command, Some(NOW), &Window::new(), known(&statement)).is_ok());
 }
 
 #[test]
