@@ -298,7 +298,7 @@ impl Receiver {
     /// The sender's key, and with it the signature over the bytes that came.
     ///
     /// `now` is none while UNSYNCED: then it is not asked whether statement and policy hold. `policy` is the state of the receiver: while
-    /// none holds only the KMC gets through. A sender that has no policy yet (version 0) is let through to ask for one.
+    /// none holds only the KMC gets through. A sender under another policy gets through with what it needs to learn this one.
     pub fn verify<'a>(
         &mut self,
         fresh: Fresh<'a>,
@@ -443,9 +443,18 @@ fn entitled<'s>(
     if now.is_some() && policy.standing(now) == Standing::LocalOnly && statement.role() != Role::Kmc {
         return Err(Reason::NoPolicy);
     }
-    // An answer to a party that is behind has to get through, or it could never learn the new version; and so has what carries it.
-    let about_policy = matches!(head.kind, Kind::Policy | Kind::Error | Kind::Time | Kind::KeyStatement);
-    if head.policy != policy.version() && head.policy != 0 && !about_policy && policy.version() != 0 {
+    // What a party needs to learn a policy has to get through whatever it follows, or one that is behind would stay behind.
+    let before_policy = matches!(
+        head.kind,
+        Kind::KeyRequest
+            | Kind::KeyStatement
+            | Kind::Policy
+            | Kind::EnrolConfirm
+            | Kind::Time
+            | Kind::Error
+            | Kind::RevocationList
+    );
+    if head.policy != policy.version() && !before_policy {
         return Err(Reason::Policy);
     }
     Ok(statement)

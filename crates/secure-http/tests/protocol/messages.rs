@@ -331,8 +331,15 @@ fn a_sender_under_another_policy_is_refused_but_may_ask_for_the_policy() {
         let raw = world.home.send(&world.utility, kind, None, b"", &mut world.rng).bytes;
         world.utility.receive(&raw, Some(NOW), &Window::new(), known(&statement)).map(|_| ()).err()
     };
-    assert_eq!(receive(&mut world, Kind::Report), Some(Reason::Policy));
-    assert_eq!(receive(&mut world, Kind::Policy), None);
+    for kind in [Kind::Report, Kind::Poll, Kind::Ack, Kind::Rollover] {
+        assert_eq!(receive(&mut world, kind), Some(Reason::Policy), "{kind:?}");
+    }
+    for kind in [Kind::Policy, Kind::Time, Kind::KeyRequest, Kind::RevocationList] {
+        assert_eq!(receive(&mut world, kind), None, "{kind:?}");
+    }
+    let followed = std::mem::take(&mut world.home.policy);
+    assert_eq!(receive(&mut world, Kind::Report), Some(Reason::Policy), "none is not any");
+    world.home.policy = followed;
     world.home.policy = world.utility.policy.clone();
     assert_eq!(receive(&mut world, Kind::Report), None);
 }
