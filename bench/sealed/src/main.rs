@@ -70,6 +70,9 @@ const OPERATIONS: &[(&str, Operation)] = &[
         let issuer = peek_issuer(black_box(&b.message));
         black_box(b.cookies.check(&b.cookie, issuer.as_ref(), HERE, &b.message));
     }),
+    ("table", |b| {
+        black_box(b.kem.public().clone().prepared()).to_bytes();
+    }),
     ("parse", |b| {
         black_box(Envelope::parse(black_box(&b.message))).expect("our own message");
     }),

@@ -60,8 +60,8 @@ impl KemPublicKey {
         point_from(bytes).map(|point| Self { point, bytes: *bytes, table: None })
     }
 
-    /// With a table of the key's multiples: 28 KiB that make each sealing three to four times cheaper. For the few keys that one
-    /// sends to again and again; making it costs as much as three sealings without one.
+    /// With a table of the key's multiples: 28 KiB that make each sealing two to three times cheaper. For the few keys that one
+    /// sends to again and again; making it costs as much as two or three sealings without one.
     pub fn prepared(mut self) -> Self {
         if self.table.is_none() {
             self.table = Some(Arc::new(PointTable::new(&self.point)));

@@ -104,8 +104,8 @@ impl VerifyingKey {
         point_from(bytes).map(|point| Self { point, bytes: *bytes, table: None })
     }
 
-    /// With a table of the key's multiples: 28 KiB that make each check two to three times cheaper. For the few keys that one
-    /// hears from again and again; making it costs as much as four checks without one.
+    /// With a table of the key's multiples: 28 KiB that make each check three times cheaper. For the few keys that one
+    /// hears from again and again; making it costs as much as three checks without one.
     pub fn prepared(mut self) -> Self {
         if self.table.is_none() {
             self.table = Some(Arc::new(PointTable::new(&self.point)));
