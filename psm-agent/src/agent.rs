@@ -158,7 +158,7 @@ impl Agent {
         let udn = Udn::parse(&format!("uuid:{}", identity.uuid))?;
         let own: CallerId = udn.bare().parse().map_err(|_| NameError::Form("a UUID that may name a caller"))?;
         let mut state = StateMachine::new(now);
-        state.handle_fact(Fact { at: now, source: Source::Operation, what: Observation::Operation(operation) });
+        state.handle_fact(Fact::new(now, Source::Operation, Observation::Operation(operation)));
         while state.poll_change().is_some() {}
         let working = state.state() == energy_model::PowerState::On;
         let same = saved.last_state.filter(|l| (l.state == energy_model::PowerState::On) == working);
@@ -350,8 +350,7 @@ impl Agent {
     /// The service manager ends the agent. `machine_goes_down`: it ends everything else too.
     pub fn handle_stop(&mut self, machine_goes_down: bool, now: BootTime) {
         if machine_goes_down && !self.state.is_going_down() {
-            let what = Observation::ShutdownBegins;
-            self.handle_fact(Fact { at: now, source: Source::ServiceManager, what }, now);
+            self.handle_fact(Fact::new(now, Source::ServiceManager, Observation::ShutdownBegins), now);
         }
         self.now = now;
         self.stopping = Some(Drain { until: now + LAST_EVENT_WITHIN, expired: false });
@@ -377,7 +376,7 @@ impl Agent {
         }
         if self.doubt_at.is_some_and(|at| at <= now) {
             self.doubt_at = Some(now + SLEEP_DOUBTED_EVERY);
-            self.effects.push_back(Effect::AskWhetherAsleep);
+            self.doubt_sleep(now);
         }
         if let Some(expected) = self.expected.take_if(|e| e.until <= now) {
             self.handle_no_announcement(expected, now);
@@ -411,6 +410,12 @@ impl Agent {
     /// The next order.
     pub fn poll_effect(&mut self) -> Option<Effect> {
         loop {
+            // What tells that the machine goes goes first: the kernel does not wait for a write to disk.
+            if self.is_leaving()
+                && let Some(effect) = self.device.poll_effect()
+            {
+                return Some(Effect::Net(effect));
+            }
             if let Some(effect) = self.effects.pop_front() {
                 if matches!(effect, Effect::Store) {
                     self.store_at = None;
@@ -483,6 +488,11 @@ impl Agent {
     /// Whether the machine is asleep or about to be.
     pub fn is_asleep(&self) -> bool {
         self.state.is_asleep()
+    }
+
+    /// Whether the last event before a sleep or the end is on its way.
+    pub fn is_leaving(&self) -> bool {
+        self.drain.is_some()
     }
 
     /// Whether the machine is going down.
@@ -605,6 +615,17 @@ impl Agent {
         let first = self.gateway.wishes().filter_map(wish).chain(self.schedule.wake_at(now)).min();
         let ahead = first.and_then(|first| Duration::try_from(first.duration_since(at)).ok());
         ahead.into_iter().chain(self.sleep_for.take()).min()
+    }
+
+    /// This process runs though the machine should be asleep. The kernel freezes it when it means to sleep, and says so again:
+    /// its word is taken back at once (a suspend that failed before anything was frozen has no end). logind is asked.
+    fn doubt_sleep(&mut self, now: BootTime) {
+        if self.state.kernel_says_asleep() {
+            self.handle_fact(Fact::new(now, Source::Kernel, Observation::SleepEnds), now);
+        }
+        if self.state.is_asleep() {
+            self.effects.push_back(Effect::AskWhetherAsleep);
+        }
     }
 
     fn wakes(&mut self, now: BootTime) {

@@ -109,6 +109,19 @@ pub const SYSFS_VALUE_BYTES_MAX: u64 = 256;
 /// Entries of /sys/class/power_supply looked at; a laptop has three or four.
 pub const POWER_SUPPLIES_MAX: usize = 16;
 
+/// Loading the probe, where the agent does not start without it: under half a second on a busy machine; a first boot from an SD
+/// card reads slowly.
+pub const PROBE_LOADED_WITHIN: Duration = Duration::from_secs(20);
+/// The probe's object: 5 KiB as it is built, some 100 KiB with debug information.
+pub const PROBE_OBJECT_BYTES_MAX: u64 = 4 * 1024 * 1024;
+/// Records between the probe's thread and the main loop. A suspend makes about ten, and the loop takes them within
+/// milliseconds; what does not fit is counted and told in `status`.
+pub const PROBE_RECORDS_QUEUED_MAX: usize = 64;
+/// Stack of the probe's thread: the loader parses the object on it. Only what is touched takes memory.
+pub const PROBE_THREAD_STACK_BYTES: usize = 512 * 1024;
+/// A tracepoint's description in tracefs: ten lines.
+pub const TRACEFS_FILE_BYTES_MAX: u64 = 16 * 1024;
+
 /// Network interfaces kept. A home machine has a few; containers make many veth.
 pub const LINKS_MAX: usize = 64;
 /// Time for the kernel to answer a generic netlink request.

@@ -9,6 +9,7 @@ use crate::config;
 use crate::link::{Link, Links};
 use crate::logind::{self, DelayLock};
 use crate::operation::{self, Driver};
+use crate::probe::Attached;
 use crate::rtc::Rtc;
 use crate::status::SourceStatus;
 use crate::wake::Ability;
@@ -24,9 +25,26 @@ pub enum Lock {
     Held(DelayLock),
 }
 
+/// The probe in the kernel.
+#[derive(Debug)]
+pub enum ProbeState {
+    /// Switched off by the configuration.
+    Off,
+    /// Being loaded.
+    Loading,
+    /// It reads.
+    Reads(Attached),
+    /// There is none, and why.
+    Failed(String),
+}
+
 /// What there is.
 #[derive(Debug)]
 pub struct Parts<'a> {
+    /// The probe in the kernel.
+    pub probe: &'a ProbeState,
+    /// Events of its that were lost.
+    pub lost: u64,
     /// The system bus.
     pub bus: &'a Bus,
     /// The delay lock.
@@ -55,6 +73,13 @@ pub fn list(parts: &Parts<'_>) -> Vec<SourceStatus> {
         let live = state.is_ok();
         SourceStatus { name: name.to_owned(), live, detail: state.unwrap_or_else(|why| why) }
     };
+    let probe = match parts.probe {
+        ProbeState::Off => Err("switched off".to_owned()),
+        ProbeState::Loading => Err("being loaded".to_owned()),
+        ProbeState::Reads(attached) if parts.lost > 0 => Ok(format!("{attached}; {} events lost", parts.lost)),
+        ProbeState::Reads(attached) => Ok(attached.to_string()),
+        ProbeState::Failed(why) => Err(why.clone()),
+    };
     let logind = match (parts.bus.caller(), parts.lock) {
         (Err(error), _) => Err(error.to_string()),
         (Ok(_), Lock::Held(_)) => Ok("delay lock held".to_owned()),
@@ -77,6 +102,7 @@ pub fn list(parts: &Parts<'_>) -> Vec<SourceStatus> {
     };
     let alarm = parts.rtc.map(|rtc| rtc.name().to_owned()).ok_or_else(|| "no clock with a wake alarm".to_owned());
     let mut sources = vec![
+        source("probe", probe),
         source("logind", logind),
         source("operation", operation),
         source("network", network),
