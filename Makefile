@@ -51,7 +51,7 @@ interop: ## our programs against foreign UPnP stacks (builds libupnp, takes minu
 	@tests/interop/run
 
 bench: ## the figures of docs/benchmarks.md, ours and foreign stacks side by side
-	@.ci/setup build bench
+	@.ci/setup build bench ebpf vm
 	@bench/run
 
 fuzz: ## every parser for a short while (FUZZ_SECONDS each, default 30)

@@ -3,6 +3,7 @@
 //! The kernel's part is played by BPF_PROG_TEST_RUN on the very program the agent has loaded ([`house_tests::kernel`]); a real
 //! suspend is in the tests of `make vm`.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::time::Duration;
@@ -74,6 +75,37 @@ fn probe_source(status: &Value) -> Result<(bool, String)> {
     let probe = sources.iter().find(|s| s.get("name").and_then(Value::as_str) == Some("probe")).context("no probe")?;
     let live = probe.get("live").and_then(Value::as_bool).unwrap_or_default();
     Ok((live, probe.get("detail").and_then(Value::as_str).unwrap_or_default().to_owned()))
+}
+
+#[test]
+fn the_built_object_holds_the_programs_maps_and_settings_that_the_agent_uses() {
+    let path = built("psm-probe.o");
+    let Ok(bytes) = std::fs::read(&path) else { return sandbox::skip("the probe is not built (make ebpf)") };
+    let object = aya_obj::Object::parse(&bytes).expect("an object");
+    let programs: BTreeMap<_, _> =
+        object.programs.iter().map(|(name, p)| (name.as_str(), format!("{:?}", p.section))).collect();
+    for (name, section) in [
+        ("suspend_resume", "RawTracePoint"),
+        ("reboot_enter", "TracePoint"),
+        ("reboot_exit", "TracePoint"),
+        ("kernel_power_off", "KProbe"),
+        ("kernel_restart", "KProbe"),
+        ("kernel_halt", "KProbe"),
+        ("kernel_kexec", "KProbe"),
+        ("hibernate", "KProbe"),
+    ] {
+        assert_eq!(programs.get(name).map(String::as_str), Some(section), "{name}");
+    }
+    assert_eq!(programs.len(), 8, "a program that nobody attaches: {programs:?}");
+    for map in ["EVENTS", "LOST"] {
+        assert!(object.maps.contains_key(map), "{map}");
+    }
+    for setting in ["CMD_OFFSET", "RET_OFFSET", "PID_NS_DEV", "PID_NS_INO"] {
+        let known = bytes.windows(setting.len()).any(|name| name == setting.as_bytes());
+        assert!(known, "{setting} is not in the object's symbols");
+    }
+    // What is not stripped is refused by kernels (type information with Rust's names), or only makes it large.
+    assert!(bytes.len() < 32 * 1024, "{} bytes", bytes.len());
 }
 
 #[test]
