@@ -334,6 +334,14 @@ impl Agent {
         self.sources = sources;
     }
 
+    /// Links changed (netlink). They do when a machine wakes: if it should be asleep by logind's word, logind is asked at once.
+    /// They also do before a sleep (network managers take them down), so the change alone says nothing.
+    pub fn handle_links_changed(&mut self) {
+        if self.state.is_asleep() && !self.state.kernel_says_asleep() && !self.is_leaving() {
+            self.effects.push_back(Effect::AskWhetherAsleep);
+        }
+    }
+
     /// Meter and power supplies were read; no power where there is no meter.
     pub fn handle_reading(&mut self, power: Option<Watts>, supply: Supply, now: BootTime) {
         self.now = now;

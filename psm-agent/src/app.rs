@@ -257,7 +257,10 @@ impl App {
             Event::Probe(told) => self.handle_probe(told, now),
             Event::Net(event) => self.handle_net(event, now),
             Event::Bus(event) => self.handle_bus(event, now),
-            Event::Links => self.tell_wake(),
+            Event::Links => {
+                self.tell_wake();
+                self.agent.handle_links_changed();
+            }
             Event::Work(done) => self.handle_done(done, now),
             Event::Control(request) => control::handle(request, &mut self.agent, &mut self.tickets, now),
             Event::Signal(Signal::Reload) => self.reload(now),

@@ -274,6 +274,22 @@ mod tests {
     }
 
     #[test]
+    fn links_that_change_in_a_sleep_that_logind_told_of_raise_the_question_at_once() {
+        let mut f = Fixture::new("");
+        f.agent.handle_links_changed();
+        f.fact(Observation::SleepBegins);
+        f.seen.clear();
+        f.agent.handle_links_changed();
+        f.pump();
+        assert!(f.has(|e| matches!(e, Effect::AskWhetherAsleep)));
+        f.seen.clear();
+        f.agent.handle_fact(Fact::new(f.now, Source::Kernel, Observation::SleepBegins), f.now);
+        f.agent.handle_links_changed();
+        f.pump();
+        assert!(!f.has(|e| matches!(e, Effect::AskWhetherAsleep)), "the kernel will say when it is over");
+    }
+
+    #[test]
     fn a_sleep_of_the_kernels_that_never_comes_is_over_when_it_is_doubted() {
         let mut f = Fixture::new("");
         f.subscribe();
