@@ -61,7 +61,7 @@ fuzz: ## every parser for a short while (FUZZ_SECONDS each, default 30)
 man: ## build the man pages from docs/man/*.md
 	$(CARGO) run --locked -q -p house-tests --bin man
 
-install: ## install programs, units, examples and man pages under DESTDIR/PREFIX (default /usr/local)
+install: ## install programs, kernel probe, unit, examples and man pages under DESTDIR/PREFIX (default /usr/local)
 	@.ci/setup build ebpf
 	$(CARGO) build --locked --release -p psm-agent -p heg
 	@# Without the probe the agent works, by logind alone. It looks for it here, whatever the PREFIX.

@@ -68,7 +68,7 @@ pub enum Effect {
     SetAlarm(Duration),
     /// Clear it.
     ClearAlarm,
-    /// Take logind's delay lock.
+    /// Take logind's delay lock, if it is not held.
     TakeDelayLock,
     /// Release it: the machine may sleep or go down.
     ReleaseDelayLock,
@@ -319,6 +319,11 @@ impl Agent {
         }
         if (!before.0 && after.0) || (!before.1 && after.1) {
             self.goes_away(after.0 && !before.0, now);
+        }
+        let may_have_returned = before != (false, false) || fact.source == Source::Logind;
+        // Until logind has called its own sleep off it refuses the lock.
+        if may_have_returned && after == (false, false) && !self.state.logind_says_asleep() {
+            self.effects.push_back(Effect::TakeDelayLock);
         }
         self.after(now);
     }
@@ -625,24 +630,25 @@ impl Agent {
         ahead.into_iter().chain(self.sleep_for.take()).min()
     }
 
-    /// This process runs though the machine should be asleep. The kernel freezes it when it means to sleep, and says so again:
-    /// its word is taken back at once (a suspend that failed before anything was frozen has no end). logind is asked.
+    /// This process runs though the machine should be asleep. logind is asked, if it told of the sleep. Else the kernel's word is
+    /// taken back: a suspend that failed before anything was frozen has no end where the kernel has no kprobes, and one that
+    /// is still writing out file systems says so again when it freezes.
     fn doubt_sleep(&mut self, now: BootTime) {
-        if self.state.kernel_says_asleep() {
-            self.handle_fact(Fact::new(now, Source::Kernel, Observation::SleepEnds), now);
-        }
-        if self.state.is_asleep() {
+        if self.state.logind_says_asleep() {
             self.effects.push_back(Effect::AskWhetherAsleep);
+        } else {
+            self.handle_fact(Fact::new(now, Source::Agent, Observation::SleepDoubted), now);
         }
     }
 
     fn wakes(&mut self, now: BootTime) {
-        self.drain = None;
+        if !self.state.is_going_down() {
+            self.drain = None;
+        }
         self.doubt_at = None;
         // BOOTID first, so that the event that follows carries it.
         self.device.resumed(now);
         self.gateway.resumed(now);
-        self.effects.push_back(Effect::TakeDelayLock);
         if self.wake.alarm {
             self.effects.push_back(Effect::ClearAlarm);
         }
@@ -655,7 +661,6 @@ impl Agent {
             self.device.restart(&self.interfaces, now);
             self.set_variables(now);
         }
-        self.effects.push_back(Effect::TakeDelayLock);
     }
 
     /// Puts all variables at their values.

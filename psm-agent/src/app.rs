@@ -151,7 +151,7 @@ impl App {
         let uuid = identity::load_or_create(&state_dir)?;
         let (store, saved) = Store::open(&state_dir, clock::wall())?;
         // Early: it is loaded while the bus and the network are asked.
-        let (probe, probe_state) = start_probe(&config.probe)?;
+        let (mut probe, mut probe_state) = start_probe(&config.probe)?;
         let driver = Driver::new(&config.operation);
         let mut bus = Bus::new(logind::watches().into_iter().chain(driver.watch()).collect());
         let (bus_is_up, operation) = first_look(&mut bus, &driver).await;
@@ -173,6 +173,10 @@ impl App {
             for address in &interface.addresses {
                 tracing::info!(interface = interface.name, address = %address.address, port = net.http_port(), "bound");
             }
+        }
+        // Before this start counts as one.
+        if let Some(probe) = probe.as_mut().filter(|_| config.probe.mode == ProbeMode::Required) {
+            probe_state = await_probe(probe).await?;
         }
         let identity = Identity {
             uuid,
@@ -228,7 +232,6 @@ impl App {
         if bus_is_up {
             app.take_lock();
         }
-        app.await_required_probe().await?;
         app.tell_wake();
         app.read();
         app.tell_sources();
@@ -329,30 +332,12 @@ impl App {
                 }
             }
             Told::Reads(attached) => {
-                tracing::info!(%attached, "probe");
+                tracing::info!(%attached, reboot = ?attached.reboot, kprobes = ?attached.kprobes, "probe");
                 self.probe_state = ProbeState::Reads(attached);
             }
             Told::Failed(error) => {
                 tracing::warn!(%error, "no probe: a sleep that bypasses logind is not seen");
                 self.probe_state = ProbeState::Failed(error.to_string());
-            }
-        }
-    }
-
-    /// Where the configuration requires the probe, waits until it reads.
-    async fn await_required_probe(&mut self) -> anyhow::Result<()> {
-        let Some(probe) = self.probe.as_mut().filter(|_| self.config.probe.mode == ProbeMode::Required) else {
-            return Ok(());
-        };
-        match tokio::time::timeout(PROBE_LOADED_WITHIN, probe.next()).await {
-            Ok(Told::Failed(error)) => Err(error).context("probe.mode is \"required\"").context(Exit::Unavailable),
-            Ok(told) => {
-                self.handle_probe(told, now());
-                Ok(())
-            }
-            Err(_) => {
-                Err(anyhow::anyhow!("probe not loaded in time, and probe.mode is \"required\"")
-                    .context(Exit::Unavailable))
             }
         }
     }
@@ -387,7 +372,7 @@ impl App {
             BusEvent::Appeared(logind::SERVICE) => self.take_lock(),
             BusEvent::Appeared(_) => self.look(),
             BusEvent::Vanished(logind::SERVICE) => {
-                tracing::warn!("logind is gone: sleep is not seen before it comes back");
+                tracing::warn!("logind is gone: nothing holds a sleep up for the last event");
                 self.lock = Lock::None("logind is not running".to_owned());
                 self.lock_again_at = Some(now + BUS_RETRY_LONGEST);
             }
@@ -434,6 +419,12 @@ impl App {
             }
             Done::Asleep(Ok(true)) => {}
             Done::Asleep(Err(error)) => tracing::debug!(%error, "logind not asked whether the machine sleeps"),
+            // It came too late: the last event is out, and logind shall not wait for nothing.
+            Done::Locked(Ok(_))
+                if (self.agent.is_asleep() || self.agent.is_going_down()) && !self.agent.is_leaving() =>
+            {
+                self.lock = Lock::None("released, the machine goes to sleep or down".to_owned());
+            }
             Done::Locked(Ok(lock)) => {
                 tracing::debug!("delay lock taken");
                 self.lock = Lock::Held(lock);
@@ -667,7 +658,10 @@ impl App {
                 if let Some(links) = &mut self.links {
                     links.set_arm(new.wake.arm);
                 }
-                self.rtc = Rtc::find(&new.wake.rtc, Path::new(crate::rtc::SYSFS));
+                // The same clock is kept, with what is known of its alarm.
+                if new.wake.rtc != self.config.wake.rtc {
+                    self.rtc = Rtc::find(&new.wake.rtc, Path::new(crate::rtc::SYSFS));
+                }
                 self.agent.handle_config(&new, now);
                 self.agent.handle_wall(wall(), now);
                 self.config = Config { operation: self.config.operation.clone(), ..new };
@@ -709,6 +703,18 @@ fn start_probe(config: &crate::config::Probe) -> anyhow::Result<(Option<Probe>, 
     }
     let probe = Probe::start(&config.object).context(Exit::OsErr)?;
     Ok((Some(probe), ProbeState::Loading))
+}
+
+/// Waits until the probe reads, which the configuration requires.
+async fn await_probe(probe: &mut Probe) -> anyhow::Result<ProbeState> {
+    let required = "probe.mode is \"required\"";
+    match tokio::time::timeout(PROBE_LOADED_WITHIN, probe.next()).await {
+        Ok(Told::Reads(attached)) => Ok(ProbeState::Reads(attached)),
+        Ok(Told::Failed(error)) => Err(error).context(required).context(Exit::Unavailable),
+        Ok(Told::Event(_)) | Err(_) => {
+            Err(anyhow::anyhow!("not loaded in time").context(required).context(Exit::Unavailable))
+        }
+    }
 }
 
 fn not_asked<T>() -> Known<T> {

@@ -8,8 +8,9 @@
 //! | `freeze_processes` begins | sleep begins, if it had not; from now on this process may stop at any moment |
 //! | `suspend_enter` ends, `machine_suspend` | nothing new; the second repeats within one suspend to idle |
 //! | `thaw_processes` begins or ends | the sleep is over, or was called off while it began |
+//! | `pm_suspend` or `hibernate` returns | the same, also where it failed before anything was frozen |
 //!
-//! Hibernation tells of itself by the kprobe on `hibernate` and by `machine_suspend`, and ends with the same thaw; a hybrid sleep
+//! The last line and the beginning of a hibernation need kprobes. Hibernation tells of itself by the one on `hibernate` and by `machine_suspend`, and ends with the same thaw; a hybrid sleep
 //! is a hibernation that suspends instead of powering off. `machine_suspend` ends without a thaw in a suspend to idle that goes
 //! on, so its end is never a waking.
 #![forbid(unsafe_code)]
@@ -75,9 +76,9 @@ pub struct Deed {
 }
 
 impl Deed {
-    /// Whether it was logind's doing.
+    /// Whether it was logind's doing: its own program suspends, and PID 1's hands the machine down.
     pub fn is_by_logind(&self) -> bool {
-        self.name() == LOGINDS_OWN
+        [LOGINDS_OWN, SHUTDOWN].contains(&self.name())
     }
 
     fn name(&self) -> &[u8] {
@@ -93,9 +94,6 @@ impl fmt::Display for Deed {
         };
         if self.is_by_logind() {
             return action(f).and_then(|()| f.write_str(" through logind"));
-        }
-        if self.name() == SHUTDOWN {
-            return action(f).and_then(|()| f.write_str(" by systemd"));
         }
         f.write_str("direct, ")?;
         action(f)?;
@@ -119,7 +117,7 @@ pub fn fact(record: &Record) -> Option<Fact> {
         Kind::SuspendEnter | Kind::MachineSuspend => (Observation::SleepBegins, sleep(record.value)),
         Kind::FreezeProcesses => (Observation::SleepBegins, None),
         Kind::Hibernate => (Observation::SleepBegins, Some(Action::Hibernate)),
-        Kind::ThawProcesses => (Observation::SleepEnds, None),
+        Kind::ThawProcesses | Kind::SleepOver => (Observation::SleepEnds, None),
         Kind::Reboot => (Observation::ShutdownBegins, reboot(record.value)),
         Kind::RebootFailed => (Observation::ShutdownCancelled, None),
         Kind::PowerOff => (Observation::ShutdownBegins, Some(Action::PowerOff)),
@@ -161,7 +159,7 @@ mod tests {
     fn record(kind: Kind, begins: u16, value: u32, name: &str) -> Record {
         let mut comm = [0; COMM_BYTES];
         comm[..name.len()].copy_from_slice(name.as_bytes());
-        Record { boot_ns: 5_000_000, kind: kind as u16, begins, value, pid: 812, comm, reserved: 0 }
+        Record { boot_ns: 5_000_000, kind: kind as u16, begins, value, pid: 812, comm, lost: 0 }
     }
 
     fn told(kind: Kind, begins: u16, value: u32, name: &str) -> Option<(Observation, String)> {
@@ -187,8 +185,8 @@ mod tests {
             assert_eq!(told(kind, 0, 3, "sh"), None, "{kind:?} ends while the machine sleeps");
             assert_eq!(told(kind, 1, 3, "sh").map(|t| t.0), Some(Observation::SleepBegins), "{kind:?}");
         }
-        for begins in [1, 0] {
-            assert_eq!(told(Kind::ThawProcesses, begins, 0, "sh").map(|t| t.0), Some(Observation::SleepEnds));
+        for (kind, begins) in [(Kind::ThawProcesses, 1), (Kind::ThawProcesses, 0), (Kind::SleepOver, 0)] {
+            assert_eq!(told(kind, begins, 0, "sh").map(|t| t.0), Some(Observation::SleepEnds));
         }
     }
 
@@ -206,8 +204,29 @@ mod tests {
             assert_eq!(told(kind, 1, 0, "poweroff"), Some((Observation::ShutdownBegins, text)));
         }
         let by_systemd = told(Kind::Reboot, 1, 0x4321_fedc, "systemd-shutdow");
-        assert_eq!(by_systemd.map(|t| t.1), Some("power off by systemd".to_owned()));
+        assert_eq!(by_systemd.map(|t| t.1), Some("power off through logind".to_owned()));
         assert_eq!(told(Kind::RebootFailed, 0, 1, "sh").map(|t| t.0), Some(Observation::ShutdownCancelled));
+    }
+
+    #[test]
+    fn a_hybrid_sleep_is_one_hibernation_with_one_end() {
+        use Observation::*;
+        // PM_EVENT_HIBERNATE, as create_image traces it; then the image is kept in memory that is suspended.
+        let records = [
+            (Kind::Hibernate, 1, 0),
+            (Kind::MachineSuspend, 1, 4),
+            (Kind::MachineSuspend, 0, 4),
+            (Kind::MachineSuspend, 1, 3),
+            (Kind::MachineSuspend, 0, 3),
+            (Kind::ThawProcesses, 1, 0),
+            (Kind::ThawProcesses, 0, 0),
+            (Kind::SleepOver, 0, 0),
+        ];
+        let told: Vec<_> =
+            records.iter().filter_map(|(kind, begins, value)| told(*kind, *begins, *value, "systemd-sleep")).collect();
+        assert_eq!(told[0], (SleepBegins, "hibernation through logind".to_owned()));
+        let what: Vec<_> = told.iter().map(|t| t.0).collect();
+        assert_eq!(what, [SleepBegins, SleepBegins, SleepBegins, SleepEnds, SleepEnds, SleepEnds]);
     }
 
     #[test]

@@ -39,6 +39,11 @@ pub const STATUS_COMMAND_WITHIN: Duration = Duration::from_secs(5);
 pub const COMMAND_STDERR_BYTES_MAX: u64 = 512;
 /// One bus call; logind and systemd answer within milliseconds, on a loaded machine within a second or two.
 pub const BUS_CALL_WITHIN: Duration = Duration::from_secs(5);
+/// How often logind is asked to suspend while it still ends the last sleep, and the pause between: it takes one to three seconds from
+/// the kernel's thaw.
+pub const SUSPEND_TRIES_MAX: u32 = 20;
+/// See [`SUSPEND_TRIES_MAX`].
+pub const SUSPEND_TRY_EVERY: Duration = Duration::from_millis(500);
 /// Connecting to the bus, the first sequence of calls included.
 pub const BUS_CONNECT_WITHIN: Duration = Duration::from_secs(10);
 /// First and longest pause before the bus is tried again.

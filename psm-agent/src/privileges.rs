@@ -3,6 +3,8 @@
 //! As root a process has them all; a service has what its unit leaves it. Each thread has its own set. The main thread gives up
 //! at its start what only loading the probe takes, and the thread that loads it ends then. Commands of the
 //! operation driver are programs of their own: as root they get what the unit's bounding set holds.
+//!
+//! The right to read and write what belongs to others is not kept, also by root: files of the agent's must be its own user's.
 
 use caps::{CapSet, Capability, CapsHashSet};
 
@@ -17,7 +19,7 @@ pub const READER: &[Capability] = &[Capability::CAP_SYS_NICE];
 /// Leaves the calling thread, of what it has, only `needed`.
 ///
 /// # Errors
-/// The kernel refuses, as some sandboxes do. Nothing has changed then.
+/// The kernel refuses, as some sandboxes do.
 pub fn keep(needed: &[Capability]) -> Result<(), caps::errors::CapsError> {
     let have = caps::read(None, CapSet::Permitted)?;
     let kept: CapsHashSet = have.into_iter().filter(|c| needed.contains(c)).collect();

@@ -9,7 +9,7 @@
 //! the reboot tracepoints also need tracefs.
 
 use core::fmt;
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU32, Ordering};
 use std::error::Error;
 use std::fs;
 use std::io::{self, Read as _};
@@ -18,7 +18,7 @@ use std::os::linux::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use aya::maps::{MapData, PerCpuArray, RingBuf};
+use aya::maps::{MapData, RingBuf};
 use aya::programs::kprobe::KProbeLink;
 use aya::programs::raw_trace_point::RawTracePointLink;
 use aya::programs::trace_point::TracePointLink;
@@ -42,8 +42,17 @@ pub const OBJECT: &str = "/usr/lib/psm/psm-probe.o";
 /// Where tracefs is mounted, now and on older systems.
 const TRACEFS: [&str; 2] = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"];
 
-/// Functions that end the system or put it to disk, whoever asks.
-const KPROBES: [&str; 5] = ["kernel_power_off", "kernel_restart", "kernel_halt", "kernel_kexec", "hibernate"];
+/// Programs of kprobes and their functions: those that end the system or put it to disk, whoever asks, and the return of those
+/// that put it to sleep, also where nothing came of it. A kernel has only those it is built with.
+const KPROBES: [(&str, &str); 7] = [
+    ("kernel_power_off", "kernel_power_off"),
+    ("kernel_restart", "kernel_restart"),
+    ("kernel_halt", "kernel_halt"),
+    ("kernel_kexec", "kernel_kexec"),
+    ("hibernate", "hibernate"),
+    ("hibernate_return", "hibernate"),
+    ("pm_suspend_return", "pm_suspend"),
+];
 
 /// There where the kernel has kprobes: as events of perf's, or on older kernels of tracefs'.
 const KPROBE_EVENTS: [&str; 3] = [
@@ -92,27 +101,27 @@ pub enum ProbeError {
     /// No thread.
     #[error("no thread: {0}")]
     Thread(io::Error),
+    /// The thread that reads has ended.
+    #[error("its thread has ended")]
+    Ended,
 }
 
-/// What is attached.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// What is attached beside the trace point of suspends, without which there is no probe.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attached {
-    points: Vec<&'static str>,
-    /// What is not, each with the reason.
-    missing: Vec<(&'static str, String)>,
-    /// Why the reading thread is not at real-time priority, if so.
-    usual_priority: Option<String>,
+    /// The trace points of reboot(2), or why not.
+    pub reboot: Result<(), String>,
+    /// The programs of kprobes that are attached, or why none is.
+    pub kprobes: Result<Vec<&'static str>, String>,
+    /// The thread that reads is at real-time priority, or why not.
+    pub realtime: Result<(), String>,
 }
 
 impl fmt::Display for Attached {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.points.join(", "))?;
-        for (what, why) in &self.missing {
-            write!(f, "; without {what}: {why}")?;
-        }
-        match &self.usual_priority {
-            Some(why) => write!(f, "; usual priority: {why}"),
-            None => f.write_str("; real-time priority"),
+        match &self.realtime {
+            Ok(()) => f.write_str("suspend_resume, at real-time priority"),
+            Err(why) => write!(f, "suspend_resume, at usual priority: {why}"),
         }
     }
 }
@@ -131,18 +140,19 @@ pub enum Told {
 /// The probe's thread, seen from the main loop. It lives as long as the process.
 #[derive(Debug)]
 pub struct Probe {
-    told: mpsc::Receiver<Told>,
-    counters: Arc<Counters>,
+    /// None once the thread has ended.
+    told: Option<mpsc::Receiver<Told>>,
+    lost: Lost,
     main: Arc<MainLoop>,
 }
 
 /// Events that did not arrive.
-#[derive(Debug, Default)]
-struct Counters {
+#[derive(Clone, Debug, Default)]
+struct Lost {
     /// The ring buffer was full.
-    lost: AtomicU64,
+    in_kernel: Arc<AtomicU32>,
     /// The main loop was behind.
-    dropped: AtomicU64,
+    here: Arc<AtomicU32>,
 }
 
 impl Probe {
@@ -152,9 +162,9 @@ impl Probe {
     /// No thread can be started.
     pub fn start(object: &Path) -> Result<Self, ProbeError> {
         let (tell, told) = mpsc::channel(PROBE_RECORDS_QUEUED_MAX);
-        let counters = Arc::<Counters>::default();
+        let lost = Lost::default();
         let main = Arc::new(MainLoop::of_this_process());
-        let (object, counted, lifts) = (object.to_owned(), Arc::clone(&counters), Arc::clone(&main));
+        let (object, counted, lifts) = (object.to_owned(), lost.clone(), Arc::clone(&main));
         let thread = std::thread::Builder::new().name("probe".to_owned()).stack_size(PROBE_THREAD_STACK_BYTES);
         let run = move || match load_apart(object) {
             Ok(loaded) => loaded.read(&tell, &counted, &lifts),
@@ -162,20 +172,22 @@ impl Probe {
             Err(error) => drop(tell.blocking_send(Told::Failed(error))),
         };
         thread.spawn(run).map_err(ProbeError::Thread)?;
-        Ok(Self { told, counters, main })
+        Ok(Self { told: Some(told), lost, main })
     }
 
     /// The next thing it tells; waits for ever once its thread has ended. Cancel safe.
     pub async fn next(&mut self) -> Told {
-        match self.told.recv().await {
-            Some(told) => told,
-            None => core::future::pending().await,
+        let Some(receiver) = &mut self.told else { return core::future::pending().await };
+        let told = receiver.recv().await.unwrap_or(Told::Failed(ProbeError::Ended));
+        if matches!(told, Told::Failed(_)) {
+            self.told = None;
         }
+        told
     }
 
-    /// Events lost so far: in the kernel's ring buffer, and between the two threads.
-    pub fn lost(&self) -> u64 {
-        self.counters.lost.load(Ordering::Relaxed) + self.counters.dropped.load(Ordering::Relaxed)
+    /// Events lost so far: in the kernel's ring buffer, as the last one that came through says, and between the two threads.
+    pub fn lost(&self) -> u32 {
+        self.lost.in_kernel.load(Ordering::Relaxed).saturating_add(self.lost.here.load(Ordering::Relaxed))
     }
 
     /// Puts the main loop back to its usual priority, if an event had lifted it.
@@ -195,7 +207,7 @@ fn load_apart(object: PathBuf) -> Result<Loaded, ProbeError> {
     let loaded = loading.join();
     daemon_kit::memory::give_back();
     let mut loaded = loaded.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
-    loaded.attached.usual_priority = realtime::enter().err().map(|e| e.to_string());
+    loaded.attached.realtime = realtime::enter().map_err(|e| e.to_string());
     Ok(loaded)
 }
 
@@ -210,7 +222,6 @@ struct Links {
 struct Loaded {
     _links: Links,
     ring: RingBuf<MapData>,
-    lost: PerCpuArray<MapData, u64>,
     attached: Attached,
 }
 
@@ -237,52 +248,44 @@ impl Loaded {
             Some(_) => refused("maps", &e),
             None => damaged(chain(&e)),
         })?;
-        let map = |programs: &mut Ebpf, name: &str| {
-            programs.take_map(name).ok_or_else(|| damaged(format!("has no map {name}")))
-        };
-        let ring = RingBuf::try_from(map(&mut programs, "EVENTS")?).map_err(|e| refused("ring buffer", &e))?;
-        let lost = PerCpuArray::try_from(map(&mut programs, "LOST")?).map_err(|e| refused("counter", &e))?;
-        let mut attached = Attached::default();
+        let events = programs.take_map("EVENTS").ok_or_else(|| damaged("has no map EVENTS".to_owned()))?;
+        let ring = RingBuf::try_from(events).map_err(|e| refused("ring buffer", &e))?;
         let suspend = attach_suspend(&mut programs, path)?;
         let mut links = Links { _suspend: suspend, reboot: Vec::new(), functions: Vec::new() };
-        attached.points.push("suspend_resume");
-        match command.and(result).and_then(|_| attach_reboot(&mut programs, &mut links)) {
-            Ok(()) => attached.points.push("reboot"),
-            Err(why) => attached.missing.push(("reboot", why)),
-        }
-        match attach_kprobes(&mut programs, &mut links) {
-            Ok(()) => attached.points.push("kprobes"),
-            Err(why) => attached.missing.push(("kprobes", why)),
-        }
-        Ok(Self { _links: links, ring, lost, attached })
+        let reboot = command.and(result).and_then(|_| attach_reboot(&mut programs, &mut links));
+        let kprobes = attach_kprobes(&mut programs, &mut links);
+        let attached = Attached { reboot, kprobes, realtime: Err("not asked for yet".to_owned()) };
+        Ok(Self { _links: links, ring, attached })
     }
 
     /// Hands over what comes, for ever.
-    fn read(mut self, tell: &mpsc::Sender<Told>, counters: &Counters, main: &MainLoop) {
+    fn read(mut self, tell: &mpsc::Sender<Told>, lost: &Lost, main: &MainLoop) {
         // The receiver is gone only with the process.
-        drop(tell.blocking_send(Told::Reads(core::mem::take(&mut self.attached))));
+        drop(tell.blocking_send(Told::Reads(self.attached)));
         loop {
             let mut fds = [PollFd::new(self.ring.as_fd(), PollFlags::POLLIN)];
-            if let Err(error) = poll(&mut fds, PollTimeout::NONE)
-                && error != nix::errno::Errno::EINTR
-            {
-                let why = error.to_string();
+            let broken = match poll(&mut fds, PollTimeout::NONE) {
+                Ok(_) if fds[0].any() == Some(true) => fds[0].revents().is_none_or(|e| !e.contains(PollFlags::POLLIN)),
+                Ok(_) | Err(nix::errno::Errno::EINTR) => false,
+                Err(_) => true,
+            };
+            if broken {
+                let why = "cannot be waited for".to_owned();
                 return drop(tell.blocking_send(Told::Failed(ProbeError::Refused { what: "ring buffer", why })));
             }
             while let Some(item) = self.ring.next() {
                 match Record::from_bytes(&item) {
                     Ok(record) => {
                         main.raise();
+                        lost.in_kernel.store(record.lost, Ordering::Relaxed);
                         if tell.try_send(Told::Event(record)).is_err() {
-                            counters.dropped.fetch_add(1, Ordering::Relaxed);
+                            lost.here.fetch_add(1, Ordering::Relaxed);
                         }
                     }
                     // The object is not this version's.
                     Err(error) => tracing::debug!(%error, "record not understood"),
                 }
             }
-            let lost = self.lost.get(&0, 0).map(|all| all.iter().sum()).unwrap_or_default();
-            counters.lost.store(lost, Ordering::Relaxed);
         }
     }
 }
@@ -318,20 +321,27 @@ fn attach_reboot(programs: &mut Ebpf, links: &mut Links) -> Result<(), String> {
 }
 
 /// Those that the kernel has: one built without hibernation has no such function.
-fn attach_kprobes(programs: &mut Ebpf, links: &mut Links) -> Result<(), String> {
+fn attach_kprobes(programs: &mut Ebpf, links: &mut Links) -> Result<Vec<&'static str>, String> {
     if !KPROBE_EVENTS.iter().any(|path| Path::new(path).exists()) {
         return Err("the kernel has none (CONFIG_KPROBE_EVENTS)".to_owned());
     }
+    let mut attached = Vec::new();
     let mut first = None;
-    for name in KPROBES {
+    for (name, function) in KPROBES {
         let program: &mut KProbe = program(programs, name)?;
         program.load().map_err(|e| chain(&e))?;
-        match program.attach(name, 0).and_then(|id| program.take_link(id)) {
-            Ok(link) => links.functions.push(link),
-            Err(error) => drop(first.get_or_insert(chain(&error))),
+        match program.attach(function, 0).and_then(|id| program.take_link(id)) {
+            Ok(link) => {
+                links.functions.push(link);
+                attached.push(name);
+            }
+            Err(error) => {
+                tracing::debug!(name, error = chain(&error), "kprobe not attached");
+                first.get_or_insert(chain(&error));
+            }
         }
     }
-    if links.functions.is_empty() { Err(first.unwrap_or_default()) } else { Ok(()) }
+    if attached.is_empty() { Err(first.unwrap_or_default()) } else { Ok(attached) }
 }
 
 fn program<'a, P>(programs: &'a mut Ebpf, name: &str) -> Result<&'a mut P, String>
@@ -344,12 +354,18 @@ where
 
 /// Where a field of a syscall's tracepoint is, bytes, from tracefs.
 fn field_offset(point: &str, field: &str) -> Result<u32, String> {
-    let events = TRACEFS.iter().map(|t| Path::new(t).join("events/syscalls")).find(|p| p.exists());
-    let path = events.ok_or("tracefs is not mounted")?.join(point).join("format");
-    let mut text = String::new();
-    let read = fs::File::open(&path).and_then(|file| file.take(TRACEFS_FILE_BYTES_MAX).read_to_string(&mut text));
-    read.map_err(|e| format!("{}: {e}", path.display()))?;
-    offset_in(&text, field).ok_or_else(|| format!("{} has no field {field}", path.display()))
+    let mut why = None;
+    for tracefs in TRACEFS {
+        let path = Path::new(tracefs).join("events/syscalls").join(point).join("format");
+        let mut text = String::new();
+        match fs::File::open(&path).and_then(|file| file.take(TRACEFS_FILE_BYTES_MAX).read_to_string(&mut text)) {
+            Ok(_) => return offset_in(&text, field).ok_or_else(|| format!("{} has no field {field}", path.display())),
+            // Of two places where it is not the reason is told of one where it is and cannot be read.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => drop(why.get_or_insert(format!("{}: {error}", path.display()))),
+        }
+    }
+    Err(why.unwrap_or_else(|| "tracefs is not mounted, or the kernel traces no system calls".to_owned()))
 }
 
 /// Reads `field:unsigned int cmd; offset:32; size:8; signed:0;`, with tabs between.
@@ -433,15 +449,5 @@ mod tests {
         assert!(Loaded::load(&path).err().unwrap().to_string().contains("larger than"));
         assert!(matches!(refused("maps", &io::Error::from_raw_os_error(1)), ProbeError::NoPermission));
         assert!(matches!(refused("maps", &io::Error::from_raw_os_error(38)), ProbeError::NoBpf));
-    }
-
-    #[test]
-    fn status_names_what_is_attached_and_what_is_not() {
-        let attached = Attached {
-            points: vec!["suspend_resume", "reboot"],
-            missing: vec![("kprobes", "not supported".to_owned())],
-            usual_priority: None,
-        };
-        assert_eq!(attached.to_string(), "suspend_resume, reboot; without kprobes: not supported; real-time priority");
     }
 }

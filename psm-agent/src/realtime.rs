@@ -5,8 +5,8 @@
 //! flood of requests must not take the processor from the appliance's work.
 #![expect(unsafe_code, reason = "sched_setscheduler is a C function")]
 
-use core::sync::atomic::{AtomicBool, Ordering};
 use std::io;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use nix::libc;
 
@@ -17,29 +17,36 @@ const PRIORITY: libc::c_int = 20;
 #[derive(Debug)]
 pub struct MainLoop {
     thread: libc::pid_t,
-    raised: AtomicBool,
+    /// Held over the call too, so that what is noted is what was done last.
+    raised: Mutex<bool>,
 }
 
 impl MainLoop {
     /// The main thread of this process, at its usual priority.
     pub fn of_this_process() -> Self {
-        Self { thread: nix::unistd::getpid().as_raw(), raised: AtomicBool::new(false) }
+        Self { thread: nix::unistd::getpid().as_raw(), raised: Mutex::new(false) }
     }
 
     /// Lifts it, where that is allowed; where not, it goes on as it is.
     pub fn raise(&self) {
-        if !self.raised.swap(true, Ordering::Relaxed) && set(self.thread, libc::SCHED_FIFO, PRIORITY).is_err() {
-            self.raised.store(false, Ordering::Relaxed);
-        }
+        let mut raised = self.raised();
+        *raised = *raised || set(self.thread, libc::SCHED_FIFO, PRIORITY).is_ok();
     }
 
     /// Puts it back.
     pub fn lower(&self) {
-        if self.raised.swap(false, Ordering::Relaxed)
-            && let Err(error) = set(self.thread, libc::SCHED_OTHER, 0)
-        {
-            tracing::warn!(%error, "main loop stays at real-time priority");
+        let mut raised = self.raised();
+        if *raised {
+            match set(self.thread, libc::SCHED_OTHER, 0) {
+                Ok(()) => *raised = false,
+                Err(error) => tracing::debug!(%error, "main loop stays at real-time priority for now"),
+            }
         }
+    }
+
+    fn raised(&self) -> MutexGuard<'_, bool> {
+        // Nothing is left half done in it.
+        self.raised.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -52,10 +59,11 @@ pub fn enter() -> io::Result<()> {
 }
 
 fn set(thread: libc::pid_t, policy: libc::c_int, priority: libc::c_int) -> io::Result<()> {
-    let reset = if policy == libc::SCHED_FIFO { libc::SCHED_RESET_ON_FORK } else { 0 };
+    // With every policy: once set, only a privileged process may take it back.
+    let policy = policy | libc::SCHED_RESET_ON_FORK;
     let parameters = libc::sched_param { sched_priority: priority };
     // SAFETY: `parameters` lives for the call; a thread that is gone is an error of the call's.
-    match unsafe { libc::sched_setscheduler(thread, policy | reset, &raw const parameters) } {
+    match unsafe { libc::sched_setscheduler(thread, policy, &raw const parameters) } {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
     }

@@ -44,7 +44,7 @@ pub struct Parts<'a> {
     /// The probe in the kernel.
     pub probe: &'a ProbeState,
     /// Events of its that were lost.
-    pub lost: u64,
+    pub lost: u32,
     /// The system bus.
     pub bus: &'a Bus,
     /// The delay lock.
@@ -73,13 +73,6 @@ pub fn list(parts: &Parts<'_>) -> Vec<SourceStatus> {
         let live = state.is_ok();
         SourceStatus { name: name.to_owned(), live, detail: state.unwrap_or_else(|why| why) }
     };
-    let probe = match parts.probe {
-        ProbeState::Off => Err("switched off".to_owned()),
-        ProbeState::Loading => Err("being loaded".to_owned()),
-        ProbeState::Reads(attached) if parts.lost > 0 => Ok(format!("{attached}; {} events lost", parts.lost)),
-        ProbeState::Reads(attached) => Ok(attached.to_string()),
-        ProbeState::Failed(why) => Err(why.clone()),
-    };
     let logind = match (parts.bus.caller(), parts.lock) {
         (Err(error), _) => Err(error.to_string()),
         (Ok(_), Lock::Held(_)) => Ok("delay lock held".to_owned()),
@@ -101,14 +94,26 @@ pub fn list(parts: &Parts<'_>) -> Vec<SourceStatus> {
         Ok(parts.interfaces.iter().map(|i| i.name.as_str()).collect::<Vec<_>>().join(", "))
     };
     let alarm = parts.rtc.map(|rtc| rtc.name().to_owned()).ok_or_else(|| "no clock with a wake alarm".to_owned());
-    let mut sources = vec![
-        source("probe", probe),
+    let mut sources = match parts.probe {
+        ProbeState::Off => vec![source("probe", Err("switched off".to_owned()))],
+        ProbeState::Loading => vec![source("probe", Err("being loaded".to_owned()))],
+        ProbeState::Failed(why) => vec![source("probe", Err(why.clone()))],
+        ProbeState::Reads(attached) => {
+            let lost = if parts.lost > 0 { format!("; {} events lost", parts.lost) } else { String::new() };
+            vec![
+                source("probe", Ok(format!("{attached}{lost}"))),
+                source("probe-reboot", attached.reboot.clone().map(|()| "reboot(2)".to_owned())),
+                source("probe-kprobes", attached.kprobes.clone().map(|names| names.join(", "))),
+            ]
+        }
+    };
+    sources.extend([
         source("logind", logind),
         source("operation", operation),
         source("network", network),
         source("wake-on-lan", wake_on_lan(parts.links, parts.arm)),
         source("wake-alarm", alarm),
-    ];
+    ]);
     if let Some(error) = parts.config_error {
         sources.push(source("new configuration", Err(error.to_owned())));
     }

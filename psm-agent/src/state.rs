@@ -44,6 +44,8 @@ pub enum Source {
     Operation,
     /// The service manager, when it stops the agent.
     ServiceManager,
+    /// The agent itself, by running when it should not.
+    Agent,
 }
 
 impl fmt::Display for Source {
@@ -53,6 +55,7 @@ impl fmt::Display for Source {
             Self::Logind => "logind",
             Self::Operation => "operation",
             Self::ServiceManager => "service manager",
+            Self::Agent => "the agent itself",
         })
     }
 }
@@ -77,6 +80,8 @@ pub enum Observation {
     SleepBegins,
     /// The machine is awake again, or did not fall asleep after all.
     SleepEnds,
+    /// The kernel's word that it sleeps is taken back: this process runs, and has for too long.
+    SleepDoubted,
     /// The machine is about to power off, halt or restart.
     ShutdownBegins,
     /// It stays up after all.
@@ -212,10 +217,20 @@ impl Sleep {
     }
 
     fn logind_says(&mut self, asleep: bool, at: BootTime) {
-        if self.logind.set(asleep, at) {
-            self.over = asleep && self.unannounced && !self.kernel.value;
-            self.unannounced = false;
+        if !self.logind.set(asleep, at) {
+            return;
         }
+        // logind's own suspend failed before anything was frozen, and so has no thaw.
+        if !asleep && self.by_logind && !self.over {
+            self.kernel.value = false;
+        }
+        self.over = asleep && self.unannounced && !self.kernel.value;
+        self.unannounced = false;
+    }
+
+    /// The stamp stays that of the word taken back: whatever the kernel said after it counts.
+    fn doubt_kernel(&mut self) {
+        self.kernel.value = false;
     }
 }
 
@@ -287,6 +302,7 @@ impl StateMachine {
         match what {
             Observation::SleepBegins if kernel => self.sleep.kernel_says(true, by_logind, at),
             Observation::SleepEnds if kernel => self.sleep.kernel_says(false, by_logind, at),
+            Observation::SleepDoubted => self.sleep.doubt_kernel(),
             Observation::SleepBegins => self.sleep.logind_says(true, at),
             Observation::SleepEnds => self.sleep.logind_says(false, at),
             Observation::ShutdownBegins if kernel => self.going_down.kernel_says(true, deed.map(|d| d.pid), at),
@@ -300,7 +316,10 @@ impl StateMachine {
             return;
         }
         let at = at.max(self.since);
-        let asked = self.given.take_if(|g| g.leads_to == to && at.since(g.at) <= ORDER_EXPLAINS_CHANGE_WITHIN);
+        // What we order goes by logind or the driver; what another process does at the same time is its own.
+        let may_be_ours = deed.is_none_or(|d| d.is_by_logind());
+        let explains = |g: &mut Given| g.leads_to == to && at.since(g.at) <= ORDER_EXPLAINS_CHANGE_WITHIN;
+        let asked = self.given.take_if(|g| may_be_ours && explains(g));
         let cause = Cause { source, asked: asked.map(|g| g.asked), deed };
         self.changes.push_back(Change { at, from: self.reported, to, cause });
         self.reported = to;
@@ -344,6 +363,11 @@ impl StateMachine {
     /// Whether the kernel's last word is that the machine sleeps.
     pub fn kernel_says_asleep(&self) -> bool {
         self.sleep.kernel.value
+    }
+
+    /// Whether logind's last word is that the machine sleeps: until it takes that back it takes no new order and no lock.
+    pub fn logind_says_asleep(&self) -> bool {
+        self.sleep.logind.value
     }
 
     /// Whether the machine is going down.
@@ -464,7 +488,7 @@ mod tests {
             value: 3,
             pid,
             comm: core::array::from_fn(|i| name.as_bytes().get(i).copied().unwrap_or_default()),
-            reserved: 0,
+            lost: 0,
         };
         crate::kernel::fact(&record).unwrap().deed
     }
@@ -561,6 +585,51 @@ mod tests {
         use Observation::*;
         let changes = states([fact(5, Source::Logind, SleepBegins), kernel(90, SleepEnds, "kworker/0:1")]);
         assert_eq!(changes, [(5, PowerState::Standby), (90, PowerState::On)]);
+    }
+
+    #[test]
+    fn loginds_suspend_that_fails_before_the_freeze_ends_with_loginds_word() {
+        use Observation::*;
+        let changes = states([
+            fact(5, Source::Logind, SleepBegins),
+            kernel(10, SleepBegins, LOGINDS),
+            fact(40, Source::Logind, SleepEnds),
+            // A real one afterwards, by somebody else.
+            kernel(90, SleepBegins, "sh"),
+            kernel(95, SleepEnds, "sh"),
+        ]);
+        let wanted = [(5, PowerState::Standby), (40, PowerState::On), (90, PowerState::Standby), (95, PowerState::On)];
+        assert_eq!(changes, wanted);
+    }
+
+    #[test]
+    fn a_doubt_takes_back_the_kernels_word_and_no_later_one_and_not_loginds() {
+        use Observation::*;
+        let doubt = |ms| fact(ms, Source::Agent, SleepDoubted);
+        let late = states([
+            kernel(5, SleepBegins, "sh"),
+            doubt(20_000),
+            // It had begun to freeze before the doubt, and is read only now.
+            kernel(19_990, SleepBegins, "sh"),
+            kernel(90_000, SleepEnds, "sh"),
+        ]);
+        let wanted = [
+            (5, PowerState::Standby),
+            (20_000, PowerState::On),
+            (20_000, PowerState::Standby),
+            (90_000, PowerState::On),
+        ];
+        assert_eq!(late, wanted);
+        let loginds = states([fact(5, Source::Logind, SleepBegins), kernel(9, SleepBegins, LOGINDS), doubt(20_000)]);
+        assert_eq!(loginds, [(5, PowerState::Standby)]);
+    }
+
+    #[test]
+    fn what_another_does_after_our_order_is_not_put_down_to_us() {
+        let mut machine = StateMachine::new(BootTime::ZERO);
+        machine.handle_order(PowerState::Standby, Asked::Command("gw".into()), t(1));
+        machine.handle_fact(kernel(9, Observation::SleepBegins, "rtcwake"));
+        assert!(machine.poll_change().unwrap().cause.to_string().starts_with("direct, "));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The kernel probe: power state events into a ring buffer.
 //!
-//! In: raw tracepoint `suspend_resume`, tracepoints `sys_enter_reboot` and `sys_exit_reboot`, kprobes where the kernel has them.
+//! In: raw tracepoint `suspend_resume`, tracepoints `sys_enter_reboot` and `sys_exit_reboot`, kprobes and kretprobes where the kernel has them.
 //! Out: a [`psm_event::Record`] each in `EVENTS`, its time and process filled in here. What the events mean is the agent's to
 //! decide; here only what is none of its business is left out: other phases of a suspend, calls of reboot(2) that only set
 //! ctrl-alt-del, by others than root, or for a container.
@@ -24,9 +24,9 @@ mod probe {
         bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_get_current_uid_gid, bpf_get_ns_current_pid_tgid,
         bpf_ktime_get_boot_ns, bpf_probe_read_kernel_str_bytes,
     };
-    use aya_ebpf::macros::{kprobe, map, raw_tracepoint, tracepoint};
-    use aya_ebpf::maps::{PerCpuArray, RingBuf};
-    use aya_ebpf::programs::{ProbeContext, RawTracePointContext, TracePointContext};
+    use aya_ebpf::macros::{kprobe, kretprobe, map, raw_tracepoint, tracepoint};
+    use aya_ebpf::maps::{Array, RingBuf};
+    use aya_ebpf::programs::{ProbeContext, RawTracePointContext, RetProbeContext, TracePointContext};
     use psm_event::{Kind, RebootCommand, Record};
 
     /// Events on their way. A suspend makes about ten records of 48 bytes (header included), and the agent reads at once: a
@@ -34,9 +34,10 @@ mod probe {
     #[map]
     static EVENTS: RingBuf = RingBuf::with_byte_size(4096, 0);
 
-    /// Records lost because `EVENTS` was full, counted by each CPU: the target has no atomic addition that all kernels take.
+    /// Records lost because `EVENTS` was full. Each record carries it, so that reading it takes no right. Not atomic, which the
+    /// target has none of that all kernels take: two processors that lose at the same moment may count as one.
     #[map]
-    static LOST: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
+    static LOST: Array<u32> = Array::with_max_entries(1, 0);
 
     // Where reboot(2)'s tracepoints have their fields: the agent reads it from the kernel's own `format` files, because
     // 32-bit kernels have others. Set before loading.
@@ -44,7 +45,7 @@ mod probe {
     static CMD_OFFSET: u32 = 32;
     #[unsafe(no_mangle)]
     static RET_OFFSET: u32 = 16;
-    // The PID namespace whose reboot(2) is the machine's: in any other it ends a container.
+    // The agent's PID namespace: reboot(2) in one below it ends a container.
     #[unsafe(no_mangle)]
     static PID_NS_DEV: u64 = 0;
     #[unsafe(no_mangle)]
@@ -141,14 +142,24 @@ mod probe {
         tell(Kind::Hibernate, 1, 0)
     }
 
+    #[kretprobe]
+    fn pm_suspend_return(_ctx: RetProbeContext) -> u32 {
+        tell(Kind::SleepOver, 0, 0)
+    }
+
+    #[kretprobe]
+    fn hibernate_return(_ctx: RetProbeContext) -> u32 {
+        tell(Kind::SleepOver, 0, 0)
+    }
+
     /// A setting that the agent wrote into the object: read as it is when loaded, not as it was when compiled.
     fn setting<T: Copy>(value: &'static T) -> T {
         // SAFETY: a reference is valid for reads.
         unsafe { core::ptr::read_volatile(value) }
     }
 
-    /// reboot(2) ends the machine only where root calls it in the outermost PID namespace; a user's call fails, and a
-    /// container's ends the container.
+    /// reboot(2) ends the agent's machine only where root calls it in the agent's own PID namespace, which is the outermost unless it
+    /// runs in a container itself; a user's call fails, and that of a container below ends the container.
     fn is_for_the_machine() -> bool {
         let mut ids = bpf_pidns_info { pid: 0, tgid: 0 };
         let (dev, ino) = (setting(&PID_NS_DEV), setting(&PID_NS_INO));
@@ -161,11 +172,10 @@ mod probe {
     fn tell(kind: Kind, begins: u16, value: u32) -> u32 {
         // SAFETY: takes nothing.
         let boot_ns = unsafe { bpf_ktime_get_boot_ns() };
+        let Some(lost) = LOST.get_ptr_mut(0) else { return 0 };
         let Some(mut entry) = EVENTS.reserve::<Record>(0) else {
-            if let Some(lost) = LOST.get_ptr_mut(0) {
-                // SAFETY: this CPU's own value.
-                unsafe { *lost += 1 };
-            }
+            // SAFETY: a map's value, there as long as the program.
+            unsafe { *lost = (*lost).wrapping_add(1) };
             return 0;
         };
         entry.write(Record {
@@ -175,7 +185,8 @@ mod probe {
             value,
             pid: (bpf_get_current_pid_tgid() >> 32) as u32,
             comm: bpf_get_current_comm().unwrap_or_default(),
-            reserved: 0,
+            // SAFETY: as above.
+            lost: unsafe { *lost },
         });
         entry.submit(0);
         0

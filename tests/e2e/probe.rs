@@ -71,8 +71,14 @@ fn changes(status: &Value) -> Vec<String> {
 }
 
 fn probe_source(status: &Value) -> Result<(bool, String)> {
+    source(status, "probe")
+}
+
+/// Whether a source is live, and what is said of it.
+fn source(status: &Value, name: &str) -> Result<(bool, String)> {
     let sources = status.get("sources").and_then(Value::as_array).context("no sources")?;
-    let probe = sources.iter().find(|s| s.get("name").and_then(Value::as_str) == Some("probe")).context("no probe")?;
+    let named = |s: &&Value| s.get("name").and_then(Value::as_str) == Some(name);
+    let probe = sources.iter().find(named).with_context(|| format!("no source {name}"))?;
     let live = probe.get("live").and_then(Value::as_bool).unwrap_or_default();
     Ok((live, probe.get("detail").and_then(Value::as_str).unwrap_or_default().to_owned()))
 }
@@ -93,10 +99,12 @@ fn the_built_object_holds_the_programs_maps_and_settings_that_the_agent_uses() {
         ("kernel_halt", "KProbe"),
         ("kernel_kexec", "KProbe"),
         ("hibernate", "KProbe"),
+        ("hibernate_return", "KRetProbe"),
+        ("pm_suspend_return", "KRetProbe"),
     ] {
         assert_eq!(programs.get(name).map(String::as_str), Some(section), "{name}");
     }
-    assert_eq!(programs.len(), 8, "a program that nobody attaches: {programs:?}");
+    assert_eq!(programs.len(), 10, "a program that nobody attaches: {programs:?}");
     for map in ["EVENTS", "LOST"] {
         assert!(object.maps.contains_key(map), "{map}");
     }
@@ -165,8 +173,7 @@ fn a_suspend_that_is_called_off_while_processes_freeze_is_told_and_taken_back() 
 fn calls_of_reboot_that_cannot_end_the_machine_leave_it_on_for_the_gateway() {
     where_it_loads(|| {
         with_one(probed(nas()), "ON", |house| {
-            let (_, detail) = probe_source(&status(house, "nas")?)?;
-            ensure!(detail.contains("suspend_resume, reboot"), "{detail}");
+            ensure!(source(&status(house, "nas")?, "probe-reboot")?.0, "reboot(2) is not watched");
             let host = house.appliance("nas")?.host();
             let program = house.lab().program("call-reboot").display().to_string();
             // A user's is refused by the kernel, and never told.
@@ -226,6 +233,37 @@ fn after_loading_the_agent_has_given_up_the_right_to_load() {
                 threads += 1;
             }
             ensure!(threads == 2, "the loading thread is still there");
+            Ok(())
+        })
+    });
+}
+
+#[test]
+fn the_main_loop_is_at_real_time_priority_for_the_event_and_not_otherwise() {
+    where_it_loads(|| {
+        with_one(probed(nas()), "ON", |house| {
+            let pid = house.appliance("nas")?.program_pid(AGENT).context("the agent runs")?;
+            let kernel = kernel_of(house, "nas")?;
+            // In a container without CAP_SYS_NICE it is not allowed, and told.
+            let (_, detail) = probe_source(&status(house, "nas")?)?;
+            let allowed = detail.contains("at real-time priority");
+            ensure!(allowed || detail.contains("at usual priority: "), "{detail}");
+            for round in 0..5 {
+                kernel.falls_asleep()?;
+                house.wait_state("nas", "Standby", SOON)?;
+                kernel.wakes()?;
+                house.wait_state("nas", "ON", SOON)?;
+                wait_until("the usual priority", SOON, || (policy(pid, pid).ok()? == SCHED_OTHER).then_some(()))
+                    .with_context(|| format!("after suspend {round}"))?;
+            }
+            let mut others = Vec::new();
+            for entry in std::fs::read_dir(format!("/proc/{pid}/task"))?.flatten() {
+                let thread = entry.file_name().to_string_lossy().parse()?;
+                if thread != pid {
+                    others.push(policy(pid, thread)?);
+                }
+            }
+            assert_eq!(others, [if allowed { SCHED_FIFO } else { SCHED_OTHER }]);
             Ok(())
         })
     });
@@ -382,6 +420,16 @@ impl Alone {
 
 fn object() -> String {
     format!("object = '{}'", built("psm-probe.o").display())
+}
+
+const SCHED_OTHER: u32 = 0;
+const SCHED_FIFO: u32 = 1;
+
+/// The scheduling policy of a thread: the 41st field of its stat, the 39th after the name (proc_pid_stat(5)).
+fn policy(pid: u32, thread: u32) -> Result<u32> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/task/{thread}/stat"))?;
+    let after_name = stat.rsplit_once(") ").context("no name in stat")?.1;
+    after_name.split_whitespace().nth(38).and_then(|p| p.parse().ok()).context("no policy in stat")
 }
 
 /// The kernel counts processes as the machine does, not as the lab.

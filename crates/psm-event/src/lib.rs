@@ -25,8 +25,8 @@ pub struct Record {
     pub pid: u32,
     /// Its name as in /proc/PID/comm: at most 15 bytes and a zero.
     pub comm: [u8; COMM_BYTES],
-    /// Always 0: keeps the size a multiple of eight on every machine.
-    pub reserved: u32,
+    /// Records lost before this one, because the ring buffer was full; since loading, and over again after 2^32.
+    pub lost: u32,
 }
 
 /// Bytes of a process' name (TASK_COMM_LEN).
@@ -43,7 +43,7 @@ const _: () = {
     assert!(offset_of!(Record, value) == 12);
     assert!(offset_of!(Record, pid) == 16);
     assert!(offset_of!(Record, comm) == 20);
-    assert!(offset_of!(Record, reserved) == 36);
+    assert!(offset_of!(Record, lost) == 36);
 };
 
 /// What happened. The numbers are part of the layout: one is never used again for something else.
@@ -73,6 +73,8 @@ pub enum Kind {
     Kexec = 10,
     /// The kernel begins to hibernate (`hibernate`).
     Hibernate = 11,
+    /// Its order to sleep is over: `pm_suspend` or `hibernate` returns, also where nothing came of it.
+    SleepOver = 12,
 }
 
 impl Kind {
@@ -90,6 +92,7 @@ impl Kind {
             9 => Self::Halt,
             10 => Self::Kexec,
             11 => Self::Hibernate,
+            12 => Self::SleepOver,
             _ => return None,
         })
     }
@@ -164,7 +167,7 @@ impl Record {
             value: u32::from_ne_bytes(field(bytes, offset_of!(Self, value))),
             pid: u32::from_ne_bytes(field(bytes, offset_of!(Self, pid))),
             comm: field(bytes, offset_of!(Self, comm)),
-            reserved: u32::from_ne_bytes(field(bytes, offset_of!(Self, reserved))),
+            lost: u32::from_ne_bytes(field(bytes, offset_of!(Self, lost))),
         };
         if Kind::of(record.kind).is_none() {
             return Err(RecordError::Kind(record.kind));
@@ -211,7 +214,7 @@ mod tests {
         out.extend(3_u32.to_ne_bytes());
         out.extend(812_u32.to_ne_bytes());
         out.extend(*b"systemd-sleep\0\0\0");
-        out.extend([0; 4]);
+        out.extend(2_u32.to_ne_bytes());
         out
     }
 
@@ -219,13 +222,16 @@ mod tests {
     fn a_record_is_read_as_the_probe_wrote_it() {
         let record = Record::from_bytes(&bytes(1, 1)).unwrap();
         assert_eq!(record.kind(), Some(Kind::SuspendEnter));
-        assert_eq!((record.boot_ns, record.begins, record.value, record.pid), (7_000_000_123, 1, 3, 812));
+        assert_eq!(
+            (record.boot_ns, record.begins, record.value, record.pid, record.lost),
+            (7_000_000_123, 1, 3, 812, 2)
+        );
         assert_eq!(record.comm(), b"systemd-sleep");
     }
 
     #[test]
     fn what_another_version_of_the_probe_writes_is_an_error() {
-        assert_eq!(Record::from_bytes(&bytes(12, 1)), Err(RecordError::Kind(12)));
+        assert_eq!(Record::from_bytes(&bytes(13, 1)), Err(RecordError::Kind(13)));
         assert_eq!(Record::from_bytes(&bytes(0, 1)), Err(RecordError::Kind(0)));
         assert_eq!(Record::from_bytes(&bytes(1, 2)), Err(RecordError::Begins(2)));
         assert_eq!(Record::from_bytes(&bytes(1, 1)[..39]), Err(RecordError::Length(39)));
@@ -235,7 +241,7 @@ mod tests {
     #[test]
     fn numbers_of_kinds_and_commands_lead_back_to_them() {
         let kinds: Vec<_> = (0..=u16::MAX).filter_map(|n| Kind::of(n).map(|k| (n, k as u16))).collect();
-        assert_eq!(kinds.len(), 11);
+        assert_eq!(kinds.len(), 12);
         assert!(kinds.iter().all(|(n, k)| n == k));
         for command in [0x0123_4567, 0xcdef_0123, 0x4321_fedc, 0xa1b2_c3d4, 0x4558_4543] {
             assert_eq!(RebootCommand::of(command).map(|c| c as u32), Some(command));
