@@ -6,7 +6,7 @@ SHELL := /bin/bash
 CARGO ?= $(shell .ci/cargo-path)
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: help setup build demo test lint doc unit e2e interop fuzz bench man install clean
+.PHONY: help setup build ebpf demo test lint doc unit e2e vm interop fuzz bench man install clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
@@ -18,13 +18,17 @@ build: ## build all programs (debug)
 	@.ci/setup build
 	$(CARGO) build --locked --workspace --bins
 
+ebpf: ## the kernel probe, target/bpf/psm-probe.o (Debian's compiler and llc; else rustup with bpf-linker)
+	@.ci/setup build ebpf
+	@.ci/ebpf
+
 demo: ## a home of four hosts on this machine, narrated (about a minute); KEEP=1 keeps it up
 	@.ci/setup build
 	$(CARGO) build --locked --bins -p psm-agent -p heg -p house-tests
 	@target/debug/demo
 
 test: ## everything that must be green: format, lints, docs, unit, simulation, lab
-	@.ci/setup build test
+	@.ci/setup build test ebpf
 	@.ci/test
 
 lint: ## format, clippy and documentation, warnings are errors
@@ -38,12 +42,16 @@ e2e: ## the end-to-end tests in network namespaces
 	$(CARGO) build --locked --bins -p psm-agent -p heg -p house-tests
 	$(CARGO) test --locked -p house-tests --test e2e -- --test-threads=1
 
+vm: ## the agent on a real Debian kernel with systemd in QEMU: every way to sleep, wake and end (skipped without QEMU)
+	@.ci/setup build ebpf vm
+	@tests/vm/run
+
 interop: ## our programs against foreign UPnP stacks (builds libupnp, takes minutes the first time)
 	@.ci/setup build interop
 	@tests/interop/run
 
 bench: ## the figures of docs/benchmarks.md, ours and foreign stacks side by side
-	@.ci/setup build bench
+	@.ci/setup build bench ebpf vm
 	@bench/run
 
 fuzz: ## every parser for a short while (FUZZ_SECONDS each, default 30)
@@ -53,9 +61,13 @@ fuzz: ## every parser for a short while (FUZZ_SECONDS each, default 30)
 man: ## build the man pages from docs/man/*.md
 	$(CARGO) run --locked -q -p house-tests --bin man
 
-install: ## install programs, examples and man pages under DESTDIR/PREFIX (default /usr/local)
-	@.ci/setup build
+install: ## install programs, kernel probe, unit, examples and man pages under DESTDIR/PREFIX (default /usr/local)
+	@.ci/setup build ebpf
 	$(CARGO) build --locked --release -p psm-agent -p heg
+	@# Without the probe the agent works, by logind alone. It looks for it here, whatever the PREFIX.
+	.ci/ebpf && install -D -m 644 -t $(DESTDIR)/usr/lib/psm target/bpf/psm-probe.o || echo "installed without the kernel probe"
+	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
+	sed 's|/usr/bin/|$(PREFIX)/bin/|' packaging/systemd/psm-agent.service >$(DESTDIR)$(PREFIX)/lib/systemd/system/psm-agent.service
 	install -D -t $(DESTDIR)$(PREFIX)/bin target/release/psm-agent target/release/heg-gateway target/release/hegctl
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/home-energy-gateway packaging/examples/*.toml
 	for s in 1 5 8; do install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/man/man$$s docs/man/*.$$s; done

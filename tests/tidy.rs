@@ -10,12 +10,14 @@ use cargo_metadata::{DependencyKind, MetadataCommand};
 /// Who may use whom among our own crates. Anything absent is forbidden. The same table stands in ARCHITECTURE.md.
 const ARROWS: &[(&str, &[&str])] = &[
     ("energy-model", &[]),
+    ("psm-event", &[]),
     ("upnp", &[]),
     ("energy-services", &["upnp", "energy-model"]),
     ("upnp-net", &["upnp"]),
     ("daemon-kit", &[]),
     ("secure-http", &[]),
-    ("psm-agent", &["energy-model", "energy-services", "upnp", "upnp-net", "daemon-kit"]),
+    ("psm-ebpf", &["psm-event"]),
+    ("psm-agent", &["psm-event", "energy-model", "energy-services", "upnp", "upnp-net", "daemon-kit"]),
     ("heg", &["energy-model", "energy-services", "upnp", "upnp-net", "daemon-kit"]),
 ];
 
@@ -23,7 +25,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 const DEVELOPMENT: &[&str] = &["testkit", "house-tests", "house-bench", "sealed-bench"];
 
 /// Crates that may not do IO or read a clock, with what they may not depend on, directly or through others.
-const PURE: &[&str] = &["energy-model", "upnp", "energy-services", "secure-http"];
+const PURE: &[&str] = &["psm-event", "energy-model", "upnp", "energy-services", "secure-http"];
 const IO_CRATES: &[&str] = &["tokio", "mio", "socket2", "nix", "hyper", "zbus", "rtnetlink", "rusqlite", "jiff"];
 
 /// Modules of the daemons that decide or only reckon.
@@ -32,6 +34,7 @@ const PURE_MODULES: &[&str] = &[
     "psm-agent/src/commands.rs",
     "psm-agent/src/device.rs",
     "psm-agent/src/gateway_link.rs",
+    "psm-agent/src/kernel.rs",
     "psm-agent/src/meter.rs",
     "psm-agent/src/page.rs",
     "psm-agent/src/safety.rs",
@@ -132,15 +135,23 @@ fn pure_crates_reach_no_io_crate() {
 
 #[test]
 fn crates_that_decide_ban_the_clocks_and_pure_modules_forbid_unsafe() {
-    for dir in
-        ["crates/upnp", "crates/energy-model", "crates/energy-services", "crates/secure-http", "psm-agent", "heg"]
-    {
+    for dir in [
+        "crates/upnp",
+        "crates/psm-event",
+        "crates/energy-model",
+        "crates/energy-services",
+        "crates/secure-http",
+        "psm-agent",
+        "heg",
+    ] {
         let text = std::fs::read_to_string(root().join(dir).join("clippy.toml")).unwrap_or_default();
         for banned in ["std::time::Instant::now", "std::time::SystemTime::now"] {
             assert!(text.contains(banned), "{dir}/clippy.toml does not ban {banned}");
         }
     }
-    for dir in ["crates/upnp", "crates/energy-model", "crates/energy-services", "crates/secure-http"] {
+    for dir in
+        ["crates/upnp", "crates/psm-event", "crates/energy-model", "crates/energy-services", "crates/secure-http"]
+    {
         let text = std::fs::read_to_string(root().join(dir).join("src/lib.rs")).expect("lib.rs");
         assert!(text.contains("#![forbid(unsafe_code)]"), "{dir}");
     }
@@ -168,7 +179,7 @@ fn sources(dir: &str) -> Vec<String> {
 #[test]
 fn tasks_are_started_only_where_the_architecture_says() {
     let dirs = ARROWS.iter().map(|(name, _)| match *name {
-        "psm-agent" | "heg" => format!("{name}/src"),
+        "psm-ebpf" | "psm-agent" | "heg" => format!("{name}/src"),
         library => format!("crates/{library}/src"),
     });
     let mut seen = 0;

@@ -5,6 +5,7 @@ mod devices;
 mod events;
 mod memory;
 mod peers;
+mod probe;
 mod report;
 mod soap;
 mod start;
@@ -34,6 +35,8 @@ enum What {
         /// Only these
         only: Vec<String>,
     },
+    /// Run the benchmark of the kernel probe (as root) and print its tables
+    Probe,
     /// Be a light switch (SwitchPower:1) on our stack
     Light {
         /// TCP port
@@ -54,7 +57,8 @@ fn main() -> Result<ExitCode> {
         What::Light { port } => devices::light(port).map(|()| ExitCode::SUCCESS),
         What::Appliances { count } => devices::appliances(count).map(|()| ExitCode::SUCCESS),
         What::All { only } if sandbox::is_inside() => report::print(&only).map(|()| ExitCode::SUCCESS),
-        What::All { .. } => {
+        What::Probe if sandbox::is_inside() => probe::print().map(|()| ExitCode::SUCCESS),
+        What::All { .. } | What::Probe => {
             let sandbox = Sandbox::find().context("the benchmarks need namespaces")?;
             let mut command = sandbox.this_program(WHOLE_RUN_MAX)?;
             let status = command.args(std::env::args_os().skip(1)).status().context("entering the sandbox")?;

@@ -68,7 +68,7 @@ pub enum Effect {
     SetAlarm(Duration),
     /// Clear it.
     ClearAlarm,
-    /// Take logind's delay lock.
+    /// Take logind's delay lock, if it is not held.
     TakeDelayLock,
     /// Release it: the machine may sleep or go down.
     ReleaseDelayLock,
@@ -158,7 +158,7 @@ impl Agent {
         let udn = Udn::parse(&format!("uuid:{}", identity.uuid))?;
         let own: CallerId = udn.bare().parse().map_err(|_| NameError::Form("a UUID that may name a caller"))?;
         let mut state = StateMachine::new(now);
-        state.handle_fact(Fact { at: now, source: Source::Operation, what: Observation::Operation(operation) });
+        state.handle_fact(Fact::new(now, Source::Operation, Observation::Operation(operation)));
         while state.poll_change().is_some() {}
         let working = state.state() == energy_model::PowerState::On;
         let same = saved.last_state.filter(|l| (l.state == energy_model::PowerState::On) == working);
@@ -320,6 +320,11 @@ impl Agent {
         if (!before.0 && after.0) || (!before.1 && after.1) {
             self.goes_away(after.0 && !before.0, now);
         }
+        let may_have_returned = before != (false, false) || fact.source == Source::Logind;
+        // Until logind has called its own sleep off it refuses the lock.
+        if may_have_returned && after == (false, false) && !self.state.logind_says_asleep() {
+            self.effects.push_back(Effect::TakeDelayLock);
+        }
         self.after(now);
     }
 
@@ -332,6 +337,14 @@ impl Agent {
     pub fn handle_sources(&mut self, driver: String, sources: Vec<SourceStatus>) {
         self.driver = driver;
         self.sources = sources;
+    }
+
+    /// Links changed (netlink). They do when a machine wakes: if it should be asleep by logind's word, logind is asked at once.
+    /// They also do before a sleep (network managers take them down), so the change alone says nothing.
+    pub fn handle_links_changed(&mut self) {
+        if self.state.is_asleep() && !self.state.kernel_says_asleep() && !self.is_leaving() {
+            self.effects.push_back(Effect::AskWhetherAsleep);
+        }
     }
 
     /// Meter and power supplies were read; no power where there is no meter.
@@ -350,8 +363,7 @@ impl Agent {
     /// The service manager ends the agent. `machine_goes_down`: it ends everything else too.
     pub fn handle_stop(&mut self, machine_goes_down: bool, now: BootTime) {
         if machine_goes_down && !self.state.is_going_down() {
-            let what = Observation::ShutdownBegins;
-            self.handle_fact(Fact { at: now, source: Source::ServiceManager, what }, now);
+            self.handle_fact(Fact::new(now, Source::ServiceManager, Observation::ShutdownBegins), now);
         }
         self.now = now;
         self.stopping = Some(Drain { until: now + LAST_EVENT_WITHIN, expired: false });
@@ -377,7 +389,7 @@ impl Agent {
         }
         if self.doubt_at.is_some_and(|at| at <= now) {
             self.doubt_at = Some(now + SLEEP_DOUBTED_EVERY);
-            self.effects.push_back(Effect::AskWhetherAsleep);
+            self.doubt_sleep(now);
         }
         if let Some(expected) = self.expected.take_if(|e| e.until <= now) {
             self.handle_no_announcement(expected, now);
@@ -411,6 +423,12 @@ impl Agent {
     /// The next order.
     pub fn poll_effect(&mut self) -> Option<Effect> {
         loop {
+            // What tells that the machine goes goes first: the kernel does not wait for a write to disk.
+            if self.is_leaving()
+                && let Some(effect) = self.device.poll_effect()
+            {
+                return Some(Effect::Net(effect));
+            }
             if let Some(effect) = self.effects.pop_front() {
                 if matches!(effect, Effect::Store) {
                     self.store_at = None;
@@ -483,6 +501,11 @@ impl Agent {
     /// Whether the machine is asleep or about to be.
     pub fn is_asleep(&self) -> bool {
         self.state.is_asleep()
+    }
+
+    /// Whether the last event before a sleep or the end is on its way.
+    pub fn is_leaving(&self) -> bool {
+        self.drain.is_some()
     }
 
     /// Whether the machine is going down.
@@ -607,13 +630,25 @@ impl Agent {
         ahead.into_iter().chain(self.sleep_for.take()).min()
     }
 
+    /// This process runs though the machine should be asleep. logind is asked, if it told of the sleep. Else the kernel's word is
+    /// taken back: a suspend that failed before anything was frozen has no end where the kernel has no kprobes, and one that
+    /// is still writing out file systems says so again when it freezes.
+    fn doubt_sleep(&mut self, now: BootTime) {
+        if self.state.logind_says_asleep() {
+            self.effects.push_back(Effect::AskWhetherAsleep);
+        } else {
+            self.handle_fact(Fact::new(now, Source::Agent, Observation::SleepDoubted), now);
+        }
+    }
+
     fn wakes(&mut self, now: BootTime) {
-        self.drain = None;
+        if !self.state.is_going_down() {
+            self.drain = None;
+        }
         self.doubt_at = None;
         // BOOTID first, so that the event that follows carries it.
         self.device.resumed(now);
         self.gateway.resumed(now);
-        self.effects.push_back(Effect::TakeDelayLock);
         if self.wake.alarm {
             self.effects.push_back(Effect::ClearAlarm);
         }
@@ -626,7 +661,6 @@ impl Agent {
             self.device.restart(&self.interfaces, now);
             self.set_variables(now);
         }
-        self.effects.push_back(Effect::TakeDelayLock);
     }
 
     /// Puts all variables at their values.

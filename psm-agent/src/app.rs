@@ -27,17 +27,22 @@ use upnp_net::{InterfaceFilter, Net, NetConfig, NetEvent, Responder};
 use crate::agent::{Agent, Effect, RequestNumber};
 use crate::bus::{Bus, BusError, BusEvent, BusSignal};
 use crate::commands::{Circumstances, CommandId};
-use crate::config::Config;
+use crate::config::{Config, ProbeMode};
 use crate::control::{self, Tickets};
 use crate::device::Identity;
-use crate::limits::{BUS_RETRY_LONGEST, FACTS_WITHIN, FIRST_LOOK_WITHIN, GOODBYE_WITHIN, STORE_AGAIN};
+use crate::kernel;
+use crate::limits::{
+    BUS_RETRY_LONGEST, FACTS_WITHIN, FIRST_LOOK_WITHIN, GOODBYE_WITHIN, PROBE_LOADED_WITHIN, STORE_AGAIN,
+};
 use crate::link::Links;
 use crate::logind::{self, DelayLock};
 use crate::operation::{self, Driver};
+use crate::privileges;
+use crate::probe::{Probe, Told};
 use crate::rtc::Rtc;
 use crate::safety::{Known, Order};
 use crate::schedule::Wall;
-use crate::sources::{self, Lock};
+use crate::sources::{self, Lock, ProbeState};
 use crate::state::{Fact, Observation, Operation, Source};
 use crate::store::Store;
 use crate::supply;
@@ -61,6 +66,7 @@ enum Done {
 
 /// What wakes the loop.
 enum Event {
+    Probe(Told),
     Net(NetEvent),
     Bus(BusEvent),
     Links,
@@ -79,6 +85,8 @@ struct App {
     logging: Logging,
     agent: Agent,
     net: Net,
+    probe: Option<Probe>,
+    probe_state: ProbeState,
     bus: Bus,
     driver: Driver,
     links: Option<Links>,
@@ -142,6 +150,8 @@ impl App {
         state_dir::ensure(&state_dir)?;
         let uuid = identity::load_or_create(&state_dir)?;
         let (store, saved) = Store::open(&state_dir, clock::wall())?;
+        // Early: it is loaded while the bus and the network are asked.
+        let (mut probe, mut probe_state) = start_probe(&config.probe)?;
         let driver = Driver::new(&config.operation);
         let mut bus = Bus::new(logind::watches().into_iter().chain(driver.watch()).collect());
         let (bus_is_up, operation) = first_look(&mut bus, &driver).await;
@@ -164,6 +174,10 @@ impl App {
                 tracing::info!(interface = interface.name, address = %address.address, port = net.http_port(), "bound");
             }
         }
+        // Before this start counts as one.
+        if let Some(probe) = probe.as_mut().filter(|_| config.probe.mode == ProbeMode::Required) {
+            probe_state = await_probe(probe).await?;
+        }
         let identity = Identity {
             uuid,
             boot_id: boot_counter::next(&state_dir)?,
@@ -178,9 +192,14 @@ impl App {
         if let Err(error) = &links {
             tracing::warn!(%error, "links are not watched");
         }
+        if let Err(error) = privileges::keep(privileges::MAIN) {
+            tracing::warn!(%error, "capabilities are kept");
+        }
         let mut app = Self {
             agent,
             net,
+            probe,
+            probe_state,
             bus,
             links: links.ok(),
             rtc: Rtc::find(&config.wake.rtc, Path::new(crate::rtc::SYSFS)),
@@ -238,9 +257,13 @@ impl App {
         let now = now();
         self.stale |= !matches!(event, Event::Net(NetEvent::Datagram(_) | NetEvent::Request(..)) | Event::Timer);
         match event {
+            Event::Probe(told) => self.handle_probe(told, now),
             Event::Net(event) => self.handle_net(event, now),
             Event::Bus(event) => self.handle_bus(event, now),
-            Event::Links => self.tell_wake(),
+            Event::Links => {
+                self.tell_wake();
+                self.agent.handle_links_changed();
+            }
             Event::Work(done) => self.handle_done(done, now),
             Event::Control(request) => control::handle(request, &mut self.agent, &mut self.tickets, now),
             Event::Signal(Signal::Reload) => self.reload(now),
@@ -255,6 +278,11 @@ impl App {
             }
         }
         self.carry_out();
+        if !self.agent.is_leaving()
+            && let Some(probe) = &self.probe
+        {
+            probe.calm();
+        }
         if self.stale {
             self.stale = false;
             self.tell_sources();
@@ -274,9 +302,16 @@ impl App {
                 None => std::future::pending().await,
             }
         };
+        let probe = async {
+            match &mut self.probe {
+                Some(probe) => probe.next().await,
+                None => std::future::pending().await,
+            }
+        };
         // In this order when several are there: what must be told before the machine sleeps comes first.
         tokio::select! {
             biased;
+            told = probe => Event::Probe(told),
             event = self.bus.next() => Event::Bus(event),
             Some(done) = self.work.next() => Event::Work(done),
             signal = self.signals.next() => Event::Signal(signal),
@@ -285,6 +320,25 @@ impl App {
             () = links => Event::Links,
             request = self.control.next() => Event::Control(request),
             event = self.net.next() => Event::Net(event),
+        }
+    }
+
+    fn handle_probe(&mut self, told: Told, now: BootTime) {
+        match told {
+            Told::Event(record) => {
+                tracing::debug!(?record, "kernel");
+                if let Some(fact) = kernel::fact(&record) {
+                    self.agent.handle_fact(fact, now);
+                }
+            }
+            Told::Reads(attached) => {
+                tracing::info!(%attached, reboot = ?attached.reboot, kprobes = ?attached.kprobes, "probe");
+                self.probe_state = ProbeState::Reads(attached);
+            }
+            Told::Failed(error) => {
+                tracing::warn!(%error, "no probe: a sleep that bypasses logind is not seen");
+                self.probe_state = ProbeState::Failed(error.to_string());
+            }
         }
     }
 
@@ -318,7 +372,7 @@ impl App {
             BusEvent::Appeared(logind::SERVICE) => self.take_lock(),
             BusEvent::Appeared(_) => self.look(),
             BusEvent::Vanished(logind::SERVICE) => {
-                tracing::warn!("logind is gone: sleep is not seen before it comes back");
+                tracing::warn!("logind is gone: nothing holds a sleep up for the last event");
                 self.lock = Lock::None("logind is not running".to_owned());
                 self.lock_again_at = Some(now + BUS_RETRY_LONGEST);
             }
@@ -329,7 +383,7 @@ impl App {
 
     fn handle_signal(&mut self, signal: &BusSignal, now: BootTime) {
         if let Some(what) = logind::observation(signal) {
-            self.agent.handle_fact(Fact { at: now, source: Source::Logind, what }, now);
+            self.agent.handle_fact(Fact::new(now, Source::Logind, what), now);
         }
         match self.driver.observation(signal) {
             Some(Some(seen)) => self.seen(seen, now),
@@ -339,7 +393,7 @@ impl App {
     }
 
     fn seen(&mut self, seen: Operation, now: BootTime) {
-        let fact = Fact { at: now, source: Source::Operation, what: Observation::Operation(seen) };
+        let fact = Fact::new(now, Source::Operation, Observation::Operation(seen));
         self.agent.handle_fact(fact, now);
     }
 
@@ -361,11 +415,16 @@ impl App {
                 self.last_look = Err(why);
             }
             Done::Asleep(Ok(false)) => {
-                let what = Observation::SleepEnds;
-                self.agent.handle_fact(Fact { at: now, source: Source::Logind, what }, now);
+                self.agent.handle_fact(Fact::new(now, Source::Logind, Observation::SleepEnds), now);
             }
             Done::Asleep(Ok(true)) => {}
             Done::Asleep(Err(error)) => tracing::debug!(%error, "logind not asked whether the machine sleeps"),
+            // It came too late: the last event is out, and logind shall not wait for nothing.
+            Done::Locked(Ok(_))
+                if (self.agent.is_asleep() || self.agent.is_going_down()) && !self.agent.is_leaving() =>
+            {
+                self.lock = Lock::None("released, the machine goes to sleep or down".to_owned());
+            }
             Done::Locked(Ok(lock)) => {
                 tracing::debug!("delay lock taken");
                 self.lock = Lock::Held(lock);
@@ -550,13 +609,14 @@ impl App {
     }
 
     fn alarm(&mut self, ahead: Option<Duration>) {
-        let Some(rtc) = &self.rtc else { return };
+        let Some(rtc) = &mut self.rtc else { return };
         let result = match ahead {
             Some(ahead) => rtc.arm(ahead),
-            None => rtc.clear(),
+            None => rtc.clear().map(|()| true),
         };
         match result {
-            Ok(()) => tracing::info!(rtc = rtc.name(), ahead_s = ahead.map(|a| a.as_secs()), "wake alarm"),
+            Ok(false) => tracing::info!(rtc = rtc.name(), "wake alarm of another rings sooner, left as it is"),
+            Ok(true) => tracing::info!(rtc = rtc.name(), ahead_s = ahead.map(|a| a.as_secs()), "wake alarm"),
             Err(error) => tracing::warn!(rtc = rtc.name(), %error, "wake alarm not set"),
         }
     }
@@ -569,6 +629,8 @@ impl App {
 
     fn tell_sources(&mut self) {
         let list = sources::list(&sources::Parts {
+            probe: &self.probe_state,
+            lost: self.probe.as_ref().map_or(0, Probe::lost),
             bus: &self.bus,
             lock: &self.lock,
             last_look: &self.last_look,
@@ -596,7 +658,10 @@ impl App {
                 if let Some(links) = &mut self.links {
                     links.set_arm(new.wake.arm);
                 }
-                self.rtc = Rtc::find(&new.wake.rtc, Path::new(crate::rtc::SYSFS));
+                // The same clock is kept, with what is known of its alarm.
+                if new.wake.rtc != self.config.wake.rtc {
+                    self.rtc = Rtc::find(&new.wake.rtc, Path::new(crate::rtc::SYSFS));
+                }
                 self.agent.handle_config(&new, now);
                 self.agent.handle_wall(wall(), now);
                 self.config = Config { operation: self.config.operation.clone(), ..new };
@@ -628,6 +693,27 @@ impl App {
             let asked = async { tokio::time::timeout(FACTS_WITHIN, asked).await };
             Done::Stopping(known || matches!(asked.await, Ok(Ok(true))))
         }));
+    }
+}
+
+/// The probe's thread, if the configuration wants it.
+fn start_probe(config: &crate::config::Probe) -> anyhow::Result<(Option<Probe>, ProbeState)> {
+    if config.mode == ProbeMode::Off {
+        return Ok((None, ProbeState::Off));
+    }
+    let probe = Probe::start(&config.object).context(Exit::OsErr)?;
+    Ok((Some(probe), ProbeState::Loading))
+}
+
+/// Waits until the probe reads, which the configuration requires.
+async fn await_probe(probe: &mut Probe) -> anyhow::Result<ProbeState> {
+    let required = "probe.mode is \"required\"";
+    match tokio::time::timeout(PROBE_LOADED_WITHIN, probe.next()).await {
+        Ok(Told::Reads(attached)) => Ok(ProbeState::Reads(attached)),
+        Ok(Told::Failed(error)) => Err(error).context(required).context(Exit::Unavailable),
+        Ok(Told::Event(_)) | Err(_) => {
+            Err(anyhow::anyhow!("not loaded in time").context(required).context(Exit::Unavailable))
+        }
     }
 }
 

@@ -40,6 +40,7 @@ fn run() -> anyhow::Result<Exit> {
     match args.task {
         Task::Print(_) | Task::Check => Ok(Exit::Ok),
         Task::Run => {
+            daemon_kit::memory::keep_heaps_short();
             let logging = logging::init(&config.log.level).context(Exit::Usage)?;
             app::run(config, args.config, logging)
         }

@@ -343,7 +343,7 @@ impl Agent {
         let Some(command) = self.commands.remove(&id) else { return };
         match result {
             Ok(seen) => {
-                let fact = Fact { at: now, source: Source::Operation, what: Observation::Operation(seen) };
+                let fact = Fact::new(now, Source::Operation, Observation::Operation(seen));
                 self.handle_fact(fact, now);
                 if command.order == Order::Off && self.off_is_power_off {
                     self.expect(command.order, command.asked.clone(), now);

@@ -14,6 +14,7 @@ use serde::Deserialize;
 use upnp::url::HttpUrl;
 
 use crate::limits::{BUSY_UNITS_MAX, MINIMUM_TIME_S_MAX, WINDOWS_MAX, WISHES_MAX};
+use crate::probe;
 use crate::safety::Rules;
 
 /// Where the configuration is when no other file is named.
@@ -38,6 +39,8 @@ pub struct Config {
     pub network: Network,
     /// `[operation]`
     pub operation: Operation,
+    /// `[probe]`
+    pub probe: Probe,
     /// `[wake]`
     pub wake: Wake,
     /// `[safety]`
@@ -211,6 +214,35 @@ impl Default for Operation {
             gpio_active_low: false,
             look_every_s: 10,
         }
+    }
+}
+
+/// What is done about the probe in the kernel.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ProbeMode {
+    /// Load it; go on without where that fails.
+    #[default]
+    Auto,
+    /// Load it; do not start without.
+    Required,
+    /// Do not load it.
+    Off,
+}
+
+/// `[probe]`
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Probe {
+    /// Whether it is loaded.
+    pub mode: ProbeMode,
+    /// The object.
+    pub object: PathBuf,
+}
+
+impl Default for Probe {
+    fn default() -> Self {
+        Self { mode: ProbeMode::Auto, object: probe::OBJECT.into() }
     }
 }
 
@@ -435,6 +467,7 @@ impl Config {
             ("device", self.device != new.device),
             ("network", self.network != new.network),
             ("operation", self.operation != new.operation),
+            ("probe", self.probe != new.probe),
         ];
         sections.into_iter().filter(|(_, changed)| *changed).map(|(name, _)| name).collect()
     }

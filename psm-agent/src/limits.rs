@@ -39,6 +39,11 @@ pub const STATUS_COMMAND_WITHIN: Duration = Duration::from_secs(5);
 pub const COMMAND_STDERR_BYTES_MAX: u64 = 512;
 /// One bus call; logind and systemd answer within milliseconds, on a loaded machine within a second or two.
 pub const BUS_CALL_WITHIN: Duration = Duration::from_secs(5);
+/// How often logind is asked to suspend while it still ends the last sleep, and the pause between: it takes one to three seconds from
+/// the kernel's thaw.
+pub const SUSPEND_TRIES_MAX: u32 = 20;
+/// See [`SUSPEND_TRIES_MAX`].
+pub const SUSPEND_TRY_EVERY: Duration = Duration::from_millis(500);
 /// Connecting to the bus, the first sequence of calls included.
 pub const BUS_CONNECT_WITHIN: Duration = Duration::from_secs(10);
 /// First and longest pause before the bus is tried again.
@@ -108,6 +113,19 @@ pub const METER_EVERY: Duration = Duration::from_secs(10);
 pub const SYSFS_VALUE_BYTES_MAX: u64 = 256;
 /// Entries of /sys/class/power_supply looked at; a laptop has three or four.
 pub const POWER_SUPPLIES_MAX: usize = 16;
+
+/// Loading the probe, where the agent does not start without it: under half a second on a busy machine; a first boot from an SD
+/// card reads slowly.
+pub const PROBE_LOADED_WITHIN: Duration = Duration::from_secs(20);
+/// The probe's object: 5 KiB as it is built, some 100 KiB with debug information.
+pub const PROBE_OBJECT_BYTES_MAX: u64 = 4 * 1024 * 1024;
+/// Records between the probe's thread and the main loop. A suspend makes about ten, and the loop takes them within
+/// milliseconds; what does not fit is counted and told in `status`.
+pub const PROBE_RECORDS_QUEUED_MAX: usize = 64;
+/// Stack of the probe's thread: the loader parses the object on it. Only what is touched takes memory.
+pub const PROBE_THREAD_STACK_BYTES: usize = 512 * 1024;
+/// A tracepoint's description in tracefs: ten lines.
+pub const TRACEFS_FILE_BYTES_MAX: u64 = 16 * 1024;
 
 /// Network interfaces kept. A home machine has a few; containers make many veth.
 pub const LINKS_MAX: usize = 64;

@@ -13,7 +13,7 @@ use std::os::fd::OwnedFd;
 use zbus::{OwnedObjectPath, OwnedVariant};
 
 use crate::bus::{BusError, BusSignal, Caller, Watch};
-use crate::limits::{INHIBITORS_MAX, SESSIONS_MAX};
+use crate::limits::{INHIBITORS_MAX, SESSIONS_MAX, SUSPEND_TRIES_MAX, SUSPEND_TRY_EVERY};
 use crate::safety::{ActiveSession, Inhibitor};
 use crate::state::Observation;
 
@@ -21,6 +21,8 @@ use crate::state::Observation;
 pub const SERVICE: &str = "org.freedesktop.login1";
 const PATH: &str = "/org/freedesktop/login1";
 const MANAGER: &str = "org.freedesktop.login1.Manager";
+/// Error: another sleep or shutdown is under way.
+const IN_PROGRESS: &str = "org.freedesktop.login1.OperationInProgress";
 const SESSION: &str = "org.freedesktop.login1.Session";
 pub(crate) const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
 
@@ -67,12 +69,22 @@ pub async fn inhibit(bus: &Caller) -> Result<DelayLock, BusError> {
     Ok(DelayLock { _fd: fd.into() })
 }
 
-/// Asks for the machine to sleep. It returns when logind has accepted; the sleep is told by `PrepareForSleep`.
+/// Asks for the machine to sleep. It returns when logind has accepted; the sleep is told by `PrepareForSleep`. While logind
+/// still ends the last sleep, which the kernel has told of already, it is asked again for a while.
 ///
 /// # Errors
 /// logind is absent or refuses.
 pub async fn suspend(bus: &Caller) -> Result<(), BusError> {
-    bus.call(SERVICE, PATH, MANAGER, "Suspend", &false).await.map(drop)
+    let mut tries_left = SUSPEND_TRIES_MAX;
+    loop {
+        tries_left -= 1;
+        match bus.call(SERVICE, PATH, MANAGER, "Suspend", &false).await {
+            Err(BusError::Refused { name, .. }) if tries_left > 0 && name == IN_PROGRESS => {
+                tokio::time::sleep(SUSPEND_TRY_EVERY).await;
+            }
+            done => return done.map(drop),
+        }
+    }
 }
 
 /// Asks for the machine to be powered off.

@@ -9,6 +9,7 @@ use crate::config;
 use crate::link::{Link, Links};
 use crate::logind::{self, DelayLock};
 use crate::operation::{self, Driver};
+use crate::probe::Attached;
 use crate::rtc::Rtc;
 use crate::status::SourceStatus;
 use crate::wake::Ability;
@@ -24,9 +25,26 @@ pub enum Lock {
     Held(DelayLock),
 }
 
+/// The probe in the kernel.
+#[derive(Debug)]
+pub enum ProbeState {
+    /// Switched off by the configuration.
+    Off,
+    /// Being loaded.
+    Loading,
+    /// It reads.
+    Reads(Attached),
+    /// There is none, and why.
+    Failed(String),
+}
+
 /// What there is.
 #[derive(Debug)]
 pub struct Parts<'a> {
+    /// The probe in the kernel.
+    pub probe: &'a ProbeState,
+    /// Events of its that were lost.
+    pub lost: u32,
     /// The system bus.
     pub bus: &'a Bus,
     /// The delay lock.
@@ -76,13 +94,26 @@ pub fn list(parts: &Parts<'_>) -> Vec<SourceStatus> {
         Ok(parts.interfaces.iter().map(|i| i.name.as_str()).collect::<Vec<_>>().join(", "))
     };
     let alarm = parts.rtc.map(|rtc| rtc.name().to_owned()).ok_or_else(|| "no clock with a wake alarm".to_owned());
-    let mut sources = vec![
+    let mut sources = match parts.probe {
+        ProbeState::Off => vec![source("probe", Err("switched off".to_owned()))],
+        ProbeState::Loading => vec![source("probe", Err("being loaded".to_owned()))],
+        ProbeState::Failed(why) => vec![source("probe", Err(why.clone()))],
+        ProbeState::Reads(attached) => {
+            let lost = if parts.lost > 0 { format!("; {} events lost", parts.lost) } else { String::new() };
+            vec![
+                source("probe", Ok(format!("{attached}{lost}"))),
+                source("probe-reboot", attached.reboot.clone().map(|()| "reboot(2)".to_owned())),
+                source("probe-kprobes", attached.kprobes.clone().map(|names| names.join(", "))),
+            ]
+        }
+    };
+    sources.extend([
         source("logind", logind),
         source("operation", operation),
         source("network", network),
         source("wake-on-lan", wake_on_lan(parts.links, parts.arm)),
         source("wake-alarm", alarm),
-    ];
+    ]);
     if let Some(error) = parts.config_error {
         sources.push(source("new configuration", Err(error.to_owned())));
     }

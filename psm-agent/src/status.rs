@@ -172,6 +172,8 @@ impl Agent {
             1 => write!(line, "; 1 gateway"),
             n => write!(line, "; {n} gateways"),
         };
+        let live: Vec<_> = self.sources.iter().filter(|s| s.live).map(|s| s.name.as_str()).collect();
+        let _ = write!(line, "; sources: {}", if live.is_empty() { "none".to_owned() } else { live.join(", ") });
         for source in self.sources.iter().filter(|s| !s.live) {
             let _ = write!(line, "; no {}: {}", source.name, source.detail);
         }

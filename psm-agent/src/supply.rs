@@ -42,9 +42,16 @@ pub fn read(sysfs: &Path) -> Supply {
 /// # Errors
 /// No such file, or no number in it.
 pub fn read_meter(path: &Path) -> io::Result<Watts> {
-    let text = value(path)?;
-    let microwatts: u64 = text.parse().map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "not a number"))?;
+    let microwatts = read_number(path)?;
     Ok(Watts::new(u32::try_from((microwatts + 500_000) / 1_000_000).unwrap_or(u32::MAX)))
+}
+
+/// Reads a file of sysfs that holds a number.
+///
+/// # Errors
+/// No such file, or no number in it.
+pub(crate) fn read_number(path: &Path) -> io::Result<u64> {
+    value(path)?.parse().map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "not a number"))
 }
 
 fn value(path: &Path) -> io::Result<String> {

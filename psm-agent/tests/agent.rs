@@ -149,7 +149,7 @@ mod tests {
         }
 
         fn fact(&mut self, what: Observation) {
-            self.agent.handle_fact(Fact { at: self.now, source: Source::Logind, what }, self.now);
+            self.agent.handle_fact(Fact::new(self.now, Source::Logind, what), self.now);
             self.pump();
         }
 
@@ -271,6 +271,58 @@ mod tests {
         f.seen.clear();
         f.pass(SLEEP_DOUBTED_EVERY);
         assert!(f.has(|e| matches!(e, Effect::AskWhetherAsleep)));
+    }
+
+    #[test]
+    fn links_that_change_in_a_sleep_that_logind_told_of_raise_the_question_at_once() {
+        let mut f = Fixture::new("");
+        f.agent.handle_links_changed();
+        f.fact(Observation::SleepBegins);
+        f.seen.clear();
+        f.agent.handle_links_changed();
+        f.pump();
+        assert!(f.has(|e| matches!(e, Effect::AskWhetherAsleep)));
+        f.seen.clear();
+        f.agent.handle_fact(Fact::new(f.now, Source::Kernel, Observation::SleepBegins), f.now);
+        f.agent.handle_links_changed();
+        f.pump();
+        assert!(!f.has(|e| matches!(e, Effect::AskWhetherAsleep)), "the kernel will say when it is over");
+    }
+
+    #[test]
+    fn a_sleep_of_the_kernels_that_never_comes_is_over_when_it_is_doubted() {
+        let mut f = Fixture::new("");
+        f.subscribe();
+        // A suspend that fails before anything is frozen, as one that comes during another, has no end.
+        f.agent.handle_fact(Fact::new(f.now, Source::Kernel, Observation::SleepBegins), f.now);
+        f.pump();
+        f.deliver();
+        assert_eq!(f.state(), PowerState::Standby);
+        f.pass(SLEEP_DOUBTED_EVERY);
+        assert_eq!(f.state(), PowerState::Off);
+        assert!(f.deliver().iter().any(|b| b.contains("<PowerState>OFF</PowerState>")));
+        assert!(!f.has(|e| matches!(e, Effect::AskWhetherAsleep)), "logind knows nothing of it");
+    }
+
+    #[test]
+    fn the_last_event_goes_out_before_anything_is_written_or_set() {
+        let mut f = Fixture::new("");
+        f.subscribe();
+        f.agent.handle_fact(Fact::new(f.now, Source::Kernel, Observation::SleepBegins), f.now);
+        let order: Vec<_> = std::iter::from_fn(|| f.agent.poll_effect())
+            .map(|effect| match effect {
+                Effect::Net(upnp::Effect::Request(r)) if r.request.method() == "NOTIFY" => "event",
+                Effect::Net(upnp::Effect::Send(_)) => "multicast event",
+                Effect::Net(_) => "other",
+                Effect::Store => "store",
+                _ => "rest",
+            })
+            .filter(|what| *what != "other")
+            .collect();
+        let store = order.iter().position(|what| *what == "store").expect("the state is written");
+        let told: Vec<_> = order[..store].to_vec();
+        assert!(told.contains(&"event") && told.contains(&"multicast event") && !told.contains(&"rest"), "{order:?}");
+        assert!(!order[store..].iter().any(|what| what.contains("event")), "{order:?}");
     }
 
     #[test]

@@ -9,5 +9,6 @@ mod homes;
 mod hostile;
 mod machine;
 mod paper;
+mod probe;
 mod schedule;
 mod sleep;

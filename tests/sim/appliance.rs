@@ -263,7 +263,7 @@ impl Appliance {
     fn fact(&mut self, source: Source, what: Observation, now: BootTime) {
         self.now = now;
         if let Some(agent) = &mut self.agent {
-            agent.handle_fact(Fact { at: now, source, what }, now);
+            agent.handle_fact(Fact::new(now, source, what), now);
         }
     }
 

@@ -3,6 +3,7 @@
 
 pub mod hardware;
 pub mod house;
+pub mod kernel;
 pub mod limits;
 pub mod logind;
 pub mod machine;

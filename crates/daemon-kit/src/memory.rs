@@ -3,7 +3,7 @@
 //! Finding a whole home at once, for example, takes buffers and connections for a moment that the C library would keep for ever, because what is
 //! kept of each appliance lies between them. And the code of the start (configuration, migration, tables of names) is a good part of the
 //! program: given back, what is needed of it comes again from the page cache.
-#![expect(unsafe_code, reason = "malloc_trim and madvise are C functions")]
+#![expect(unsafe_code, reason = "mallopt, malloc_trim and madvise are C functions")]
 
 use std::ffi::c_void;
 use std::fs;
@@ -15,6 +15,9 @@ use nix::libc;
 const EVERY: Duration = Duration::from_secs(30);
 /// The first time: when the home has been found and subscribed to.
 const FIRST: Duration = Duration::from_secs(6);
+
+/// Free memory left at the end of a heap.
+const HEAP_END_BYTES_MAX: libc::c_int = 64 * 1024;
 
 /// Gives memory back from time to time.
 #[derive(Debug)]
@@ -42,28 +45,39 @@ impl Trim {
             return;
         }
         (self.next, self.stirred) = (now + EVERY, false);
-        // SAFETY: malloc_trim(3) may be called at any time; it locks the heap itself and touches only what is free.
-        unsafe { libc::malloc_trim(0) };
-        give_back_code();
+        give_back();
     }
 }
 
-/// Drops the pages of this program's code from its memory.
+/// Has free memory at the end of a heap given back at once, in every thread; to be called at the start. malloc_trim(3) does it
+/// for the first thread's only, and the limit at which the C library does it by itself grows with what was once taken.
+pub fn keep_heaps_short() {
+    // SAFETY: mallopt(3) may be called at any time; it takes two numbers.
+    unsafe { libc::mallopt(libc::M_TRIM_THRESHOLD, HEAP_END_BYTES_MAX) };
+}
+
+/// Gives back what is free now, after something that took much: of every thread's heap, and code.
+pub fn give_back() {
+    // SAFETY: malloc_trim(3) may be called at any time; it locks the heap itself and touches only what is free.
+    unsafe { libc::malloc_trim(0) };
+    give_back_code();
+}
+
+/// Drops the pages of the code, the program's and the libraries', from its memory.
 fn give_back_code() {
-    let (Ok(maps), Ok(program)) = (fs::read_to_string("/proc/self/maps"), std::env::current_exe()) else { return };
-    let Some(program) = program.to_str() else { return };
-    for (start, end) in maps.lines().filter_map(|line| code_range(line, program)) {
+    let Ok(maps) = fs::read_to_string("/proc/self/maps") else { return };
+    for (start, end) in maps.lines().filter_map(code_range) {
         // SAFETY: the range is a private mapping of a file that is executable and not writable, so that no page of it differs
         // from the file; a page dropped is read from the file again when it is needed, also while this very function runs.
         unsafe { libc::madvise(start as *mut c_void, end - start, libc::MADV_DONTNEED) };
     }
 }
 
-/// The addresses of a line of /proc/PID/maps, if it maps this program's code (proc_pid_maps(5)).
-fn code_range(line: &str, program: &str) -> Option<(usize, usize)> {
+/// The addresses of a line of /proc/PID/maps, if it maps code from a file (proc_pid_maps(5)).
+fn code_range(line: &str) -> Option<(usize, usize)> {
     let mut fields = line.split_ascii_whitespace();
     let (range, permissions) = (fields.next()?, fields.next()?);
-    if permissions != "r-xp" || !line.ends_with(program) {
+    if permissions != "r-xp" || !fields.nth(3)?.starts_with('/') {
         return None;
     }
     let (start, end) = range.split_once('-')?;
@@ -78,13 +92,13 @@ mod tests {
     fn only_code_that_cannot_have_been_written_to_is_given_back() {
         let line =
             |permissions| format!("55d0c0001000-55d0c0003000 {permissions} 00001000 fe:00 1234   /usr/bin/heg-gateway");
-        let range = |line: &str| code_range(line, "/usr/bin/heg-gateway");
-        assert_eq!(range(&line("r-xp")), Some((0x55d0_c000_1000, 0x55d0_c000_3000)));
+        assert_eq!(code_range(&line("r-xp")), Some((0x55d0_c000_1000, 0x55d0_c000_3000)));
         for other in ["rwxp", "r--p", "rw-p", "r-xs"] {
-            assert_eq!(range(&line(other)), None, "{other}");
+            assert_eq!(code_range(&line(other)), None, "{other}");
         }
-        assert_eq!(range("7f00-7f01 r-xp 0 0:0 0 [vdso]"), None);
-        assert_eq!(range(""), None);
+        assert_eq!(code_range("7f00-7f01 r-xp 0 0:0 0 [vdso]"), None);
+        assert_eq!(code_range("7f00-7f01 r-xp 0 0:0 0"), None, "made at run time");
+        assert_eq!(code_range(""), None);
     }
 
     #[test]

@@ -313,6 +313,8 @@ impl<H: Host> SimNetwork<H> {
             match effect {
                 Effect::Send(transmit) => self.transmit(id, &transmit),
                 Effect::Request(request) => self.request(id, request),
+                // There are no connections here, so none is cold.
+                Effect::KeepConnected(_) => {}
             }
         }
         while let Some((ReplyTo(number), response)) = self.stations[id.0].program.poll_response() {

@@ -1,11 +1,12 @@
-//! The HTTP client: bounded in total and per host, a whole-request deadline, and kept connections.
+//! The HTTP client: bounded in total and per host, a whole-request deadline, kept connections, and those that are to stay
+//! open without a request.
 
 use core::future::{Future, poll_fn};
 use core::pin::{Pin, pin};
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use core::task::{Context, Poll, Waker};
 use core::time::Duration;
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::io;
 use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 use std::sync::Arc;
@@ -16,9 +17,11 @@ use http::{Request, Response, Version};
 use http_body_util::Full;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::Semaphore;
+use tokio::task::coop::unconstrained;
 use tokio::task::{Id, JoinSet};
 use tokio::time::{Instant, timeout, timeout_at};
 use upnp::net::{HttpAnswer, HttpError, HttpRequest, RequestId};
@@ -40,6 +43,16 @@ pub struct ClientLimits {
     pub connect_within: Duration,
     /// An idle connection is kept for this; zero keeps none.
     pub idle: Duration,
+    /// A connection that is to stay is probed after this without traffic, whole seconds.
+    pub probe_after: Duration,
+    /// A peer that keeps a connection open for so long after its answer is one that holds connections.
+    pub holds_after: Duration,
+    /// A connection that lasted so long was not closed soon.
+    pub held_well_after: Duration,
+    /// First pause before a connection that is to stay is opened again; then doubling.
+    pub reopen_after: Duration,
+    /// Longest such pause.
+    pub reopen_after_max: Duration,
 }
 
 impl Default for ClientLimits {
@@ -50,6 +63,11 @@ impl Default for ClientLimits {
             waiting_max: limits::REQUESTS_WAITING_MAX,
             connect_within: limits::CONNECT_WITHIN,
             idle: limits::CLIENT_IDLE,
+            probe_after: limits::PROBE_AFTER,
+            holds_after: limits::HOLDS_AFTER,
+            held_well_after: limits::HELD_WELL_AFTER,
+            reopen_after: limits::REOPEN_AFTER,
+            reopen_after_max: limits::REOPEN_AFTER_MAX,
         }
     }
 }
@@ -60,9 +78,11 @@ pub(crate) struct Client {
     limits: ClientLimits,
     shared: Arc<Shared>,
     tasks: JoinSet<Result<Response<Bytes>, HttpError>>,
-    running: HashMap<Id, (RequestId, IpAddr)>,
+    running: HashMap<Id, (RequestId, SocketAddr)>,
     per_host: BTreeMap<IpAddr, usize>,
     waiting: VecDeque<Waiting>,
+    /// Connections being opened without a request; the pool hears of them.
+    opening: JoinSet<()>,
     /// Answers that needed no request: one for each request refused or expired since the loop last looked.
     refused: VecDeque<HttpAnswer>,
 }
@@ -87,7 +107,7 @@ impl Client {
     pub(crate) fn new(bounds: ClientLimits) -> Self {
         Self {
             shared: Arc::new(Shared {
-                pool: Pool::new(bounds.idle),
+                pool: Pool::new(bounds.clone()),
                 turns: Semaphore::new(limits::OUTGOING_AT_ONCE_MAX),
                 connect_within: bounds.connect_within,
             }),
@@ -96,6 +116,7 @@ impl Client {
             running: HashMap::new(),
             per_host: BTreeMap::new(),
             waiting: VecDeque::new(),
+            opening: JoinSet::new(),
             refused: VecDeque::new(),
         }
     }
@@ -115,30 +136,34 @@ impl Client {
         }
     }
 
-    /// The next answer; waits for ever while there is none to come. Cancel safe.
-    pub(crate) async fn answer(&mut self) -> HttpAnswer {
+    /// The next answer, or none when a kept connection has come or gone, which [`Self::tend`] is to see. Waits for ever while
+    /// there is neither to come. Cancel safe.
+    pub(crate) async fn answer(&mut self) -> Option<HttpAnswer> {
         if let Some(answer) = self.refused.pop_front() {
-            return answer;
+            return Some(answer);
         }
-        let (task, result) = loop {
-            match self.tasks.join_next_with_id().await {
-                None => core::future::pending().await,
-                Some(Ok(done)) => break done,
-                Some(Err(e)) => break (e.id(), Err(HttpError::Broken(e.to_string()))),
+        let (task, result) = tokio::select! {
+            Some(done) = self.tasks.join_next_with_id() => {
+                done.unwrap_or_else(|e| (e.id(), Err(HttpError::Broken(e.to_string()))))
             }
+            Some(_) = self.opening.join_next() => return None,
+            () = poll_fn(|cx| self.shared.pool.poll_lost(cx)) => return None,
         };
-        let id = self.finished(task);
+        // Every task is entered when it is started.
+        let id = self.finished(task)?;
         self.start_waiting();
-        match id {
-            Some(id) => HttpAnswer { id, result },
-            // Every task is entered when it is started.
-            None => core::future::pending().await,
-        }
+        Some(HttpAnswer { id, result })
     }
 
-    /// Refuses what has waited too long and closes connections kept too long; says when to come again. Looks at everything: to
-    /// be called once per turn, not once per request.
-    pub(crate) fn expire(&mut self, now: Instant) -> Option<Instant> {
+    /// The peers to stay connected to from now on.
+    pub(crate) fn keep(&self, peers: &BTreeSet<SocketAddr>) {
+        self.shared.pool.keep(peers);
+    }
+
+    /// Refuses what has waited too long, closes connections kept too long and opens those that are missing, from the address
+    /// of ours that `source` names; says when to come again. Looks at everything: to be called once per turn, not once per
+    /// request.
+    pub(crate) fn tend(&mut self, now: Instant, source: impl Fn(SocketAddr) -> Option<IpAddr>) -> Option<Instant> {
         if self.waiting.iter().any(|w| w.deadline <= now) {
             let (expired, waiting) = core::mem::take(&mut self.waiting).into_iter().partition(|w| w.deadline <= now);
             self.waiting = waiting;
@@ -147,8 +172,16 @@ impl Client {
             self.refused.extend(expired.into_iter().map(timeout));
         }
         let first = self.waiting.iter().map(|w| w.deadline).min();
-        let sweep = self.shared.pool.sweep().map(|after| now + after);
-        first.into_iter().chain(sweep).min()
+        let tended = self.shared.pool.tend(|peer| self.running.values().any(|(_, to)| to == peer));
+        for peer in tended.open {
+            let (shared, from) = (Arc::clone(&self.shared), source(peer));
+            self.opening.spawn(async move {
+                let opened = shared.connect(peer, from).await;
+                tracing::debug!(%peer, opened = ?opened.as_ref().map(drop), "connection to stay");
+                shared.pool.opened(peer, opened.ok());
+            });
+        }
+        first.into_iter().chain(tended.again_after.map(|after| now + after)).min()
     }
 
     /// Closes the kept connections.
@@ -173,27 +206,28 @@ impl Client {
     }
 
     fn start(&mut self, waiting: Waiting) {
-        let (id, host) = (waiting.request.id, waiting.request.to.ip());
+        let (id, to) = (waiting.request.id, waiting.request.to);
         let mut exchange = Box::pin(perform(waiting, Arc::clone(&self.shared)));
         // The first step is taken here and now: on a kept connection the request is on the wire before the next one is
-        // looked at, so that the first of a hundred subscribers does not wait for the hundredth.
-        let first = exchange.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        // looked at, so that the first of a hundred subscribers does not wait for the hundredth. What the loop has used up of
+        // its share of this turn (tokio's budget) must not make the last of them wait.
+        let first = pin!(unconstrained(exchange.as_mut())).poll(&mut Context::from_waker(Waker::noop()));
         let task = self.tasks.spawn(async move {
             match first {
                 Poll::Ready(done) => done,
                 Poll::Pending => exchange.await,
             }
         });
-        self.running.insert(task.id(), (id, host));
-        *self.per_host.entry(host).or_default() += 1;
+        self.running.insert(task.id(), (id, to));
+        *self.per_host.entry(to.ip()).or_default() += 1;
     }
 
     fn finished(&mut self, task: Id) -> Option<RequestId> {
-        let (id, host) = self.running.remove(&task)?;
-        if let Some(count) = self.per_host.get_mut(&host) {
+        let (id, to) = self.running.remove(&task)?;
+        if let Some(count) = self.per_host.get_mut(&to.ip()) {
             *count -= 1;
             if *count == 0 {
-                self.per_host.remove(&host);
+                self.per_host.remove(&to.ip());
             }
         }
         Some(id)
@@ -213,11 +247,17 @@ async fn perform(waiting: Waiting, shared: Arc<Shared>) -> Result<Response<Bytes
                 done => return done.map_err(HttpError::from),
             }
         }
-        let stream = timeout(shared.connect_within, connect(to, from)).await.map_err(|_| HttpError::Timeout)?;
-        let stream = stream.map_err(|e| HttpError::Connect(e.to_string()))?;
+        let stream = shared.connect(to, from).await?;
         Ok(Box::pin(exchange(stream, request, response_body_bytes_max, &shared, to)).await?)
     };
     timeout_at(deadline, whole).await.map_err(|_| HttpError::Timeout)?
+}
+
+impl Shared {
+    async fn connect(&self, to: SocketAddr, from: Option<IpAddr>) -> Result<TcpStream, HttpError> {
+        let stream = timeout(self.connect_within, connect(to, from)).await;
+        stream.map_err(|_| HttpError::Timeout)?.map_err(|e| HttpError::Connect(e.to_string()))
+    }
 }
 
 async fn connect(to: SocketAddr, from: Option<IpAddr>) -> io::Result<TcpStream> {
@@ -230,7 +270,7 @@ async fn connect(to: SocketAddr, from: Option<IpAddr>) -> io::Result<TcpStream> 
     }
     let stream = socket.connect(to).await?;
     stream.set_nodelay(true)?;
-    socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(limits::ACKNOWLEDGED_WITHIN))?;
+    SockRef::from(&stream).set_tcp_user_timeout(Some(limits::ACKNOWLEDGED_WITHIN))?;
     Ok(stream)
 }
 

@@ -32,10 +32,9 @@ use crate::server::{Place, Responder, Server};
 pub(crate) async fn serve(mut stream: TcpStream, peer: SocketAddr, place: Place) {
     let _ = stream.set_nodelay(true);
     let Ok(local) = stream.local_addr() else { return };
-    let mut within = place.server.limits.first_request_within;
     let mut ahead = Bytes::new();
     loop {
-        if ahead.is_empty() && !matches!(timeout(within, stream.readable()).await, Ok(Ok(()))) {
+        if ahead.is_empty() && !matches!(timeout(place.server.limits.idle, stream.readable()).await, Ok(Ok(()))) {
             return;
         }
         let turn = timeout(limits::TURN_WITHIN, place.server.turns.acquire()).await;
@@ -58,7 +57,6 @@ pub(crate) async fn serve(mut stream: TcpStream, peer: SocketAddr, place: Place)
             After::Closing(stream) => return linger(stream).await,
             After::Broken => return,
         }
-        within = place.server.limits.idle;
     }
 }
 

@@ -10,9 +10,7 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 use tokio::time::{Instant, Sleep, sleep_until};
-use upnp::net::{
-    Channel, Datagram, Effect, HttpAnswer, HttpRequest, IncomingRequest, Interface, InterfaceId, Transmit,
-};
+use upnp::net::{Channel, Datagram, Effect, HttpAnswer, IncomingRequest, Interface, InterfaceId, Transmit};
 use upnp::net::{EVENT_PORT, EVENT_V4, EVENT_V6_LINK, SSDP_PORT, SSDP_V4, SSDP_V6_LINK, SSDP_V6_SITE};
 
 use crate::client::Client;
@@ -149,7 +147,7 @@ impl Net {
                 return NetEvent::Interfaces(self.interfaces.clone());
             }
             if core::mem::take(&mut self.client_changed) {
-                self.client_due = self.client.expire(Instant::now());
+                self.tend_client(Instant::now());
             }
             let due = [self.watch.settles_at(), self.retry_at, self.rewatch_at, self.client_due];
             self.alarm.set(due.into_iter().flatten().min());
@@ -170,9 +168,11 @@ impl Net {
                     return NetEvent::Request(request, responder);
                 }
                 answer = self.client.answer() => {
-                    tracing::trace!(target: "upnp::traffic", id = ?answer.id, result = ?status(&answer), "answer in");
                     self.client_changed = true;
-                    return NetEvent::Answer(answer);
+                    if let Some(answer) = answer {
+                        tracing::trace!(target: "upnp::traffic", id = ?answer.id, result = ?status(&answer), "answer in");
+                        return NetEvent::Answer(answer);
+                    }
                 }
                 noticed = self.watch.noticed(), if self.rewatch_at.is_none() => {
                     if let Err(e) = noticed {
@@ -194,8 +194,13 @@ impl Net {
                     target: "upnp::traffic", to = %request.to, method = %request.request.method(),
                     uri = %request.request.uri(), "request out"
                 );
-                let from = self.source_toward(&request);
+                let from = source_toward(&self.interfaces, request.to);
                 self.client.request(request, from);
+                self.client_changed = true;
+            }
+            Effect::KeepConnected(peers) => {
+                tracing::debug!(?peers, "to stay connected to");
+                self.client.keep(&peers);
                 self.client_changed = true;
             }
         }
@@ -223,21 +228,8 @@ impl Net {
         }
     }
 
-    /// The address a peer knows us by: ours on the one interface that reaches it. Where several do, or none does directly, the
-    /// routing table chooses.
-    fn source_toward(&self, request: &HttpRequest) -> Option<IpAddr> {
-        let to = request.to.ip();
-        let scope = match request.to {
-            SocketAddr::V6(a) => a.scope_id(),
-            SocketAddr::V4(_) => 0,
-        };
-        let mut reaching =
-            self.interfaces.iter().filter(|i| if scope == 0 { i.is_neighbour(to) } else { i.id.0 == scope });
-        let interface = reaching.next()?;
-        match reaching.next() {
-            None => interface.addresses.iter().find(|a| a.contains(to)).map(|a| a.address),
-            Some(_) => None,
-        }
+    fn tend_client(&mut self, now: Instant) {
+        self.client_due = self.client.tend(now, |to| source_toward(&self.interfaces, to));
     }
 
     fn act_in_time(&mut self, now: Instant) {
@@ -258,7 +250,7 @@ impl Net {
             self.bind_all();
         }
         if passed(self.client_due) {
-            self.client_due = self.client.expire(now);
+            self.tend_client(now);
         }
     }
 
@@ -278,6 +270,7 @@ impl Net {
             self.interfaces = interfaces;
             self.announce = true;
             self.client.forget_connections();
+            self.client_changed = true;
         }
         self.retry_after = limits::BIND_RETRY_MIN;
         self.bind_all();
@@ -379,6 +372,21 @@ fn source_for(interface: &Interface, to: IpAddr) -> Option<IpAddr> {
         _ => false,
     };
     interface.addresses.iter().map(|a| a.address).find(fits).or_else(|| interface.address_toward(to))
+}
+
+/// The address a peer knows us by: ours on the one interface that reaches it. Where several do, or none does directly, the
+/// routing table chooses.
+fn source_toward(interfaces: &[Interface], to: SocketAddr) -> Option<IpAddr> {
+    let scope = match to {
+        SocketAddr::V6(a) => a.scope_id(),
+        SocketAddr::V4(_) => 0,
+    };
+    let mut reaching = interfaces.iter().filter(|i| if scope == 0 { i.is_neighbour(to.ip()) } else { i.id.0 == scope });
+    let interface = reaching.next()?;
+    match reaching.next() {
+        None => interface.addresses.iter().find(|a| a.contains(to.ip())).map(|a| a.address),
+        Some(_) => None,
+    }
 }
 
 /// A TCP port that is free on all addresses of the interfaces, or on the loopback address where there is no interface.

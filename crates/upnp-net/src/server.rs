@@ -1,5 +1,6 @@
 //! The HTTP listeners, one per address of ours, and the table of connections that bounds them.
 
+use core::cmp::Reverse;
 use core::time::Duration;
 use std::collections::BTreeMap;
 use std::io;
@@ -23,12 +24,10 @@ use crate::limits;
 pub struct ServerLimits {
     /// Largest request body, bytes; a larger one is answered 413.
     pub request_body_bytes_max: usize,
-    /// Connections in total; beyond it the one that has been idle longest gives way.
+    /// Connections in total; beyond it an idle one gives way, of the peer that has most.
     pub connections_max: usize,
-    /// Connections per peer address; beyond it new ones are closed at once.
+    /// Connections per peer address; beyond it an idle one of its own gives way.
     pub connections_per_peer_max: usize,
-    /// The first byte of the first request must come this long after the connection, else it is closed.
-    pub first_request_within: Duration,
     /// A head must be complete this long after its first byte, else the connection is closed.
     pub head_within: Duration,
     /// A body must be complete this long after its head, else 408.
@@ -37,7 +36,7 @@ pub struct ServerLimits {
     pub response_within: Duration,
     /// From a complete head to the last byte of the answer taken by the peer, else the connection is closed.
     pub exchange_within: Duration,
-    /// A kept connection without a request is closed after this.
+    /// A connection without a request is closed after this.
     pub idle: Duration,
 }
 
@@ -47,7 +46,6 @@ impl Default for ServerLimits {
             request_body_bytes_max: limits::REQUEST_BODY_BYTES_MAX,
             connections_max: limits::CONNECTIONS_MAX,
             connections_per_peer_max: limits::CONNECTIONS_PER_PEER_MAX,
-            first_request_within: limits::FIRST_REQUEST_WITHIN,
             head_within: limits::HEAD_WITHIN,
             body_within: limits::BODY_WITHIN,
             response_within: limits::RESPONSE_WITHIN,
@@ -92,9 +90,27 @@ struct Table {
 #[derive(Debug)]
 struct Entry {
     peer: IpAddr,
+    /// It has carried a request.
+    asked: bool,
     /// Since when it has waited for a request; `None` while one is served.
     idle_since: Option<Instant>,
     task: Option<AbortHandle>,
+}
+
+impl Table {
+    /// Closes a connection that waits for a request, among those of which `may_go` holds: of the peer that has most of them,
+    /// and of those first one that never asked, then the one idle longest. `None` when all are busy.
+    fn make_room(&mut self, may_go: impl Fn(&Entry) -> bool) -> Option<()> {
+        let mut of_peers = BTreeMap::<IpAddr, usize>::new();
+        for entry in self.connections.values() {
+            *of_peers.entry(entry.peer).or_default() += 1;
+        }
+        let idle = self.connections.iter().filter(|(_, e)| may_go(e));
+        let idle = idle.filter_map(|(id, e)| Some((Reverse(of_peers.get(&e.peer)?), e.asked, e.idle_since?, *id)));
+        let (.., id) = idle.min()?;
+        self.connections.remove(&id)?.task.inspect(AbortHandle::abort);
+        Some(())
+    }
 }
 
 impl Server {
@@ -123,18 +139,13 @@ impl Server {
         let mut table = self.table();
         let of_peer = table.connections.values().filter(|e| e.peer == peer).count();
         if of_peer >= self.limits.connections_per_peer_max {
-            return None;
-        }
-        if table.connections.len() >= self.limits.connections_max {
-            let idle = table.connections.iter().filter_map(|(id, e)| Some((e.idle_since?, *id)));
-            let (_, longest) = idle.min()?;
-            if let Some(task) = table.connections.remove(&longest).and_then(|e| e.task) {
-                task.abort();
-            }
+            table.make_room(|e| e.peer == peer)?;
+        } else if table.connections.len() >= self.limits.connections_max {
+            table.make_room(|_| true)?;
         }
         table.last += 1;
         let id = table.last;
-        table.connections.insert(id, Entry { peer, idle_since: Some(Instant::now()), task: None });
+        table.connections.insert(id, Entry { peer, asked: false, idle_since: Some(Instant::now()), task: None });
         Some(Place { server: Arc::clone(self), id })
     }
 
@@ -169,6 +180,7 @@ impl Place {
     /// Notes that the connection waits for a request (and may be closed in favour of another), or serves one.
     pub(crate) fn set_idle(&self, idle: bool) {
         if let Some(entry) = self.server.table().connections.get_mut(&self.id) {
+            entry.asked = true;
             entry.idle_since = idle.then(Instant::now);
         }
     }

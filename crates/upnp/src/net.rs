@@ -1,6 +1,7 @@
 //! Values that pass between the state machines and a driver: interfaces, datagrams, HTTP requests.
 
 use core::time::Duration;
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use bytes::Bytes;
@@ -187,6 +188,10 @@ pub enum Effect {
     Send(Transmit),
     /// Send an HTTP request; exactly one [`HttpAnswer`] with its id comes back.
     Request(HttpRequest),
+    /// Keep a connection open to each of these peers and to no other, so that the next request to one of them needs no
+    /// handshake: the whole set, told when it changes, at most [`SUBSCRIPTIONS_MAX`](crate::limits::SUBSCRIPTIONS_MAX) of
+    /// them. A wish, not a promise: nothing comes back, and a request is sent either way.
+    KeepConnected(BTreeSet<SocketAddr>),
 }
 
 /// A received HTTP request with where it came from.

@@ -20,6 +20,7 @@ mount -n --bind "$1/run" /run
 mount -n --bind "$1/lib" /var/lib
 mount -n -t sysfs -o ro sysfs /sys 2>/dev/null || true
 mount -n --bind "$1/class" /sys/class
+mount -n -t tracefs tracefs /sys/kernel/tracing 2>/dev/null || true
 [ ! -d /sys/power ] || mount -n -t tmpfs -o ro none /sys/power
 for device in /dev/rtc* /dev/gpiochip*; do
     [ ! -c $device ] || mount -n --bind /dev/null $device

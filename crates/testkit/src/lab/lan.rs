@@ -1,4 +1,4 @@
-//! A LAN of the lab: a bridge as the switch, and veth pairs as the cables.
+//! A LAN of the lab: a bridge as the switch, and veth pairs as the cables. A virtual machine is plugged in by a tap.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::process::Command;
@@ -35,21 +35,30 @@ impl Lan {
 
     pub(crate) fn attach(&self, host: &Host, ifname: &str, number: u8) -> Result<Link> {
         let port = format!("p{}-{}-{ifname}", self.number, host.number());
-        let mac = [0x52, 0x54, 0x00, 0x88, self.number, number];
+        let mac = self.mac(number);
         let holder = host.holder().to_string();
         let mac_text = mac_text(&mac);
         run(Command::new("ip").args([
             "link", "add", &port, "type", "veth", "peer", "name", ifname, "address", &mac_text, "netns", &holder,
         ]))?;
         run(Command::new("ip").args(["link", "set", &port, "master", &self.bridge, "up"]))?;
-        let index = std::fs::read_to_string(format!("/sys/class/net/{port}/ifindex"))
-            .ok()
-            .and_then(|text| text.trim().parse().ok())
-            .map_or_else(|| index_by_ip(&port), Ok)?;
+        let index = index_of(&port)?;
         let link = Link { holder, ifname: ifname.to_owned(), port, index, mac, lan: self.clone(), number };
         link.address("add", number)?;
         link.in_host(&["link", "set", ifname, "up"])?;
         Ok(link)
+    }
+
+    pub(crate) fn tap(&self, number: u8) -> Result<Tap> {
+        let name = format!("tap{}-{number}", self.number);
+        run(Command::new("ip").args(["tuntap", "add", "dev", &name, "mode", "tap"]))?;
+        run(Command::new("ip").args(["link", "set", &name, "master", &self.bridge, "up"]))?;
+        let index = index_of(&name)?;
+        Ok(Tap { name, index, mac: self.mac(number), ipv4: self.ipv4(number) })
+    }
+
+    fn mac(&self, number: u8) -> [u8; 6] {
+        [0x52, 0x54, 0x00, 0x88, self.number, number]
     }
 }
 
@@ -135,9 +144,47 @@ impl Link {
     }
 }
 
+/// The switch's side of a virtual machine's cable. What the machine says of itself is its own affair; `mac` and `ipv4` are
+/// what the LAN has for it.
+#[derive(Debug, Clone)]
+pub struct Tap {
+    name: String,
+    index: usize,
+    mac: [u8; 6],
+    ipv4: Ipv4Addr,
+}
+
+impl Tap {
+    /// The tap's name, in the network namespace of the lab itself.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The hardware address for the machine's card.
+    pub fn mac(&self) -> [u8; 6] {
+        self.mac
+    }
+
+    /// The address for the machine.
+    pub fn ipv4(&self) -> Ipv4Addr {
+        self.ipv4
+    }
+
+    /// Interface number, by which the watcher tells the senders apart.
+    pub(crate) fn port_index(&self) -> usize {
+        self.index
+    }
+}
+
 /// A hardware address as `52:54:00:88:00:01`.
 pub fn mac_text(mac: &[u8; 6]) -> String {
     mac.map(|byte| format!("{byte:02x}")).join(":")
+}
+
+/// Number of an interface of the lab itself.
+fn index_of(port: &str) -> Result<usize> {
+    let read = std::fs::read_to_string(format!("/sys/class/net/{port}/ifindex"));
+    read.ok().and_then(|text| text.trim().parse().ok()).map_or_else(|| index_by_ip(port), Ok)
 }
 
 /// `ip -o link show` starts with the number. Used where /sys shows another namespace's interfaces.

@@ -24,7 +24,7 @@ pub mod watcher;
 
 pub use frame::{Frame, MagicPacket};
 pub use host::{Found, Host};
-pub use lan::{Lan, Link};
+pub use lan::{Lan, Link, Tap};
 pub use process::Process;
 pub use wait::wait_until;
 pub use watcher::{Mark, Watcher};
@@ -118,6 +118,17 @@ impl Lab {
         let link = lan.attach(host, ifname, number)?;
         self.watcher.name_port(link.port_index(), host.name());
         Ok(link)
+    }
+
+    /// A place on `lan` for a virtual machine, host `number` of it; the watcher calls it `name`. The emulator is started in
+    /// the lab itself, beside the bridge.
+    ///
+    /// # Errors
+    /// When the kernel refuses the tap.
+    pub fn tap(&self, name: &str, lan: &Lan, number: u8) -> Result<Tap> {
+        let tap = lan.tap(number)?;
+        self.watcher.name_port(tap.port_index(), name);
+        Ok(tap)
     }
 
     /// The last lines of every process' output, for the report of a failure.

@@ -7,6 +7,7 @@
 use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::thread::Thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -127,21 +128,28 @@ fn running_program() -> Result<PathBuf> {
 /// # Panics
 /// When the test fails, as tests do.
 pub fn test(body: impl FnOnce() -> Result<()>) {
+    test_within(TEST_S_MAX, body);
+}
+
+/// As [`test`], for a test that may take `limit`.
+///
+/// # Panics
+/// When the test fails, as tests do.
+pub fn test_within(limit: Duration, body: impl FnOnce() -> Result<()>) {
     if is_inside() {
         if let Err(error) = body() {
             panic!("{error:#}");
         }
         return;
     }
-    // The test harness names each test's thread after it.
-    let thread = std::thread::current();
-    let name = thread.name().unwrap_or("main");
     let sandbox = match Sandbox::find() {
         Ok(sandbox) => sandbox,
-        Err(reason) => return skipped(name, &reason.to_string()),
+        Err(reason) => return skip(&reason.to_string()),
     };
+    let thread = std::thread::current();
+    let name = test_name(&thread);
     let output = sandbox
-        .this_program(TEST_S_MAX)
+        .this_program(limit)
         .and_then(|mut command| {
             let command = command.args([name, "--exact", "--nocapture", "--include-ignored", "--test-threads=1"]);
             command.stdin(Stdio::null()).output().context("starting the sandbox")
@@ -154,8 +162,14 @@ pub fn test(body: impl FnOnce() -> Result<()>) {
     assert!(ran, "no test is called {name}: the sandbox ran nothing");
 }
 
-fn skipped(name: &str, reason: &str) {
-    let line = format!("{name}: {reason}");
+/// The test harness names each test's thread after it.
+fn test_name(thread: &Thread) -> &str {
+    thread.name().unwrap_or("main")
+}
+
+/// Says that the running test can't run on this machine, in one line here and one in the file named by `SKIPPED_LOG`.
+pub fn skip(reason: &str) {
+    let line = format!("{}: {reason}", test_name(&std::thread::current()));
     eprintln!("SKIPPED {line}");
     if let Some(path) = std::env::var_os(SKIPPED_LOG) {
         use std::io::Write;

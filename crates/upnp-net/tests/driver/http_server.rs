@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::Response;
 use tokio::io::AsyncReadExt;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use upnp_net::{Net, NetConfig, NetError, ServerLimits};
 
 use crate::dialogue::*;
@@ -240,19 +240,58 @@ async fn without_an_answer_of_the_application_503_goes_out() {
 }
 
 #[tokio::test]
-async fn a_peer_with_too_many_connections_gets_no_more_until_it_closes_one() {
+async fn a_peer_with_too_many_connections_loses_one_that_never_asked_then_the_one_idle_longest() {
     let mut net = net_with(ServerLimits { connections_per_peer_max: 2, ..Default::default() }).await;
-    let (first, mut second) = (connect(&net).await, connect(&net).await);
-    let ok = |answer: String| answer.starts_with("HTTP/1.1 200 ");
-    let asked = beside_echo(&mut net, ask(&mut second)).await;
-    assert!(ok(asked));
+    let mut first = connect(&net).await;
+    beside_echo(&mut net, ask(&mut first)).await;
+    let mut silent = connect(&net).await;
+
+    let mut second = connect(&net).await;
+    beside_echo(&mut net, ask(&mut second)).await;
+    assert_eq!(beside_echo(&mut net, read_to_end(&mut silent)).await, "", "never asked");
 
     let mut third = connect(&net).await;
-    assert_eq!(beside_echo(&mut net, read_to_end(&mut third)).await, "");
+    beside_echo(&mut net, ask(&mut third)).await;
+    assert_eq!(beside_echo(&mut net, read_to_end(&mut first)).await, "", "was idle longest");
+    assert!(beside_echo(&mut net, ask(&mut second)).await.starts_with("HTTP/1.1 200 "));
+}
 
-    drop(first);
-    let address = local(&net);
-    beside_echo(&mut net, async { while !ok(try_ask(TcpStream::connect(address).await.unwrap()).await) {} }).await;
+#[tokio::test]
+async fn a_peer_whose_connections_are_all_busy_gets_no_more_until_one_is_not() {
+    let mut net = net_with(ServerLimits { connections_per_peer_max: 1, ..Default::default() }).await;
+    let mut busy = connect(&net).await;
+    send(&mut busy, "GET / HTTP/1.1\r\nHost: h\r\n\r\n").await;
+    let (_, responder) = next_request(&mut net).await;
+    let mut refused = connect(&net).await;
+    assert_eq!(beside_echo(&mut net, read_to_end(&mut refused)).await, "");
+
+    responder.send(Response::default());
+    beside_echo(&mut net, read_answer(&mut busy)).await;
+    let mut taken = connect(&net).await;
+    assert!(beside_echo(&mut net, ask(&mut taken)).await.starts_with("HTTP/1.1 200 "));
+}
+
+#[tokio::test]
+async fn when_all_places_are_taken_the_peer_that_holds_most_of_them_loses_one() {
+    let mut net = net_with(ServerLimits { connections_max: 4, ..Default::default() }).await;
+    let to = local(&net);
+    let from = |host: u8| async move {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(([127, 0, 0, host], 0).into()).unwrap();
+        socket.connect(to).await.unwrap()
+    };
+    let (mut quiet, mut opened_again) = (from(2).await, from(3).await);
+    beside_echo(&mut net, ask(&mut quiet)).await;
+    let mut flood = Vec::new();
+    for _ in 0..20 {
+        let mut stream = from(4).await;
+        assert!(beside_echo(&mut net, ask(&mut stream)).await.starts_with("HTTP/1.1 200 "));
+        flood.push(stream);
+    }
+    assert_eq!(beside_echo(&mut net, read_to_end(&mut flood[0])).await, "");
+    for kept in [&mut quiet, &mut opened_again] {
+        assert!(beside_echo(&mut net, ask(kept)).await.starts_with("HTTP/1.1 200 "), "pushed out by the flood");
+    }
 }
 
 #[tokio::test]
@@ -335,10 +374,4 @@ async fn a_port_taken_by_another_program_is_an_error_at_start() {
 async fn ask(stream: &mut TcpStream) -> String {
     send(stream, "GET / HTTP/1.1\r\nHost: h\r\n\r\n").await;
     read_answer(stream).await
-}
-
-async fn try_ask(mut stream: TcpStream) -> String {
-    use tokio::io::AsyncWriteExt;
-    let _ = stream.write_all(b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").await;
-    read_to_end(&mut stream).await
 }

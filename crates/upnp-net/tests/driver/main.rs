@@ -14,4 +14,8 @@ mod http_server;
 #[cfg(test)]
 mod interfaces;
 #[cfg(test)]
+mod last_event;
+#[cfg(test)]
 mod probes;
+#[cfg(test)]
+mod standing;

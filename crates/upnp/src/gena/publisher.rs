@@ -1,7 +1,8 @@
 //! The publisher: takes subscriptions to a device's services and tells subscribers what changed (UDA 1.1, 4.1 to 4.3).
 //!
 //! In come SUBSCRIBE and UNSUBSCRIBE ([`Publisher::handle_request`]), changes of state variables
-//! ([`Publisher::set_variables`]) and the answers to our NOTIFYs. Out go NOTIFY requests and multicast event datagrams.
+//! ([`Publisher::set_variables`]) and the answers to our NOTIFYs. Out go NOTIFY requests, multicast event datagrams, and the
+//! peers whose connections are to stay open until the next NOTIFY.
 //!
 //! A subscription holds no values, only which variables its subscriber has not been told yet. At most one NOTIFY of a
 //! subscription is in flight; what changes meanwhile is gathered and goes out in the next one with the latest values, so that
@@ -10,9 +11,13 @@
 //! The first event must follow the reply to its SUBSCRIBE (UDA 1.1, 4.1.2). It is ready in [`Publisher::poll_effect`] as
 //! soon as [`Publisher::handle_request`] has returned: who drives this machine hands over the reply before it asks for
 //! effects. There is no delay on a timer; the reply is on the wire before the connection for the event is begun.
+//!
+//! The event before a machine sleeps may be followed by nothing, so what is surest to leave goes first: the datagrams, which
+//! need neither a connection nor an address resolution and whose number does not grow with the subscribers; then the NOTIFYs,
+//! which are confirmed.
 
 use core::time::Duration;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 
@@ -77,6 +82,10 @@ pub struct Publisher {
     requests: u64,
     interfaces: Vec<Interface>,
     datagrams: VecDeque<Transmit>,
+    /// The peers last told to be kept connected,
+    kept: BTreeSet<SocketAddr>,
+    /// and whether they may be others now.
+    kept_doubtful: bool,
 }
 
 #[derive(Debug)]
@@ -139,6 +148,8 @@ impl Publisher {
             requests: 0,
             interfaces: Vec::new(),
             datagrams: VecDeque::new(),
+            kept: BTreeSet::new(),
+            kept_doubtful: false,
         }
     }
 
@@ -163,6 +174,7 @@ impl Publisher {
     ) -> Response<Bytes> {
         self.now = now;
         self.expire();
+        self.kept_doubtful = true;
         let Some(service) = self.index(service) else { return empty(StatusCode::NOT_FOUND) };
         let answer = match incoming.request.method().as_str() {
             "SUBSCRIBE" => self.subscribe(service, incoming),
@@ -198,6 +210,7 @@ impl Publisher {
             // The subscriber knows nothing of the subscription (UDA 1.1, 4.2.1): there is nobody to tell.
             Outcome::Unknown => {
                 self.subscriptions.remove(&sid);
+                self.kept_doubtful = true;
                 return;
             }
             Outcome::Told => {}
@@ -211,6 +224,7 @@ impl Publisher {
                 if usize::from(tried) < subscription.callbacks.len() {
                     let next = (usize::from(subscription.preferred) + 1) % subscription.callbacks.len();
                     subscription.preferred = next as u8;
+                    self.kept_doubtful = true;
                     subscription.delivery = Delivery::Ready(Some(Message { tried, ..message }));
                     self.ready.push_back(sid);
                     return;
@@ -239,6 +253,7 @@ impl Publisher {
     pub fn stop(&mut self) {
         self.stopped = true;
         self.subscriptions.clear();
+        self.kept_doubtful = true;
         self.ready.clear();
         self.in_flight.clear();
         self.datagrams.clear();
@@ -257,14 +272,29 @@ impl Publisher {
         self.subscriptions.len()
     }
 
-    /// The next order.
+    /// The next order: datagrams, then NOTIFYs, then the peers to keep connected.
     pub fn poll_effect(&mut self) -> Option<Effect> {
+        if let Some(datagram) = self.datagrams.pop_front() {
+            return Some(Effect::Send(datagram));
+        }
         while let Some(sid) = self.ready.pop_front() {
             if let Some(request) = self.notify(&sid) {
                 return Some(Effect::Request(request));
             }
         }
-        self.datagrams.pop_front().map(Effect::Send)
+        self.keep_connected()
+    }
+
+    fn keep_connected(&mut self) -> Option<Effect> {
+        if !core::mem::take(&mut self.kept_doubtful) {
+            return None;
+        }
+        let preferred = |s: &Subscription| s.callbacks.get(usize::from(s.preferred)).map(HttpUrl::address);
+        let peers: BTreeSet<_> = self.subscriptions.values().filter_map(preferred).collect();
+        (peers != self.kept).then(|| {
+            self.kept.clone_from(&peers);
+            Effect::KeepConnected(peers)
+        })
     }
 
     /// When [`Self::handle_timeout`] is due.
@@ -304,7 +334,9 @@ impl Publisher {
 
     fn expire(&mut self) {
         let now = self.now;
+        let before = self.subscriptions.len();
         self.subscriptions.retain(|_, s| s.expires > now);
+        self.kept_doubtful |= self.subscriptions.len() < before;
     }
 
     fn subscribe(&mut self, service: usize, incoming: &IncomingRequest) -> Result<Response<Bytes>, Refused> {

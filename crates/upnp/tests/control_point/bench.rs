@@ -180,6 +180,7 @@ impl Bench {
             match effect {
                 Effect::Send(transmit) => self.searches.push(transmit),
                 Effect::Request(request) => self.requests.push(request),
+                Effect::KeepConnected(peers) => panic!("a control point publishes nothing: {peers:?}"),
             }
         }
         while let Some(event) = self.cp.poll_event() {

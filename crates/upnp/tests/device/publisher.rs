@@ -1,5 +1,7 @@
 //! Subscriptions and events, byte for byte where peers are known to trip.
 
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use upnp::Effect;
@@ -12,6 +14,15 @@ use crate::fixture::*;
 
 const EVENT: &str = "/PowerManagement/event";
 const HERE: &str = "<http://192.0.2.7:5000/cb>";
+
+fn addresses(texts: &[&str]) -> BTreeSet<SocketAddr> {
+    texts.iter().map(|text| text.parse().unwrap()).collect()
+}
+
+/// The peers that are to be kept connected, where that is told.
+fn kept(effects: Vec<Effect>) -> Option<BTreeSet<SocketAddr>> {
+    effects.into_iter().find_map(|e| if let Effect::KeepConnected(peers) = e { Some(peers) } else { None })
+}
 
 fn pairs(variables: &[(&str, &str)]) -> Vec<(String, String)> {
     variables.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect()
@@ -435,7 +446,7 @@ fn a_multicast_variable_goes_to_every_interface_and_family_byte_for_byte() {
 }
 
 #[test]
-fn the_unicast_event_is_ordered_before_the_multicast_one() {
+fn the_multicast_event_is_ordered_before_the_unicast_ones() {
     let mut wire = Wire::new();
     wire.device.handle_interfaces(&[eth0()], wire.now);
     wire.subscribe(EVENT, PEER, HERE);
@@ -443,7 +454,61 @@ fn the_unicast_event_is_ordered_before_the_multicast_one() {
     wire.answered(&first, 200);
     wire.set(&POWER, "PowerState", "Standby");
     let effects = wire.effects();
-    assert!(matches!((&effects[0], &effects[1]), (Effect::Request(_), Effect::Send(_))));
+    assert!(matches!(effects[..], [Effect::Send(_), Effect::Send(_), Effect::Request(_)]), "{effects:?}");
+}
+
+#[test]
+fn each_peer_is_to_be_kept_connected_as_long_as_it_has_a_subscription() {
+    let mut wire = Wire::new();
+    let here = ["192.0.2.7:5000"];
+    let sid = wire.subscribe(EVENT, PEER, HERE);
+    let effects = wire.effects();
+    assert!(matches!(effects[..], [Effect::Request(_), Effect::KeepConnected(_)]), "events first: {effects:?}");
+    assert_eq!(kept(effects), Some(addresses(&here)));
+
+    wire.subscribe("/SwitchPower/event", PEER, HERE);
+    assert_eq!(kept(wire.effects()), None, "the same peer");
+    wire.subscribe(EVENT, "[fe80::7%2]:40000", "<http://[fe80::7]:5000/>");
+    assert_eq!(kept(wire.effects()), Some(addresses(&["192.0.2.7:5000", "[fe80::7%2]:5000"])));
+
+    assert_eq!(wire.status(&request("UNSUBSCRIBE", EVENT, &[&format!("SID: {sid}")], "")), 200);
+    assert_eq!(kept(wire.effects()), None, "it has another");
+    wire.set(&LAMP, "Status", "1");
+    assert_eq!(kept(wire.effects()), None);
+    wire.until(at(1800));
+    assert_eq!(kept(wire.effects()), Some(addresses(&[])), "all ran out");
+}
+
+#[test]
+fn a_peer_that_answers_412_or_on_another_url_is_kept_connected_no_longer_or_there() {
+    let mut wire = Wire::new();
+    wire.subscribe(EVENT, PEER, "<http://192.0.2.7:5000/><http://192.0.2.7:6000/>");
+    let first = wire.notify();
+    wire.failed(&first, HttpError::Timeout);
+    let effects = wire.effects();
+    let [Effect::Request(second), Effect::KeepConnected(peers)] = &effects[..] else { panic!("{effects:?}") };
+    assert_eq!((second.to.port(), peers), (6000, &addresses(&["192.0.2.7:6000"])));
+
+    wire.answered(second, 412);
+    assert_eq!(kept(wire.effects()), Some(addresses(&[])));
+}
+
+#[test]
+fn after_stop_and_after_a_sleep_nobody_without_a_subscription_is_kept_connected() {
+    let mut wire = Wire::new();
+    wire.subscribe(EVENT, PEER, HERE);
+    assert!(kept(wire.effects()).is_some());
+    wire.now = at(6000);
+    wire.device.resumed(wire.now);
+    assert_eq!(kept(wire.effects()), Some(addresses(&[])), "ran out in sleep");
+
+    wire.subscribe(EVENT, PEER, HERE);
+    assert!(kept(wire.effects()).is_some());
+    wire.now = at(6600);
+    wire.device.resumed(wire.now);
+    assert_eq!(kept(wire.effects()), None, "goes on");
+    wire.device.stop(wire.now);
+    assert_eq!(kept(wire.effects()), Some(addresses(&[])));
 }
 
 #[test]

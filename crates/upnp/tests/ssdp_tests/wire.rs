@@ -96,7 +96,7 @@ impl Sent {
 fn sent(effect: Effect, at: BootTime) -> Sent {
     match effect {
         Effect::Send(transmit) => Sent { at, transmit },
-        Effect::Request(request) => panic!("SSDP makes no HTTP requests: {request:?}"),
+        other => panic!("SSDP only sends datagrams: {other:?}"),
     }
 }
 
