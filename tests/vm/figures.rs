@@ -2,20 +2,17 @@
 //! and how long it takes from the kernel's event to the wire and to the gateway's registry. Written to the file named by
 //! `VM_FIGURES`; `bench/run vm` runs this and prints it.
 
+use std::cell::RefCell;
 use std::fmt::Write as _;
 use std::fs;
 use std::net::UdpSocket;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use house_tests::machine::now;
-use testkit::lab::Mark;
 
 use crate::home::{AGENT, Home, NAS, Setting, test};
-use crate::limits::{FIGURES_S_MAX, SHUTDOWN_S_MAX, SLEEP_S_MAX, SOON};
-
-const STANDBY: &str = "<PowerState>Standby</PowerState>";
-const OFF: &str = "<PowerState>OFF</PowerState>";
+use crate::limits::{FIGURES_S_MAX, SHUTDOWN_S_MAX, SOON};
 
 /// Suspends of each way.
 const SUSPENDS: usize = 40;
@@ -43,73 +40,83 @@ const KERNEL_STAMP: &str =
 
 #[test]
 #[ignore = "takes several minutes; bench/run vm runs it"]
-fn the_figures_of_sleep() {
-    let setting = Setting { limit: FIGURES_S_MAX, preparation: CLOCK, ..Setting::default() };
-    test(setting, |home| {
-        let mut page = String::from(
-            "| way to sleep | suspends | event on the wire before sleep | kernel's event to the wire | to the gateway's registry | the wire to sleep |\n\
-             |---|---|---|---|---|---|\n",
-        );
-        let mut error = Duration::ZERO;
-        let (logind, direct) = ("systemctl suspend", "echo mem >/sys/power/state");
-        for (order, settled, name) in [
-            (logind, true, "`systemctl suspend`"),
-            (logind, false, "the same, right after a wake-up"),
-            (direct, true, "`echo mem >/sys/power/state`"),
-            (direct, false, "the same, right after a wake-up"),
-        ] {
-            let mut all = Vec::with_capacity(SUSPENDS);
-            for _ in 0..SUSPENDS {
-                all.push(suspend(home, order, settled)?);
-            }
-            error = all.iter().map(|one| one.error).fold(error, Duration::max);
-            let in_time: Vec<_> = all.iter().filter(|one| one.to_sleep >= 0.0).collect();
-            writeln!(
-                page,
-                "| {name} | {} | {} | {} | {} | {} |",
-                all.len(),
-                in_time.len(),
-                spread(in_time.iter().map(|one| one.to_wire)),
-                spread(in_time.iter().map(|one| one.to_registry)),
-                spread(in_time.iter().map(|one| one.to_sleep)),
-            )?;
-        }
-        let memory = home.run("grep -E '^(VmRSS|RssAnon)' /proc/$(systemctl show -P MainPID psm-agent)/status")?;
-        let memory: Vec<_> = memory.split_whitespace().collect();
-        writeln!(
-            page,
-            "\nMilliseconds: median / 99th percentile (least to most). Less than nothing: before the kernel's event, as logind tells \
-             the agent first. The two clocks are compared before each suspend by {ROUND_TRIPS} round trips; the error of a single \
-             figure is at most {:.1} ms. Memory of the agent afterwards: {}.",
-            ms(error),
-            memory.join(" ")
-        )?;
-        write_figures("sleep", &page)
-    });
+fn how_often_and_how_soon_a_suspend_by_logind_is_told() {
+    suspends("systemctl suspend");
 }
 
 #[test]
 #[ignore = "takes several minutes; bench/run vm runs it"]
-fn the_figures_of_power_off_by_the_system_call() {
+fn how_often_and_how_soon_a_suspend_by_writing_mem_is_told() {
+    suspends("echo mem >/sys/power/state");
+}
+
+#[test]
+#[ignore = "takes several minutes; bench/run vm runs it"]
+fn how_often_a_power_off_by_the_system_call_is_told() {
     power_offs("poweroff -ff");
 }
 
 #[test]
 #[ignore = "takes several minutes; bench/run vm runs it"]
-fn the_figures_of_power_off_by_sysrq() {
+fn how_often_a_power_off_by_sysrq_is_told() {
     power_offs("echo o >/proc/sysrq-trigger");
+}
+
+/// Suspends by `order`, from a machine that has settled and from one that has just woken.
+fn suspends(order: &str) {
+    let all = RefCell::new([Vec::new(), Vec::new()]);
+    let setting = Setting { limit: FIGURES_S_MAX, preparation: CLOCK, ..Setting::default() };
+    test(setting, |home| {
+        for (at, settled) in [(0, true), (1, false)] {
+            // A machine that hung is begun anew; what was measured stays.
+            while all.borrow()[at].len() < SUSPENDS {
+                let one = suspend(home, order, settled)?;
+                all.borrow_mut()[at].push(one);
+            }
+        }
+        let all = all.borrow();
+        let mut page = format!(
+            "`{order}`, {SUSPENDS} suspends each:\n\n\
+             | machine | event on the wire before sleep | kernel's event to the wire | to the gateway's registry | the wire to sleep |\n\
+             |---|---|---|---|---|\n"
+        );
+        for (name, all) in [("settled", &all[0]), ("right after a wake-up", &all[1])] {
+            let in_time: Vec<_> = all.iter().filter(|one| one.to_sleep >= 0.0).collect();
+            writeln!(
+                page,
+                "| {name} | {} of {} | {} | {} | {} |",
+                in_time.len(),
+                all.len(),
+                spread(in_time.iter().map(|one| one.to_wire)),
+                spread(in_time.iter().map(|one| one.to_registry)),
+                spread(in_time.iter().map(|one| one.to_sleep)),
+            )?;
+        }
+        let error = all.iter().flatten().map(|one| one.error).fold(Duration::ZERO, Duration::max);
+        let memory = home.run("grep -E '^(VmRSS|RssAnon)' /proc/$(systemctl show -P MainPID psm-agent)/status")?;
+        let memory: Vec<_> = memory.split_whitespace().collect();
+        writeln!(
+            page,
+            "\nMilliseconds: median / 99th percentile (least to most). Less than nothing: before the kernel's event, as logind tells \
+             the agent first. The clocks of guest and host are compared before each suspend by {ROUND_TRIPS} round trips; the error of \
+             a single figure is at most {:.1} ms. Memory of the agent afterwards: {}.",
+            ms(error),
+            memory.join(" ")
+        )?;
+        write_figures(&page)
+    });
 }
 
 /// Counts how often OFF was on the wire before the end.
 fn power_offs(order: &str) {
-    let told = std::cell::RefCell::new(Vec::new());
+    let told = RefCell::new(Vec::new());
     let setting = Setting { limit: FIGURES_S_MAX, times: POWER_OFFS, agent: AGENT, preparation: "" };
     test(setting, |home| {
         let (mark, events) = (home.house.lab().watcher().mark(), home.guest.qmp().mark());
         let _cut_off = home.launch(order)?;
         let ended = home.guest.qmp().wait_event("SHUTDOWN", events, SHUTDOWN_S_MAX)?;
-        let first = home.said(OFF, mark).into_iter().find(|frame| frame.at < ended.at);
-        told.borrow_mut().push(first.map(|frame| ms(ended.at - frame.at)));
+        let first = home.told_at("OFF", mark).filter(|at| *at < ended.at);
+        told.borrow_mut().push(first.map(|at| ms(ended.at - at)));
         let told = told.borrow();
         if told.len() < POWER_OFFS {
             return Ok(());
@@ -121,7 +128,7 @@ fn power_offs(order: &str) {
             told.len(),
             spread(in_time.iter().copied())
         );
-        write_figures(order.split_whitespace().next().unwrap_or_default(), &line)
+        write_figures(&line)
     });
 }
 
@@ -142,14 +149,14 @@ fn suspend(home: &Home, order: &str, settled: bool) -> Result<Suspend> {
     let (mark, events) = (home.house.lab().watcher().mark(), home.guest.qmp().mark());
     let logged = gateway_log(home)?.lines().count();
     let call = home.launch(order)?;
-    let slept = home.guest.qmp().wait_event("SUSPEND", events, SLEEP_S_MAX)?.at;
+    let slept = home.wait_suspended(events)?;
     home.guest.wake()?;
     call.finish(SOON)?;
     home.house.wait_state(NAS, "ON", SOON)?;
     let stamp = home.run(KERNEL_STAMP)?;
     let stamp: f64 = stamp.lines().next().context("the kernel stamped no suspend")?.trim().parse()?;
     let kernel = Duration::from_secs_f64(stamp) + ahead;
-    let wire = told_at(home, mark)?;
+    let wire = home.told_at("Standby", mark).context("Standby was not told at all")?;
     let registry = registered_at(&gateway_log(home)?, logged)?;
     Ok(Suspend {
         to_wire: between(kernel, wire),
@@ -157,11 +164,6 @@ fn suspend(home: &Home, order: &str, settled: bool) -> Result<Suspend> {
         to_sleep: between(wire, slept),
         error,
     })
-}
-
-/// When Standby was on the wire for the first time after `mark`, in time or not.
-fn told_at(home: &Home, mark: Mark) -> Result<Duration> {
-    home.said(STANDBY, mark).first().map(|frame| frame.at).context("Standby was not told at all")
 }
 
 /// How far the host's wall clock is ahead of the machine's CLOCK_BOOTTIME, and how wrong that may be.
@@ -214,11 +216,10 @@ fn spread(values: impl Iterator<Item = f64>) -> String {
 }
 
 /// Appends to the page.
-fn write_figures(title: &str, text: &str) -> Result<()> {
+fn write_figures(text: &str) -> Result<()> {
     use std::io::Write as _;
-    println!("{title}\n{text}");
+    println!("{text}");
     let Some(path) = std::env::var_os("VM_FIGURES").filter(|path| !path.is_empty()) else { return Ok(()) };
     let mut page = fs::OpenOptions::new().append(true).create(true).open(path).context("opening the page")?;
-    ensure!(!text.is_empty(), "no figures");
     writeln!(page, "{text}").context("writing the page")
 }

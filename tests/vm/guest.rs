@@ -123,9 +123,17 @@ impl Guest {
         self.qmp.command("system_wakeup", &json!({})).map(drop)
     }
 
-    /// Tells the network card that the machine is in s2idle, or no longer.
-    pub(crate) fn set_idle(&self, idle: bool) {
-        self.card.idle.store(idle, Ordering::Relaxed);
+    /// Presses the power button, which ends s2idle.
+    ///
+    /// # Errors
+    /// When the emulator does not answer.
+    pub(crate) fn press_power_button(&self) -> Result<()> {
+        self.qmp.command("system_powerdown", &json!({})).map(drop)
+    }
+
+    /// Tells the network card that the machine is in s2idle, until it is woken.
+    pub(crate) fn set_idle(&self) {
+        self.card.idle.store(true, Ordering::Relaxed);
     }
 
     /// Ends the emulator with everything on its disk.
@@ -159,8 +167,8 @@ impl Card {
             if frame.is_none() {
                 continue;
             }
-            // The emulator refuses to wake what runs, as a card would not care.
-            let _refused = if self.idle.load(Ordering::Relaxed) {
+            // The emulator refuses to wake what runs. A power button pressed while the machine runs is another matter: only once.
+            let _refused = if self.idle.swap(false, Ordering::Relaxed) {
                 power.command("system_powerdown", &json!({}))
             } else {
                 power.command("system_wakeup", &json!({}))

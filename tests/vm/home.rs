@@ -10,10 +10,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result, bail, ensure};
 use house_tests::house::{House, succeeded};
 use serde_json::Value;
+use testkit::lab::frame::Payload;
 use testkit::lab::{Frame, Mark, Tap, sandbox, wait_until};
 
 use crate::guest::{Guest, make_disk, make_up};
-use crate::limits::{BOOT_S_MAX, LOAD_S_MAX, QUIET, SILENCE, SOON, TEST_S_MAX};
+use crate::limits::{BOOT_S_MAX, LOAD_S_MAX, PREPARE_S_MAX, QUIET, SILENCE, SLEEP_S_MAX, SOON, STUCK_MAX, TEST_S_MAX};
 
 /// The machine's name, on the wire too.
 pub(crate) const NAS: &str = "nas";
@@ -66,18 +67,24 @@ impl Default for Setting<'_> {
     }
 }
 
+/// The emulated machine hung on its way to sleep, which says nothing about the agent.
+#[derive(Debug, thiserror::Error)]
+#[error("the machine neither sleeps nor answers")]
+struct Stuck;
+
 /// Runs `story`, all of a test, in a home where the machine has booted and the agent is followed by the gateway.
 pub(crate) fn test(setting: Setting, story: impl Fn(&Home) -> Result<()>) {
     if !sandbox::is_inside() && std::env::var_os(IMAGE).is_none() {
         return sandbox::skip("needs its image; run `make vm`");
     }
-    sandbox::test_within(setting.limit, || {
+    sandbox::test_within(PREPARE_S_MAX + setting.limit, || {
         House::run(GATEWAY, |house| {
             let tap = house.lab().tap(NAS, house.lan(), NAS_NUMBER)?;
             let (image, snapshot) = installed(house, &tap)?;
             let disk = house.lab().dir().join("disk.qcow2");
-            for time in 0..setting.times {
-                if time > 0 {
+            let (mut time, mut stuck) = (0, 0);
+            while time < setting.times {
+                if time + stuck > 0 {
                     house.gateway_mut().stop(SOON)?;
                     fs::remove_dir_all(house.gateway().host().dir().join("lib/heg")).context("clearing the gateway")?;
                     house.gateway_mut().start()?;
@@ -86,14 +93,32 @@ pub(crate) fn test(setting: Setting, story: impl Fn(&Home) -> Result<()>) {
                 let guest = Guest::start(house, &tap, &image, &disk, Some("installed"))?;
                 let home = Home { house, guest, began: house.lab().watcher().mark() };
                 let told = home.begin(&setting).and_then(|()| story(&home));
-                if told.is_err() {
-                    eprintln!("{}", home.report());
+                match told {
+                    Ok(()) => time += 1,
+                    Err(error) if stuck < STUCK_MAX && error.is::<Stuck>() => {
+                        stuck += 1;
+                        report(&format!("{error:#}; begun again, {stuck} of at most {STUCK_MAX}"))?;
+                    }
+                    Err(error) => {
+                        eprintln!("{}", home.report());
+                        return Err(error.context(format!("repetition {} of {}", time + 1, setting.times)));
+                    }
                 }
-                told.with_context(|| format!("repetition {} of {}", time + 1, setting.times))?;
             }
             Ok(())
         })
     });
+}
+
+/// Adds a line to what is said at the end of `make vm`.
+///
+/// # Errors
+/// When it can't be written.
+pub(crate) fn report(line: &str) -> Result<()> {
+    println!("{line}");
+    let Some(path) = std::env::var_os("VM_REPORT") else { return Ok(()) };
+    let file = fs::OpenOptions::new().append(true).create(true).open(path);
+    writeln!(file.context("opening the report")?, "{line}").context("writing the report")
 }
 
 impl Home<'_> {
@@ -116,6 +141,18 @@ impl Home<'_> {
         stream.write_all(script.as_bytes()).context("sending a script")?;
         stream.shutdown(Shutdown::Write).context("ending a script")?;
         Ok(Call { stream })
+    }
+
+    /// Waits until the machine is suspended, after the first `events` of the emulator; when, wall clock since 1970.
+    ///
+    /// # Errors
+    /// When it goes on running, or hangs.
+    pub(crate) fn wait_suspended(&self, events: usize) -> Result<Duration> {
+        match self.guest.qmp().wait_event("SUSPEND", events, SLEEP_S_MAX) {
+            Ok(event) => Ok(event.at),
+            Err(error) if self.answers() => Err(error),
+            Err(_) => Err(Stuck.into()),
+        }
     }
 
     /// True if the machine's kernel runs: it answers the first packet of a connection.
@@ -186,18 +223,25 @@ impl Home<'_> {
         })
     }
 
-    /// The first frame of the machine from `mark` on that has `text` in it, waiting for it.
+    /// Waits until the machine has told the gateway of `state` after `mark`.
     ///
     /// # Errors
-    /// When none comes.
-    pub(crate) fn wait_said(&self, text: &str, mark: Mark) -> Result<Frame> {
-        self.house.wait_said(NAS, text, mark, SOON)
+    /// When it does not.
+    pub(crate) fn wait_told(&self, state: &str, mark: Mark) -> Result<()> {
+        wait_until(&format!("{state} told"), SOON, || self.told_at(state, mark)).map(drop)
     }
 
     /// The frames of the machine from `mark` on that have `text` in them.
     pub(crate) fn said(&self, text: &str, mark: Mark) -> Vec<Frame> {
         let frames = self.house.lab().watcher().since(mark).into_iter();
         frames.filter(|frame| &*frame.sender == NAS && frame.says(text)).collect()
+    }
+
+    /// When the machine first told the gateway of `state` from `mark` on: by the event to its subscriber, not by the one for all.
+    pub(crate) fn told_at(&self, state: &str, mark: Mark) -> Option<Duration> {
+        let event = format!("<PowerState>{state}</PowerState>");
+        let mut frames = self.said(&event, mark).into_iter();
+        frames.find(|frame| matches!(frame.payload(), Payload::Tcp { .. })).map(|frame| frame.at)
     }
 
     /// `psm-agent status` on the machine.

@@ -9,5 +9,6 @@ mod guest;
 mod home;
 mod limits;
 mod qmp;
+mod share;
 mod shutdown;
 mod sleep;
