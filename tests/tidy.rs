@@ -19,6 +19,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("psm-ebpf", &["psm-event"]),
     ("psm-agent", &["psm-event", "energy-model", "energy-services", "upnp", "upnp-net", "daemon-kit"]),
     ("heg", &["energy-model", "energy-services", "upnp", "upnp-net", "daemon-kit"]),
+    ("utility", &["energy-model", "utility-wire", "daemon-kit"]),
 ];
 
 /// Unpublished packages for development: they may use everything, nothing may use them but each other.
@@ -51,11 +52,22 @@ const PURE_MODULES: &[&str] = &[
     "heg/src/registrations.rs",
     "heg/src/registry.rs",
     "heg/src/store/batch.rs",
+    "utility/src/events.rs",
+    "utility/src/quota.rs",
+    "utility/src/rules.rs",
+    "utility/src/sites.rs",
+    "utility/src/tariff.rs",
 ];
 
-/// Where tasks may be started: a daemon's one loop, the driver, the control socket.
-const SPAWNING: &[&str] =
-    &["psm-agent/src/app.rs", "heg/src/app.rs", "crates/upnp-net/src/", "crates/daemon-kit/src/control/"];
+/// Where tasks may be started: a daemon's one loop, the drivers, the control socket.
+const SPAWNING: &[&str] = &[
+    "psm-agent/src/app.rs",
+    "heg/src/app.rs",
+    "utility/src/app.rs",
+    "utility/src/store/postgres.rs",
+    "crates/upnp-net/src/",
+    "crates/daemon-kit/src/control/",
+];
 
 /// Lines of a daemon's `main.rs`.
 const MAIN_LINES_MAX: usize = 40;
@@ -136,7 +148,7 @@ fn pure_crates_reach_no_io_crate() {
 #[test]
 fn crates_that_decide_ban_the_clocks_and_pure_modules_forbid_unsafe() {
     let pure = PURE.iter().map(|name| format!("crates/{name}"));
-    for dir in pure.chain(["psm-agent", "heg"].map(str::to_owned)) {
+    for dir in pure.chain(["psm-agent", "heg", "utility"].map(str::to_owned)) {
         let text = std::fs::read_to_string(root().join(&dir).join("clippy.toml")).unwrap_or_default();
         for banned in ["std::time::Instant::now", "std::time::SystemTime::now"] {
             assert!(text.contains(banned), "{dir}/clippy.toml does not ban {banned}");
@@ -170,7 +182,7 @@ fn sources(dir: &str) -> Vec<String> {
 #[test]
 fn tasks_are_started_only_where_the_architecture_says() {
     let dirs = ARROWS.iter().map(|(name, _)| match *name {
-        "psm-ebpf" | "psm-agent" | "heg" => format!("{name}/src"),
+        "psm-ebpf" | "psm-agent" | "heg" | "utility" => format!("{name}/src"),
         library => format!("crates/{library}/src"),
     });
     let mut seen = 0;

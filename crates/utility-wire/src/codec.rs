@@ -254,4 +254,12 @@ macro_rules! messages {
         }
     )*};
 }
-messages!(crate::Report, crate::ReportAnswer, crate::Poll, crate::Command, crate::PriceSeries, crate::LimitSet);
+messages!(
+    crate::Report,
+    crate::ReportAnswer,
+    crate::Poll,
+    crate::Command,
+    crate::PriceIndex,
+    crate::PriceSeries,
+    crate::LimitSet
+);

@@ -11,7 +11,7 @@
 //! | command | [`Command`] |
 //! | ack | [`ReportAnswer`], inside the sealed channel's own acknowledgement |
 //!
-//! [`PriceSeries`] and [`LimitSet`] are broadcast objects: the same bytes for everybody, served by any HTTP cache.
+//! [`PriceIndex`], [`PriceSeries`] and [`LimitSet`] are broadcast objects: the same bytes for everybody, served by any HTTP cache.
 #![forbid(unsafe_code)]
 
 #[macro_use]
@@ -31,6 +31,6 @@ pub use command::{Action, Command, Control, Outcome, OutcomeKind, Poll, Refusal,
 pub use ids::{ApplianceId, CurrencyCode, EventId, IdError, IntervalLength, UnixTime, ZoneId};
 pub use limit::{Limit, LimitSet};
 pub use list::{List, ListError, Text, TextError};
-pub use price::{Per, PriceError, PriceSeries};
+pub use price::{Per, PriceEntry, PriceError, PriceIndex, PriceSeries};
 pub use report::{ApplianceReport, BatchState, Consumption, Gap, GapReason, Report, ReportAnswer};
 pub use spread::{draw_s, phase_s};

@@ -41,3 +41,5 @@ pub const SLOT_S_MIN: u32 = 60;
 pub const SLOT_S_MAX: u32 = 86_400;
 /// A price's distance from zero, thousandths of the currency: a million per unit is no price but an error.
 pub const PRICE_MILLI_MAX: i64 = 1_000_000_000;
+/// Series of a zone that are not over: today's and tomorrow's, each corrected some times.
+pub const SERIES_MAX: usize = 64;

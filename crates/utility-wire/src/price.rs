@@ -1,7 +1,7 @@
 //! Prices of a zone over consecutive slots of one length.
 
 use crate::codec::{Reader, Wire, WireError, Writer};
-use crate::limits::{PRICE_MILLI_MAX, SLOT_S_MAX, SLOT_S_MIN, SLOTS_MAX};
+use crate::limits::{PRICE_MILLI_MAX, SERIES_MAX, SLOT_S_MAX, SLOT_S_MIN, SLOTS_MAX};
 use crate::{CurrencyCode, List, UnixTime, ZoneId};
 
 numbered! {
@@ -156,6 +156,28 @@ impl Wire for PriceSeries {
             prices_milli: Wire::read(r)?,
         };
         series.checked().map_err(|_| r.value("prices out of range"))
+    }
+}
+
+record! {
+    /// Which series of a zone are not over: the broadcast object by which a home finds what to fetch.
+    pub struct PriceIndex {
+        /// The zone.
+        pub zone: ZoneId,
+        /// Its series, the newest first.
+        pub series: List<PriceEntry, SERIES_MAX>,
+    }
+}
+
+record! {
+    /// A series that can be fetched. Its bytes never change.
+    pub struct PriceEntry {
+        /// Its version.
+        pub version: u64,
+        /// Start of its first slot.
+        pub start: UnixTime,
+        /// End of its last slot.
+        pub end: UnixTime,
     }
 }
 

@@ -133,6 +133,9 @@ fn the_bytes_of_every_message_are_those_of_its_golden_file() {
     is_golden("poll.hex", &poll());
     is_golden("command.hex", &command());
     is_golden("prices.hex", &prices());
+    let entry = |version| PriceEntry { version, start: at(0), end: at(2700) };
+    let series = List::fill([entry(3), entry(2)]);
+    is_golden("price-index.hex", &PriceIndex { zone: "SE3".parse().unwrap(), series });
     is_golden("limits.hex", &limits());
 }
 
