@@ -54,6 +54,7 @@ const PURE_MODULES: &[&str] = &[
     "heg/src/store/batch.rs",
     "utility/src/events.rs",
     "utility/src/quota.rs",
+    "utility/src/readings.rs",
     "utility/src/rules.rs",
     "utility/src/sites.rs",
     "utility/src/tariff.rs",
@@ -197,7 +198,7 @@ fn tasks_are_started_only_where_the_architecture_says() {
 
 #[test]
 fn the_daemons_main_files_stay_short() {
-    for main in ["psm-agent/src/main.rs", "heg/src/main.rs"] {
+    for main in ["psm-agent/src/main.rs", "heg/src/main.rs", "utility/src/main.rs"] {
         let lines = std::fs::read_to_string(root().join(main)).expect("main.rs").lines().count();
         assert!(lines < MAIN_LINES_MAX, "{main} has {lines} lines");
     }
@@ -215,7 +216,8 @@ fn program(name: &str) -> PathBuf {
 #[test]
 fn every_shipped_example_configuration_is_accepted_also_with_every_key_set() {
     let examples = root().join("packaging/examples");
-    for (file, name) in [("psm-agent.toml", "psm-agent"), ("heg-gateway.toml", "heg-gateway")] {
+    for name in ["psm-agent", "heg-gateway", "heg-utility"] {
+        let file = &format!("{name}.toml");
         let path = examples.join(file);
         let text = std::fs::read_to_string(&path).expect("an example per daemon");
         let dir = tempfile::tempdir().expect("a temporary directory");
@@ -236,7 +238,7 @@ fn every_shipped_example_configuration_is_accepted_also_with_every_key_set() {
         }
     }
     let shipped = std::fs::read_dir(&examples).expect("examples").count();
-    assert_eq!(shipped, 2, "an example that no test checks");
+    assert_eq!(shipped, 3, "an example that no test checks");
 }
 
 #[test]
@@ -280,7 +282,7 @@ fn man_pages_are_built_from_their_sources() {
         let have = std::fs::read_to_string(&built).unwrap_or_default();
         assert!(want == have, "{} is stale: run `make man`", built.display());
     }
-    assert!(seen >= 5, "only {seen} man pages");
+    assert!(seen >= 8, "only {seen} man pages");
 }
 
 #[test]
@@ -288,6 +290,39 @@ fn man_pages_name_every_option_and_every_configuration_key() {
     for (name, subcommands) in [
         ("psm-agent", &["", "status", "request"][..]),
         ("heg-gateway", &[""]),
+        ("heg-utility", &[""]),
+        (
+            "utilityctl",
+            &[
+                "",
+                "status",
+                "sites",
+                "site add",
+                "site change",
+                "site show",
+                "site consumption",
+                "price publish",
+                "price show",
+                "limit list",
+                "limit make",
+                "limit cancel",
+                "limit responses",
+                "control list",
+                "control on",
+                "control off",
+                "control standby",
+                "control cancel",
+                "rules list",
+                "rules check",
+                "rules dry-run",
+                "watch",
+                "audit",
+                "operator list",
+                "operator add",
+                "operator remove",
+                "completion",
+            ],
+        ),
         (
             "hegctl",
             &[
@@ -306,12 +341,12 @@ fn man_pages_name_every_option_and_every_configuration_key() {
             ],
         ),
     ] {
-        let section = if name == "hegctl" { 1 } else { 8 };
+        let section = if name.ends_with("ctl") { 1 } else { 8 };
         let page = std::fs::read_to_string(root().join(format!("docs/man/{name}.{section}.md"))).expect("man page");
         for sub in subcommands {
             let mut command = Command::new(program(name));
             if !sub.is_empty() {
-                command.arg(sub);
+                command.args(sub.split(' '));
                 assert!(page.contains(sub), "{name}.{section}.md lacks {sub}");
             }
             let help = command.arg("--help").output().expect("run");
@@ -325,7 +360,7 @@ fn man_pages_name_every_option_and_every_configuration_key() {
             }
         }
     }
-    for name in ["psm-agent", "heg-gateway"] {
+    for name in ["psm-agent", "heg-gateway", "heg-utility"] {
         let page = std::fs::read_to_string(root().join(format!("docs/man/{name}.toml.5.md"))).expect("man page");
         let example = std::fs::read_to_string(root().join(format!("packaging/examples/{name}.toml"))).expect("example");
         for line in example.lines() {
