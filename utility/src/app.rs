@@ -27,7 +27,7 @@ use utility_wire::UnixTime;
 use crate::config::{ADMIN_TOKEN, Config};
 use crate::console::{Console, Peer};
 use crate::feed::{Feed, Source};
-use crate::limits::{CONNECTIONS_MAX, CONTACTS_EVERY, DRAIN_WITHIN, HEAD_TIMEOUT, LOOK_EVERY, PRUNE_EVERY};
+use crate::limits::{CONNECTIONS_MAX, CONTACTS_EVERY, DRAIN_WITHIN, HEAD_TIMEOUT, LOOK_EVERY, PRUNE_EVERY, PRUNE_NEXT};
 use crate::metrics::{Held, Metrics};
 use crate::rules::{Reading, Rules};
 use crate::service::Service;
@@ -219,7 +219,10 @@ impl App {
             let keep = UnixTime::new(wall().seconds().saturating_sub(self.config.keep().as_secs()));
             match self.service.store().prune(keep).await {
                 Ok(0) => {}
-                Ok(rows) => tracing::info!(rows, "old consumption forgotten"),
+                Ok(rows) => {
+                    self.due.prune = now + PRUNE_NEXT;
+                    tracing::debug!(rows, "old consumption forgotten");
+                }
                 Err(error) => tracing::warn!(%error, "old consumption not forgotten; trying again in an hour"),
             }
         }

@@ -77,6 +77,10 @@ pub const LOOK_EVERY: Duration = Duration::from_secs(30);
 pub const CONTACTS_EVERY: Duration = Duration::from_secs(10);
 /// Old rows are looked for so often.
 pub const PRUNE_EVERY: Duration = Duration::from_secs(3600);
+/// Old rows forgotten in one transaction: well under a second.
+pub const PRUNE_ROWS: u32 = 5000;
+/// More old rows follow after this.
+pub const PRUNE_NEXT: Duration = Duration::from_secs(1);
 /// Answers of the broadcast cache kept: every zone and group of a large grid.
 pub const CACHE_OBJECTS_MAX: usize = 20_000;
 /// How long a proxy may keep a broadcast object's head, seconds.

@@ -21,8 +21,12 @@ const CHANNEL: &str = "heg_utility";
 const LOCK: i64 = 0x4845_4755;
 /// A free connection is waited for so long before the work counts as too much.
 const WAIT: Duration = Duration::from_secs(10);
-/// One replica migrates, the others wait; at most so long for a statement of another kind.
-const STATEMENT_TIMEOUT_MS: u32 = 30_000;
+/// The server gives a statement up after this.
+const STATEMENT_TIMEOUT_MS: u32 = 8_000;
+/// And we the whole work after this: the server may have gone without a word.
+const WORK_TIMEOUT: Duration = Duration::from_secs(10);
+/// It is reached within this, or not at all.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(crate) struct Postgres {
     config: Config,
@@ -39,7 +43,10 @@ struct Connected {
 
 impl Postgres {
     /// Connects, brings the database to the newest of `migrations`, and begins to listen.
-    pub(crate) async fn open(config: Config, connections: usize, migrations: &[&str]) -> Result<Self, StoreError> {
+    pub(crate) async fn open(mut config: Config, connections: usize, migrations: &[&str]) -> Result<Self, StoreError> {
+        if config.get_connect_timeout().is_none() {
+            config.connect_timeout(CONNECT_TIMEOUT);
+        }
         let hints = broadcast::Sender::new(HINTS_MAX);
         let postgres = Self {
             config,
@@ -89,6 +96,11 @@ impl Postgres {
         let _waiting = self.waiting.try_acquire().map_err(|_| StoreError::Busy)?;
         let place = tokio::time::timeout(WAIT, self.places.acquire()).await.map_err(|_| StoreError::Busy)?;
         let _place = place.map_err(|_| StoreError::Busy)?;
+        let gone = || StoreError::Unavailable(format!("PostgreSQL did not answer within {} s", WORK_TIMEOUT.as_secs()));
+        tokio::time::timeout(WORK_TIMEOUT, self.carry_out(work, begin)).await.unwrap_or_else(|_| Err(gone()))
+    }
+
+    async fn carry_out(&self, work: Work, begin: &'static str) -> Result<(), StoreError> {
         let mut connected = self.take().await?;
         // Dropped in the middle (the task was cancelled), a connection takes its open transaction with it.
         connected.client.batch_execute(begin).await?;

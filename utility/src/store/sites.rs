@@ -7,7 +7,7 @@ use utility_wire::{ApplianceReport, BatchState, Consumption, Gap, Report, UnixTi
 use super::backend::{Row, Tx, Value};
 use super::log::note;
 use super::{Store, StoreError, places};
-use crate::limits::{PAGE_MAX, STORE_ROWS_AT_ONCE};
+use crate::limits::{PAGE_MAX, PRUNE_ROWS, STORE_ROWS_AT_ONCE};
 use crate::sites::{Appliance, Site, SiteId};
 
 /// Which sites.
@@ -229,7 +229,7 @@ impl Store {
         .await
     }
 
-    /// Forgets consumption, gaps and batches from before `keep`, up to a number of rows each; how many went.
+    /// Forgets some consumption, gaps and batches from before `keep`, [`PRUNE_ROWS`] of each, so that nobody waits long; how many went.
     ///
     /// # Errors
     /// Those of the database.
@@ -237,9 +237,15 @@ impl Store {
         self.write(move |tx| {
             Box::pin(async move {
                 let mut gone = 0;
-                for (table, time) in [("consumption", "start"), ("gap", "stop"), ("batch", "taken")] {
-                    gone +=
-                        tx.execute(&format!("DELETE FROM {table} WHERE {time} < $1"), &[keep.seconds().into()]).await?;
+                for (table, key, time) in [
+                    ("consumption", "site, meter, start", "start"),
+                    ("gap", "site, meter, start", "stop"),
+                    ("batch", "site, number", "taken"),
+                ] {
+                    let sql = format!(
+                        "DELETE FROM {table} WHERE ({key}) IN (SELECT {key} FROM {table} WHERE {time} < $1 LIMIT $2)"
+                    );
+                    gone += tx.execute(&sql, &[keep.seconds().into(), PRUNE_ROWS.into()]).await?;
                 }
                 Ok(gone)
             })
