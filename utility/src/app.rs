@@ -425,6 +425,10 @@ async fn accept(
 }
 
 async fn serve(stream: TcpStream, from: SocketAddr, router: Router, mut stopping: watch::Receiver<bool>) {
+    // Several answers on one connection would else wait for the other end's delayed acknowledgements, 40 ms each time.
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%from, %error, "small answers may be late");
+    }
     let router = router.layer(axum::Extension(Peer(from.ip())));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
