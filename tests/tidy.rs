@@ -16,16 +16,18 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("upnp-net", &["upnp"]),
     ("daemon-kit", &[]),
     ("secure-http", &[]),
+    ("utility-wire", &["energy-model"]),
     ("psm-ebpf", &["psm-event"]),
     ("psm-agent", &["psm-event", "energy-model", "energy-services", "upnp", "upnp-net", "daemon-kit"]),
     ("heg", &["energy-model", "energy-services", "upnp", "upnp-net", "daemon-kit"]),
+    ("utility", &["energy-model", "utility-wire", "daemon-kit"]),
 ];
 
 /// Unpublished packages for development: they may use everything, nothing may use them but each other.
 const DEVELOPMENT: &[&str] = &["testkit", "house-tests", "house-bench", "sealed-bench"];
 
 /// Crates that may not do IO or read a clock, with what they may not depend on, directly or through others.
-const PURE: &[&str] = &["psm-event", "energy-model", "upnp", "energy-services", "secure-http"];
+const PURE: &[&str] = &["psm-event", "energy-model", "upnp", "energy-services", "secure-http", "utility-wire"];
 const IO_CRATES: &[&str] = &["tokio", "mio", "socket2", "nix", "hyper", "zbus", "rtnetlink", "rusqlite", "jiff"];
 
 /// Modules of the daemons that decide or only reckon.
@@ -51,11 +53,23 @@ const PURE_MODULES: &[&str] = &[
     "heg/src/registrations.rs",
     "heg/src/registry.rs",
     "heg/src/store/batch.rs",
+    "utility/src/events.rs",
+    "utility/src/quota.rs",
+    "utility/src/readings.rs",
+    "utility/src/rules.rs",
+    "utility/src/sites.rs",
+    "utility/src/tariff.rs",
 ];
 
-/// Where tasks may be started: a daemon's one loop, the driver, the control socket.
-const SPAWNING: &[&str] =
-    &["psm-agent/src/app.rs", "heg/src/app.rs", "crates/upnp-net/src/", "crates/daemon-kit/src/control/"];
+/// Where tasks may be started: a daemon's one loop, the drivers, the control socket.
+const SPAWNING: &[&str] = &[
+    "psm-agent/src/app.rs",
+    "heg/src/app.rs",
+    "utility/src/app.rs",
+    "utility/src/store/postgres.rs",
+    "crates/upnp-net/src/",
+    "crates/daemon-kit/src/control/",
+];
 
 /// Lines of a daemon's `main.rs`.
 const MAIN_LINES_MAX: usize = 40;
@@ -135,24 +149,15 @@ fn pure_crates_reach_no_io_crate() {
 
 #[test]
 fn crates_that_decide_ban_the_clocks_and_pure_modules_forbid_unsafe() {
-    for dir in [
-        "crates/upnp",
-        "crates/psm-event",
-        "crates/energy-model",
-        "crates/energy-services",
-        "crates/secure-http",
-        "psm-agent",
-        "heg",
-    ] {
-        let text = std::fs::read_to_string(root().join(dir).join("clippy.toml")).unwrap_or_default();
+    let pure = PURE.iter().map(|name| format!("crates/{name}"));
+    for dir in pure.chain(["psm-agent", "heg", "utility"].map(str::to_owned)) {
+        let text = std::fs::read_to_string(root().join(&dir).join("clippy.toml")).unwrap_or_default();
         for banned in ["std::time::Instant::now", "std::time::SystemTime::now"] {
             assert!(text.contains(banned), "{dir}/clippy.toml does not ban {banned}");
         }
     }
-    for dir in
-        ["crates/upnp", "crates/psm-event", "crates/energy-model", "crates/energy-services", "crates/secure-http"]
-    {
-        let text = std::fs::read_to_string(root().join(dir).join("src/lib.rs")).expect("lib.rs");
+    for dir in PURE.iter().map(|name| format!("crates/{name}")) {
+        let text = std::fs::read_to_string(root().join(&dir).join("src/lib.rs")).expect("lib.rs");
         assert!(text.contains("#![forbid(unsafe_code)]"), "{dir}");
     }
     for module in PURE_MODULES {
@@ -179,7 +184,7 @@ fn sources(dir: &str) -> Vec<String> {
 #[test]
 fn tasks_are_started_only_where_the_architecture_says() {
     let dirs = ARROWS.iter().map(|(name, _)| match *name {
-        "psm-ebpf" | "psm-agent" | "heg" => format!("{name}/src"),
+        "psm-ebpf" | "psm-agent" | "heg" | "utility" => format!("{name}/src"),
         library => format!("crates/{library}/src"),
     });
     let mut seen = 0;
@@ -194,7 +199,7 @@ fn tasks_are_started_only_where_the_architecture_says() {
 
 #[test]
 fn the_daemons_main_files_stay_short() {
-    for main in ["psm-agent/src/main.rs", "heg/src/main.rs"] {
+    for main in ["psm-agent/src/main.rs", "heg/src/main.rs", "utility/src/main.rs"] {
         let lines = std::fs::read_to_string(root().join(main)).expect("main.rs").lines().count();
         assert!(lines < MAIN_LINES_MAX, "{main} has {lines} lines");
     }
@@ -212,7 +217,8 @@ fn program(name: &str) -> PathBuf {
 #[test]
 fn every_shipped_example_configuration_is_accepted_also_with_every_key_set() {
     let examples = root().join("packaging/examples");
-    for (file, name) in [("psm-agent.toml", "psm-agent"), ("heg-gateway.toml", "heg-gateway")] {
+    for name in ["psm-agent", "heg-gateway", "heg-utility"] {
+        let file = &format!("{name}.toml");
         let path = examples.join(file);
         let text = std::fs::read_to_string(&path).expect("an example per daemon");
         let dir = tempfile::tempdir().expect("a temporary directory");
@@ -233,7 +239,7 @@ fn every_shipped_example_configuration_is_accepted_also_with_every_key_set() {
         }
     }
     let shipped = std::fs::read_dir(&examples).expect("examples").count();
-    assert_eq!(shipped, 2, "an example that no test checks");
+    assert_eq!(shipped, 3, "an example that no test checks");
 }
 
 #[test]
@@ -277,7 +283,7 @@ fn man_pages_are_built_from_their_sources() {
         let have = std::fs::read_to_string(&built).unwrap_or_default();
         assert!(want == have, "{} is stale: run `make man`", built.display());
     }
-    assert!(seen >= 5, "only {seen} man pages");
+    assert!(seen >= 8, "only {seen} man pages");
 }
 
 #[test]
@@ -285,6 +291,39 @@ fn man_pages_name_every_option_and_every_configuration_key() {
     for (name, subcommands) in [
         ("psm-agent", &["", "status", "request"][..]),
         ("heg-gateway", &[""]),
+        ("heg-utility", &[""]),
+        (
+            "utilityctl",
+            &[
+                "",
+                "status",
+                "sites",
+                "site add",
+                "site change",
+                "site show",
+                "site consumption",
+                "price publish",
+                "price show",
+                "limit list",
+                "limit make",
+                "limit cancel",
+                "limit responses",
+                "control list",
+                "control on",
+                "control off",
+                "control standby",
+                "control cancel",
+                "rules list",
+                "rules check",
+                "rules dry-run",
+                "watch",
+                "audit",
+                "operator list",
+                "operator add",
+                "operator remove",
+                "completion",
+            ],
+        ),
         (
             "hegctl",
             &[
@@ -303,12 +342,12 @@ fn man_pages_name_every_option_and_every_configuration_key() {
             ],
         ),
     ] {
-        let section = if name == "hegctl" { 1 } else { 8 };
+        let section = if name.ends_with("ctl") { 1 } else { 8 };
         let page = std::fs::read_to_string(root().join(format!("docs/man/{name}.{section}.md"))).expect("man page");
         for sub in subcommands {
             let mut command = Command::new(program(name));
             if !sub.is_empty() {
-                command.arg(sub);
+                command.args(sub.split(' '));
                 assert!(page.contains(sub), "{name}.{section}.md lacks {sub}");
             }
             let help = command.arg("--help").output().expect("run");
@@ -322,7 +361,7 @@ fn man_pages_name_every_option_and_every_configuration_key() {
             }
         }
     }
-    for name in ["psm-agent", "heg-gateway"] {
+    for name in ["psm-agent", "heg-gateway", "heg-utility"] {
         let page = std::fs::read_to_string(root().join(format!("docs/man/{name}.toml.5.md"))).expect("man page");
         let example = std::fs::read_to_string(root().join(format!("packaging/examples/{name}.toml"))).expect("example");
         for line in example.lines() {

@@ -1,0 +1,509 @@
+//! The operator API's words: JSON bodies and answers, the same for the server and `utilityctl`. Times are RFC 3339 in UTC.
+
+use energy_model::PowerState;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use utility_wire::{Per, UnixTime};
+
+use crate::events::{StoredControl, StoredLimit};
+use crate::service::Periods;
+use crate::sites::{Appliance, Contact, Site};
+use crate::store::{Change, MeterInterval, Operator, PublishedPrices, Responses};
+
+/// RFC 3339, UTC, seconds.
+pub fn moment(at: UnixTime) -> String {
+    let seconds = i64::try_from(at.seconds()).unwrap_or(i64::MAX);
+    Timestamp::from_second(seconds).unwrap_or(Timestamp::MAX).to_string()
+}
+
+/// Reads a moment; `None`: it is none, or before 1970.
+pub fn instant(text: &str) -> Option<UnixTime> {
+    let at: Timestamp = text.parse().ok()?;
+    u64::try_from(at.as_second()).ok().map(UnixTime::new)
+}
+
+macro_rules! views {
+    ($($(#[$doc:meta])* pub struct $name:ident { $($(#[$fdoc:meta])* pub $field:ident: $kind:ty,)* })*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+        #[serde(rename_all = "kebab-case", deny_unknown_fields)]
+        pub struct $name { $($(#[$fdoc])* pub $field: $kind,)* }
+    )*};
+}
+
+views! {
+    /// An answer with a status of 400 or more (RFC 9457).
+    pub struct ProblemView {
+        /// Kind of problem; always `about:blank`: the status says it.
+        pub r#type: String,
+        /// The status in words.
+        pub title: String,
+        /// The status.
+        pub status: u16,
+        /// What is wrong, for people.
+        pub detail: String,
+        /// A word for programs.
+        pub code: String,
+    }
+
+    /// `GET /v1/status`.
+    pub struct StatusView {
+        /// Version of the server.
+        pub version: String,
+        /// `sqlite` or `postgres`.
+        pub store: String,
+        /// Sites known.
+        pub sites: u64,
+        /// Sites heard within two report periods.
+        pub sites_live: u64,
+        /// Rules in use.
+        pub rules: usize,
+        /// Number of the last change.
+        pub last_change: u64,
+        /// What is not well, each a sentence; empty when all is.
+        pub troubles: Vec<String>,
+    }
+
+    /// Body of `POST /v1/sites` and, without `id`, of `PUT /v1/sites/ID`.
+    pub struct SiteBody {
+        /// UUID of the gateway.
+        pub id: Option<String>,
+        /// Name for people.
+        #[serde(default)]
+        pub name: String,
+        /// Price zone.
+        pub zone: String,
+        /// Place in the grid.
+        pub group: String,
+    }
+
+    /// A site.
+    pub struct SiteView {
+        /// UUID of the gateway.
+        pub id: String,
+        /// Name for people.
+        pub name: String,
+        /// Price zone.
+        pub zone: String,
+        /// Place in the grid.
+        pub group: String,
+        /// When it was taken up.
+        pub added: String,
+        /// `live`, `late`, `lost` or `never`.
+        pub contact: String,
+        /// When it was last heard.
+        pub last_contact: Option<String>,
+        /// When it last reported.
+        pub last_report: Option<String>,
+    }
+
+    /// `GET /v1/sites/ID`.
+    pub struct SiteDetail {
+        /// The site.
+        pub site: SiteView,
+        /// Its appliances.
+        pub appliances: Vec<ApplianceView>,
+    }
+
+    /// An appliance.
+    pub struct ApplianceView {
+        /// Identifier.
+        pub id: String,
+        /// Name for people.
+        pub name: String,
+        /// `ON`, `OFF`, `Standby` or `Unknown`.
+        pub state: String,
+        /// Since when.
+        pub since: String,
+        /// Power drawn, W.
+        pub power_w: Option<u32>,
+        /// Rated power, W.
+        pub rated_w: Option<u32>,
+        /// Importance class.
+        pub importance: Option<String>,
+        /// Flexibility class.
+        pub flexibility: Option<String>,
+        /// Whether direct control is allowed.
+        pub consents: bool,
+    }
+
+    /// An interval of consumption.
+    pub struct IntervalView {
+        /// Start.
+        pub start: String,
+        /// Length, seconds.
+        pub length_s: u32,
+        /// Energy, Wh; null: lost.
+        pub energy_wh: Option<u32>,
+    }
+
+    /// Answer to a publication.
+    pub struct Published {
+        /// The zone's version; 0 for a dry run.
+        pub version: u64,
+        /// The series.
+        pub prices: PricesView,
+    }
+
+    /// A price series.
+    pub struct PricesView {
+        /// Zone.
+        pub zone: String,
+        /// Version.
+        pub version: u64,
+        /// Currency.
+        pub currency: String,
+        /// `MWh` or `kWh`.
+        pub per: String,
+        /// Start of the first slot.
+        pub start: String,
+        /// End of the last.
+        pub end: String,
+        /// Length of a slot, seconds.
+        pub slot_s: u32,
+        /// Prices, thousandths of the currency.
+        pub prices_milli: Vec<i64>,
+        /// When it was published; null for a dry run.
+        pub published: Option<String>,
+        /// By whom.
+        pub by: Option<String>,
+    }
+
+    /// Body of `POST /v1/limits`.
+    pub struct LimitBody {
+        /// A group, or a site's UUID.
+        pub target: String,
+        /// The most a home may draw, W.
+        pub watts: u32,
+        /// When it begins; null: now.
+        pub start: Option<String>,
+        /// How long it lasts, seconds; null: until it is cancelled.
+        pub duration_s: Option<u32>,
+        /// Greater goes first.
+        #[serde(default)]
+        pub priority: u8,
+        /// Spread of its start, seconds.
+        #[serde(default)]
+        pub randomise_s: u16,
+        /// The limit it takes the place of.
+        pub supersedes: Option<u64>,
+        /// Why.
+        #[serde(default)]
+        pub reason: String,
+    }
+
+    /// A limit.
+    pub struct LimitView {
+        /// Number.
+        pub id: u64,
+        /// A group, or a site's UUID.
+        pub target: String,
+        /// `scheduled`, `active`, `completed`, `cancelled` or `superseded`.
+        pub status: String,
+        /// The most a home may draw, W.
+        pub watts: u32,
+        /// When it begins.
+        pub start: String,
+        /// How long it lasts, seconds; null: until it is cancelled.
+        pub duration_s: Option<u32>,
+        /// Greater goes first.
+        pub priority: u8,
+        /// Spread of its start, seconds.
+        pub randomise_s: u16,
+        /// The limit it took the place of.
+        pub supersedes: Option<u64>,
+        /// When it was made.
+        pub made: String,
+        /// By whom.
+        pub by: String,
+        /// Why.
+        pub reason: String,
+        /// When it was taken back.
+        pub ended: Option<String>,
+    }
+
+    /// What homes answered to a limit.
+    pub struct ResponsesView {
+        /// How many said what.
+        pub counts: Vec<CountView>,
+        /// Who refused.
+        pub refused: Vec<RefusalView>,
+    }
+
+    /// How many homes said something.
+    pub struct CountView {
+        /// `received`, `started`, `done`, `refused` or `expired`.
+        pub outcome: String,
+        /// How many.
+        pub homes: u64,
+    }
+
+    /// A home that refused.
+    pub struct RefusalView {
+        /// UUID.
+        pub site: String,
+        /// A word or an appliance's error number.
+        pub code: String,
+        /// Why.
+        pub reason: String,
+    }
+
+    /// Body of `POST /v1/controls`.
+    pub struct ControlBody {
+        /// UUID of the home.
+        pub site: String,
+        /// Appliance.
+        pub appliance: String,
+        /// `ON`, `OFF` or `Standby`.
+        pub action: PowerState,
+        /// It must be begun within so many seconds.
+        pub within_s: u32,
+        /// Why.
+        #[serde(default)]
+        pub reason: String,
+    }
+
+    /// A control.
+    pub struct ControlView {
+        /// Number.
+        pub id: u64,
+        /// UUID of the home.
+        pub site: String,
+        /// Appliance.
+        pub appliance: String,
+        /// What to do.
+        pub action: String,
+        /// `queued`, `sent`, `received`, `done`, `refused`, `expired` or `cancelled`.
+        pub progress: String,
+        /// Since when.
+        pub progressed: String,
+        /// Why it was refused: a word or an appliance's error number.
+        pub code: Option<String>,
+        /// The same for people.
+        pub why: Option<String>,
+        /// Until when it must be begun.
+        pub expires: String,
+        /// When it was made.
+        pub made: String,
+        /// By whom.
+        pub by: String,
+        /// Why.
+        pub reason: String,
+    }
+
+    /// Answer to something made.
+    pub struct Made {
+        /// Its number.
+        pub id: u64,
+    }
+
+    /// A rule.
+    pub struct RuleView {
+        /// Name.
+        pub name: String,
+        /// The rule in one line.
+        pub words: String,
+        /// The limit it made that is not over.
+        pub limit: Option<u64>,
+        /// What it last did, and why.
+        pub why: String,
+    }
+
+    /// `GET /v1/changes`.
+    pub struct ChangesView {
+        /// Number to ask on from.
+        pub last: u64,
+        /// Changes, oldest first.
+        pub changes: Vec<ChangeView>,
+    }
+
+    /// A change.
+    pub struct ChangeView {
+        /// Number.
+        pub id: u64,
+        /// When.
+        pub at: String,
+        /// Who.
+        pub actor: String,
+        /// What.
+        pub action: String,
+        /// To what.
+        pub subject: String,
+        /// How.
+        pub detail: serde_json::Value,
+    }
+
+    /// Body of `POST /v1/operators`.
+    pub struct OperatorBody {
+        /// Name.
+        pub name: String,
+        /// `viewer`, `operator` or `admin`.
+        pub role: String,
+    }
+
+    /// Answer to it; the token is shown this once.
+    pub struct TokenView {
+        /// Name.
+        pub name: String,
+        /// Bearer token.
+        pub token: String,
+    }
+
+    /// An operator.
+    pub struct OperatorView {
+        /// Name.
+        pub name: String,
+        /// `viewer`, `operator` or `admin`.
+        pub role: String,
+        /// When they were made.
+        pub made: String,
+        /// By whom.
+        pub by: String,
+    }
+}
+
+impl SiteView {
+    /// How a site looks.
+    pub fn new(site: &Site, periods: Periods, now: UnixTime) -> Self {
+        Self {
+            id: site.id.to_string(),
+            name: site.name.clone(),
+            zone: site.zone.to_string(),
+            group: site.group.to_string(),
+            added: moment(site.added),
+            contact: Contact::of(site.last_contact, periods.report_s, now).as_str().to_owned(),
+            last_contact: site.last_contact.map(moment),
+            last_report: site.last_report.map(moment),
+        }
+    }
+}
+
+impl From<&Appliance> for ApplianceView {
+    fn from(a: &Appliance) -> Self {
+        Self {
+            id: a.id.to_string(),
+            name: a.name.clone(),
+            state: a.state.map_or("Unknown", PowerState::as_str).to_owned(),
+            since: moment(a.since),
+            power_w: a.power.map(|w| w.count()),
+            rated_w: a.rated.map(|w| w.count()),
+            importance: a.importance.map(|i| i.to_string()),
+            flexibility: a.flexibility.map(|f| f.to_string()),
+            consents: a.consents,
+        }
+    }
+}
+
+impl From<&MeterInterval> for IntervalView {
+    fn from(i: &MeterInterval) -> Self {
+        Self { start: moment(i.start), length_s: i.length_s, energy_wh: i.energy.map(|e| e.count()) }
+    }
+}
+
+impl PricesView {
+    /// How a series looks, published or not.
+    pub fn new(series: &utility_wire::PriceSeries) -> Self {
+        Self {
+            zone: series.zone().to_string(),
+            version: series.version(),
+            currency: series.currency().to_string(),
+            per: match series.per() {
+                Per::MegawattHour => "MWh",
+                Per::KilowattHour => "kWh",
+            }
+            .to_owned(),
+            start: moment(series.start()),
+            end: moment(series.end()),
+            slot_s: series.slot_s(),
+            prices_milli: series.prices_milli().to_vec(),
+            published: None,
+            by: None,
+        }
+    }
+}
+
+impl From<&PublishedPrices> for PricesView {
+    fn from(p: &PublishedPrices) -> Self {
+        Self { published: Some(moment(p.published)), by: Some(p.by.clone()), ..Self::new(&p.series) }
+    }
+}
+
+impl LimitView {
+    /// How a limit looks.
+    pub fn new(l: &StoredLimit, now: UnixTime) -> Self {
+        Self {
+            id: l.limit.id.number(),
+            target: l.target.to_string(),
+            status: l.status(now).as_str().to_owned(),
+            watts: l.limit.watts.count(),
+            start: moment(l.limit.start),
+            duration_s: l.limit.duration_s,
+            priority: l.limit.priority,
+            randomise_s: l.limit.randomise_s,
+            supersedes: l.limit.supersedes.map(|id| id.number()),
+            made: moment(l.made),
+            by: l.by.clone(),
+            reason: l.reason.clone(),
+            ended: l.ended.map(|e| moment(e.at)),
+        }
+    }
+}
+
+impl From<Responses> for ResponsesView {
+    fn from(r: Responses) -> Self {
+        let refusal = |(site, code, reason): (crate::sites::SiteId, utility_wire::RefusalCode, String)| RefusalView {
+            site: site.to_string(),
+            code: code.to_string(),
+            reason,
+        };
+        Self {
+            counts: r.counts.into_iter().map(|(outcome, homes)| CountView { outcome, homes }).collect(),
+            refused: r.refused.into_iter().map(refusal).collect(),
+        }
+    }
+}
+
+impl ControlView {
+    /// How a control looks.
+    pub fn new(c: &StoredControl, now: UnixTime) -> Self {
+        use crate::events::Progress;
+        let progress = c.progress(now);
+        let (code, why) = match &progress {
+            Progress::Refused(code, why) => (Some(code.to_string()), Some(why.clone())),
+            _ => (None, None),
+        };
+        Self {
+            id: c.control.id.number(),
+            site: c.site.to_string(),
+            appliance: c.control.appliance.to_string(),
+            action: c.control.action.to_string(),
+            progress: progress.as_str().to_owned(),
+            progressed: moment(c.progressed),
+            code,
+            why,
+            expires: moment(c.control.expires),
+            made: moment(c.made),
+            by: c.by.clone(),
+            reason: c.reason.clone(),
+        }
+    }
+}
+
+impl From<&Change> for ChangeView {
+    fn from(c: &Change) -> Self {
+        Self {
+            id: c.id,
+            at: moment(c.at),
+            actor: c.actor.clone(),
+            action: c.action.clone(),
+            subject: c.subject.clone(),
+            detail: c.detail.clone(),
+        }
+    }
+}
+
+impl From<&Operator> for OperatorView {
+    fn from(o: &Operator) -> Self {
+        Self { name: o.name.clone(), role: o.role.to_string(), made: moment(o.made), by: o.by.clone() }
+    }
+}

@@ -1,0 +1,22 @@
+//! The utility's server: knows its homes, publishes prices, makes limits and controls, and writes down who did what.
+//!
+//! The deciding modules ([`sites`], [`tariff`], [`events`], [`rules`], [`readings`], [`quota`]) are pure. [`store`] keeps everything, on
+//! SQLite or PostgreSQL; [`service`] is what homes may ask, without HTTP; [`console`] is what operators may ask, over HTTP; [`app`] binds
+//! them.
+
+pub mod api;
+pub mod app;
+pub mod client;
+pub mod config;
+pub mod console;
+pub mod events;
+pub mod feed;
+pub mod limits;
+pub mod metrics;
+pub mod quota;
+pub mod readings;
+pub mod rules;
+pub mod service;
+pub mod sites;
+pub mod store;
+pub mod tariff;
