@@ -131,7 +131,7 @@ pub fn test(body: impl FnOnce() -> Result<()>) {
     test_within(TEST_S_MAX, body);
 }
 
-/// As [`test`], for a test that may take `limit`.
+/// As [`test()`], for a test that may take `limit`.
 ///
 /// # Panics
 /// When the test fails, as tests do.
