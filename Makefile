@@ -63,12 +63,12 @@ man: ## build the man pages from docs/man/*.md
 
 install: ## install programs, kernel probe, unit, examples and man pages under DESTDIR/PREFIX (default /usr/local)
 	@.ci/setup build ebpf
-	$(CARGO) build --locked --release -p psm-agent -p heg
+	$(CARGO) build --locked --release -p psm-agent -p heg -p kmc
 	@# Without the probe the agent works, by logind alone. It looks for it here, whatever the PREFIX.
 	.ci/ebpf && install -D -m 644 -t $(DESTDIR)/usr/lib/psm target/bpf/psm-probe.o || echo "installed without the kernel probe"
 	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
-	sed 's|/usr/bin/|$(PREFIX)/bin/|' packaging/systemd/psm-agent.service >$(DESTDIR)$(PREFIX)/lib/systemd/system/psm-agent.service
-	install -D -t $(DESTDIR)$(PREFIX)/bin target/release/psm-agent target/release/heg-gateway target/release/hegctl
+	for u in psm-agent heg-kmc; do sed 's|/usr/bin/|$(PREFIX)/bin/|' packaging/systemd/$$u.service >$(DESTDIR)$(PREFIX)/lib/systemd/system/$$u.service; done
+	install -D -t $(DESTDIR)$(PREFIX)/bin target/release/psm-agent target/release/heg-gateway target/release/hegctl target/release/heg-kmc
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/home-energy-gateway packaging/examples/*.toml
 	for s in 1 5 8; do install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/man/man$$s docs/man/*.$$s; done
 

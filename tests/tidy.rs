@@ -16,9 +16,12 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("upnp-net", &["upnp"]),
     ("daemon-kit", &[]),
     ("secure-http", &[]),
+    ("secure-link", &["secure-http"]),
     ("psm-ebpf", &["psm-event"]),
     ("psm-agent", &["psm-event", "energy-model", "energy-services", "upnp", "upnp-net", "daemon-kit"]),
     ("heg", &["energy-model", "energy-services", "upnp", "upnp-net", "daemon-kit"]),
+    // Its tests play the gateway's side with the link.
+    ("kmc", &["secure-http", "daemon-kit", "secure-link"]),
 ];
 
 /// Unpublished packages for development: they may use everything, nothing may use them but each other.
@@ -51,11 +54,19 @@ const PURE_MODULES: &[&str] = &[
     "heg/src/registrations.rs",
     "heg/src/registry.rs",
     "heg/src/store/batch.rs",
+    "kmc/src/exchange.rs",
+    "kmc/src/flood.rs",
+    "kmc/src/policy_file.rs",
 ];
 
 /// Where tasks may be started: a daemon's one loop, the driver, the control socket.
-const SPAWNING: &[&str] =
-    &["psm-agent/src/app.rs", "heg/src/app.rs", "crates/upnp-net/src/", "crates/daemon-kit/src/control/"];
+const SPAWNING: &[&str] = &[
+    "psm-agent/src/app.rs",
+    "heg/src/app.rs",
+    "kmc/src/server.rs",
+    "crates/upnp-net/src/",
+    "crates/daemon-kit/src/control/",
+];
 
 /// Lines of a daemon's `main.rs`.
 const MAIN_LINES_MAX: usize = 40;
@@ -141,8 +152,10 @@ fn crates_that_decide_ban_the_clocks_and_pure_modules_forbid_unsafe() {
         "crates/energy-model",
         "crates/energy-services",
         "crates/secure-http",
+        "crates/secure-link",
         "psm-agent",
         "heg",
+        "kmc",
     ] {
         let text = std::fs::read_to_string(root().join(dir).join("clippy.toml")).unwrap_or_default();
         for banned in ["std::time::Instant::now", "std::time::SystemTime::now"] {
@@ -179,7 +192,7 @@ fn sources(dir: &str) -> Vec<String> {
 #[test]
 fn tasks_are_started_only_where_the_architecture_says() {
     let dirs = ARROWS.iter().map(|(name, _)| match *name {
-        "psm-ebpf" | "psm-agent" | "heg" => format!("{name}/src"),
+        "psm-ebpf" | "psm-agent" | "heg" | "kmc" => format!("{name}/src"),
         library => format!("crates/{library}/src"),
     });
     let mut seen = 0;
@@ -194,7 +207,7 @@ fn tasks_are_started_only_where_the_architecture_says() {
 
 #[test]
 fn the_daemons_main_files_stay_short() {
-    for main in ["psm-agent/src/main.rs", "heg/src/main.rs"] {
+    for main in ["psm-agent/src/main.rs", "heg/src/main.rs", "kmc/src/main.rs"] {
         let lines = std::fs::read_to_string(root().join(main)).expect("main.rs").lines().count();
         assert!(lines < MAIN_LINES_MAX, "{main} has {lines} lines");
     }
@@ -212,7 +225,9 @@ fn program(name: &str) -> PathBuf {
 #[test]
 fn every_shipped_example_configuration_is_accepted_also_with_every_key_set() {
     let examples = root().join("packaging/examples");
-    for (file, name) in [("psm-agent.toml", "psm-agent"), ("heg-gateway.toml", "heg-gateway")] {
+    for (file, name) in
+        [("psm-agent.toml", "psm-agent"), ("heg-gateway.toml", "heg-gateway"), ("heg-kmc.toml", "heg-kmc")]
+    {
         let path = examples.join(file);
         let text = std::fs::read_to_string(&path).expect("an example per daemon");
         let dir = tempfile::tempdir().expect("a temporary directory");
@@ -233,7 +248,7 @@ fn every_shipped_example_configuration_is_accepted_also_with_every_key_set() {
         }
     }
     let shipped = std::fs::read_dir(&examples).expect("examples").count();
-    assert_eq!(shipped, 2, "an example that no test checks");
+    assert_eq!(shipped, 3, "an example that no test checks");
 }
 
 #[test]
@@ -286,6 +301,26 @@ fn man_pages_name_every_option_and_every_configuration_key() {
         ("psm-agent", &["", "status", "request"][..]),
         ("heg-gateway", &[""]),
         (
+            "heg-kmc",
+            &[
+                "",
+                "init",
+                "root export",
+                "root import",
+                "root sign-issuing",
+                "token new",
+                "token list",
+                "token revoke",
+                "statements list",
+                "statements show",
+                "revoke",
+                "policy show",
+                "policy set",
+                "audit",
+                "status",
+            ],
+        ),
+        (
             "hegctl",
             &[
                 "",
@@ -308,7 +343,7 @@ fn man_pages_name_every_option_and_every_configuration_key() {
         for sub in subcommands {
             let mut command = Command::new(program(name));
             if !sub.is_empty() {
-                command.arg(sub);
+                command.args(sub.split(' '));
                 assert!(page.contains(sub), "{name}.{section}.md lacks {sub}");
             }
             let help = command.arg("--help").output().expect("run");
@@ -322,7 +357,7 @@ fn man_pages_name_every_option_and_every_configuration_key() {
             }
         }
     }
-    for name in ["psm-agent", "heg-gateway"] {
+    for name in ["psm-agent", "heg-gateway", "heg-kmc"] {
         let page = std::fs::read_to_string(root().join(format!("docs/man/{name}.toml.5.md"))).expect("man page");
         let example = std::fs::read_to_string(root().join(format!("packaging/examples/{name}.toml"))).expect("example");
         for line in example.lines() {
