@@ -198,11 +198,12 @@ fn printed(token: &TokenView, with_code: bool) -> String {
     format!("{code}{text}\nname {}, until {}\n", token.id, token.until)
 }
 
-/// A QR code in half blocks, dark on light whatever the terminal's colours; none for a text too long for one.
+/// A QR code in half blocks, in bright white on black whatever the terminal's colours are: the light modules are drawn. None for a text too
+/// long for one.
 fn qr(text: &str) -> Option<String> {
     let code = QrCode::with_error_correction_level(text.to_ascii_uppercase(), EcLevel::M).ok()?;
     let image = code.render::<Dense1x2>().dark_color(Dense1x2::Light).light_color(Dense1x2::Dark).build();
-    Some(format!("{image}\n"))
+    Some(image.lines().map(|line| format!("\x1b[97;40m{line}\x1b[0m\n")).collect())
 }
 
 fn tokens(all: &[TokenView]) -> String {
@@ -285,6 +286,7 @@ mod tests {
         let code = qr(&text).unwrap();
         let lines: Vec<_> = code.lines().collect();
         // Two rows of modules a line, in a quiet zone of four modules.
+        assert!(lines[0].starts_with("\x1b[97;40m████"), "the quiet zone is light");
         assert!(lines.len() > 20 && lines.iter().all(|line| line.chars().count() == lines[0].chars().count()));
         assert_eq!(qr(&"x".repeat(5000)), None);
     }

@@ -138,10 +138,10 @@ pub fn write<R: CryptoRng>(
     Ok(state_dir::write_atomically(path, &encode(secret, passphrase, rng))?)
 }
 
-/// As [`write`], and only where nothing lies yet.
+/// As [`write()`], and only where nothing lies yet.
 ///
 /// # Errors
-/// [`KeyFileError::Exists`], and those of [`write`].
+/// [`KeyFileError::Exists`], and those of [`write()`].
 pub fn write_new<R: CryptoRng>(
     path: &Path,
     secret: &[u8],
