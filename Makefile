@@ -64,14 +64,15 @@ man: ## build the man pages from docs/man/*.md
 install: ## install programs, kernel probe, unit, examples and man pages under DESTDIR/PREFIX (default /usr/local)
 	@.ci/setup build ebpf
 	$(CARGO) build --locked --release -p psm-agent -p heg
-	@# By itself: what it wants of shared crates would make the gateway larger.
+	@# By themselves: what they want of shared crates would make the gateway larger.
 	$(CARGO) build --locked --release -p utility
+	$(CARGO) build --locked --release -p kmc
 	@# Without the probe the agent works, by logind alone. It looks for it here, whatever the PREFIX.
 	.ci/ebpf && install -D -m 644 -t $(DESTDIR)/usr/lib/psm target/bpf/psm-probe.o || echo "installed without the kernel probe"
 	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
 	for unit in packaging/systemd/*.service; do \
 		sed 's|/usr/bin/|$(PREFIX)/bin/|' $$unit >$(DESTDIR)$(PREFIX)/lib/systemd/system/$${unit##*/}; done
-	install -D -t $(DESTDIR)$(PREFIX)/bin $(addprefix target/release/,psm-agent heg-gateway hegctl heg-utility utilityctl)
+	install -D -t $(DESTDIR)$(PREFIX)/bin $(addprefix target/release/,psm-agent heg-gateway hegctl heg-utility utilityctl heg-kmc)
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/home-energy-gateway packaging/examples/*.toml
 	for s in 1 5 8; do install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/man/man$$s docs/man/*.$$s; done
 

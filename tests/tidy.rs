@@ -17,10 +17,13 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("daemon-kit", &[]),
     ("secure-http", &[]),
     ("utility-wire", &["energy-model"]),
+    ("secure-link", &["secure-http"]),
     ("psm-ebpf", &["psm-event"]),
     ("psm-agent", &["psm-event", "energy-model", "energy-services", "upnp", "upnp-net", "daemon-kit"]),
     ("heg", &["energy-model", "energy-services", "upnp", "upnp-net", "daemon-kit"]),
     ("utility", &["energy-model", "utility-wire", "daemon-kit"]),
+    // Its tests play the gateway's side with the link.
+    ("kmc", &["secure-http", "daemon-kit", "secure-link"]),
 ];
 
 /// Unpublished packages for development: they may use everything, nothing may use them but each other.
@@ -59,6 +62,9 @@ const PURE_MODULES: &[&str] = &[
     "utility/src/rules.rs",
     "utility/src/sites.rs",
     "utility/src/tariff.rs",
+    "kmc/src/exchange.rs",
+    "kmc/src/flood.rs",
+    "kmc/src/policy_file.rs",
 ];
 
 /// Where tasks may be started: a daemon's one loop, the drivers, the control socket.
@@ -67,6 +73,7 @@ const SPAWNING: &[&str] = &[
     "heg/src/app.rs",
     "utility/src/app.rs",
     "utility/src/store/postgres.rs",
+    "kmc/src/server.rs",
     "crates/upnp-net/src/",
     "crates/daemon-kit/src/control/",
 ];
@@ -150,7 +157,7 @@ fn pure_crates_reach_no_io_crate() {
 #[test]
 fn crates_that_decide_ban_the_clocks_and_pure_modules_forbid_unsafe() {
     let pure = PURE.iter().map(|name| format!("crates/{name}"));
-    for dir in pure.chain(["psm-agent", "heg", "utility"].map(str::to_owned)) {
+    for dir in pure.chain(["crates/secure-link", "psm-agent", "heg", "utility", "kmc"].map(str::to_owned)) {
         let text = std::fs::read_to_string(root().join(&dir).join("clippy.toml")).unwrap_or_default();
         for banned in ["std::time::Instant::now", "std::time::SystemTime::now"] {
             assert!(text.contains(banned), "{dir}/clippy.toml does not ban {banned}");
@@ -184,7 +191,7 @@ fn sources(dir: &str) -> Vec<String> {
 #[test]
 fn tasks_are_started_only_where_the_architecture_says() {
     let dirs = ARROWS.iter().map(|(name, _)| match *name {
-        "psm-ebpf" | "psm-agent" | "heg" | "utility" => format!("{name}/src"),
+        "psm-ebpf" | "psm-agent" | "heg" | "utility" | "kmc" => format!("{name}/src"),
         library => format!("crates/{library}/src"),
     });
     let mut seen = 0;
@@ -199,7 +206,7 @@ fn tasks_are_started_only_where_the_architecture_says() {
 
 #[test]
 fn the_daemons_main_files_stay_short() {
-    for main in ["psm-agent/src/main.rs", "heg/src/main.rs", "utility/src/main.rs"] {
+    for main in ["psm-agent/src/main.rs", "heg/src/main.rs", "utility/src/main.rs", "kmc/src/main.rs"] {
         let lines = std::fs::read_to_string(root().join(main)).expect("main.rs").lines().count();
         assert!(lines < MAIN_LINES_MAX, "{main} has {lines} lines");
     }
@@ -217,7 +224,7 @@ fn program(name: &str) -> PathBuf {
 #[test]
 fn every_shipped_example_configuration_is_accepted_also_with_every_key_set() {
     let examples = root().join("packaging/examples");
-    for name in ["psm-agent", "heg-gateway", "heg-utility"] {
+    for name in ["psm-agent", "heg-gateway", "heg-utility", "heg-kmc"] {
         let file = &format!("{name}.toml");
         let path = examples.join(file);
         let text = std::fs::read_to_string(&path).expect("an example per daemon");
@@ -239,7 +246,7 @@ fn every_shipped_example_configuration_is_accepted_also_with_every_key_set() {
         }
     }
     let shipped = std::fs::read_dir(&examples).expect("examples").count();
-    assert_eq!(shipped, 3, "an example that no test checks");
+    assert_eq!(shipped, 4, "an example that no test checks");
 }
 
 #[test]
@@ -325,6 +332,26 @@ fn man_pages_name_every_option_and_every_configuration_key() {
             ],
         ),
         (
+            "heg-kmc",
+            &[
+                "",
+                "init",
+                "root export",
+                "root import",
+                "root sign-issuing",
+                "token new",
+                "token list",
+                "token revoke",
+                "statements list",
+                "statements show",
+                "revoke",
+                "policy show",
+                "policy set",
+                "audit",
+                "status",
+            ],
+        ),
+        (
             "hegctl",
             &[
                 "",
@@ -361,7 +388,7 @@ fn man_pages_name_every_option_and_every_configuration_key() {
             }
         }
     }
-    for name in ["psm-agent", "heg-gateway", "heg-utility"] {
+    for name in ["psm-agent", "heg-gateway", "heg-utility", "heg-kmc"] {
         let page = std::fs::read_to_string(root().join(format!("docs/man/{name}.toml.5.md"))).expect("man page");
         let example = std::fs::read_to_string(root().join(format!("packaging/examples/{name}.toml"))).expect("example");
         for line in example.lines() {

@@ -17,6 +17,7 @@ pub mod code_points;
 mod cookie;
 mod cose_key;
 pub mod crypto;
+pub mod endpoints;
 mod enrolment;
 mod envelope;
 pub mod limits;

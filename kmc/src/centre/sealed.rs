@@ -1,0 +1,354 @@
+//! Sealed messages: the receiver's steps in their order, then the effect. Window, evidence, effect and the number of the answer are one
+//! change, on the disk before the answer goes out.
+
+use secure_http::limits::MESSAGE_BYTES_MAX;
+use secure_http::{
+    Ack, Awaited, Draft, KeyAnswer, KeyRequest, Kind, Nonce, Opened, Refusal, RevocationList, Role, Rollover,
+    SealError, SealedError, Sender, Situation, Statement, Stopped, TimeAnswer, UnixTime, Window, key_id, seal,
+};
+
+use super::enrol::fault;
+use super::{BACKDATE_S, Centre, CentreError, Desk, Now, Stating};
+use crate::exchange::{Endpoint, Refused, Response};
+use crate::limits::PENDING_S;
+use crate::store::{Change, Standing, Stated};
+
+/// What became of a message that was acted on, for the counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Done {
+    Answered,
+    Refused,
+    Enrolled,
+    RolledOver,
+}
+
+/// What is answered, and what in memory goes with it.
+pub(super) struct Sent {
+    kind: Kind,
+    body: Body,
+    pub(super) done: Done,
+    pub(super) revocations: Option<RevocationList>,
+}
+
+/// What of an answer's body is known before its number of the revocation list is.
+enum Body {
+    Bytes(Vec<u8>),
+    Statements(Vec<Vec<u8>>, Option<Vec<u8>>),
+}
+
+impl Sent {
+    pub(super) fn error(error: SealedError) -> Self {
+        Self { kind: Kind::Error, body: Body::Bytes(error.encode()), done: Done::Refused, revocations: None }
+    }
+
+    pub(super) fn statements(statements: Vec<&Statement>, succession: Option<Vec<u8>>) -> Self {
+        let statements = statements.into_iter().map(|s| s.raw().to_vec()).collect();
+        let body = Body::Statements(statements, succession);
+        Self { kind: Kind::KeyStatement, body, done: Done::Answered, revocations: None }
+    }
+
+    fn bytes(kind: Kind, body: Vec<u8>) -> Self {
+        Self { kind, body: Body::Bytes(body), done: Done::Answered, revocations: None }
+    }
+}
+
+impl Centre {
+    /// Takes a sealed message in. Nobody here awaits answers, so all of them are fresh by their time.
+    pub(super) fn sealed(
+        &mut self,
+        endpoint: Endpoint,
+        raw: &[u8],
+        loaded: bool,
+        now: Now,
+    ) -> Result<Response, Refused> {
+        let (at, time) = (now, now.unix());
+        let parsed = self.receiver.parse(raw, MESSAGE_BYTES_MAX).map_err(|stopped| stopped.reason)?;
+        let (issuer, kid) = parsed.sender();
+        let change = self.store.begin().map_err(|error| fault(&error.into()))?;
+        let known = change.sender(&issuer, kid).map_err(|error| fault(&error.into()))?;
+        let known = known.filter(|stated| is_taken(stated, endpoint, time));
+        let window = match &known {
+            Some(stated) => change.window(stated.lineage).map_err(|error| fault(&error.into()))?,
+            None => Window::new(),
+        };
+        drop(change);
+        let sender = known
+            .as_ref()
+            .map(|stated| Sender { statement: &stated.statement, revoked: stated.standing == Standing::Revoked });
+        let rules = self.desk.policy.rules();
+        let mut awaited = Awaited::new();
+        let situation = Situation {
+            me: &self.desk.id,
+            now: Some(time),
+            boot: at.boot,
+            awaited: &awaited,
+            window: &window,
+            rules: &rules,
+        };
+        let verified = self
+            .receiver
+            .check(parsed, &situation)
+            .and_then(|fresh| self.receiver.verify(fresh, sender, Some(time), &self.desk.policy));
+        let verified = match verified {
+            Ok(verified) => verified,
+            Err(stopped) => return self.explain(&stopped, known.as_ref(), loaded, time),
+        };
+        let Some(known) = &known else { return Err(Refusal::Refused.into()) };
+        let cti = verified.head().cti;
+        let (committed, window) = match self.receiver.commit(verified, &window, &mut awaited) {
+            Ok(both) => both,
+            Err(stopped) => return self.explain(&stopped, Some(known), loaded, time),
+        };
+        // The number is used up whatever comes out of it.
+        let opened = self.receiver.open(committed, &self.desk.keys).map_err(|stopped| stopped.reason);
+        let change = self.store.begin().map_err(|error| fault(&error.into()))?;
+        let acted = self.desk.act(&change, endpoint, raw, (known, window), (opened.as_ref().ok(), cti), at);
+        let (bytes, done, revocations) = acted.map_err(|error| fault(&error))?;
+        change.commit().map_err(|error| fault(&error.into()))?;
+        self.desk.stored_mark = self.desk.sequence.mark();
+        if let Some(list) = revocations {
+            self.desk.revocations = list;
+        }
+        self.counts.enrolled += u64::from(done == Done::Enrolled);
+        self.counts.rolled_over += u64::from(done == Done::RolledOver);
+        match done {
+            Done::Refused => self.counts.sealed_errors += 1,
+            _ => self.counts.sealed += 1,
+        }
+        Ok(Response::sealed(bytes))
+    }
+
+    /// Tells a sender whose signature is right why its message stopped; everybody else nothing, and under load nobody anything.
+    fn explain(
+        &mut self,
+        stopped: &Stopped<'_>,
+        known: Option<&Stated>,
+        loaded: bool,
+        now: UnixTime,
+    ) -> Result<Response, Refused> {
+        tracing::debug!(reason = %stopped.reason, "sealed message stopped");
+        let sender =
+            known.map(|stated| Sender { statement: &stated.statement, revoked: stated.standing == Standing::Revoked });
+        if loaded {
+            return Err(stopped.refusal().into());
+        }
+        let error = self.receiver.explain(stopped, sender, &self.desk.policy, now)?;
+        let (Some(envelope), Some(known)) = (stopped.envelope(), known) else {
+            return Err(Refusal::Refused.into());
+        };
+        let change = self.store.begin().map_err(|error| fault(&error.into()))?;
+        let sealed = self.desk.seal(&change, &known.statement, Kind::Error, envelope.head().cti, &error.encode(), now);
+        let bytes = sealed.map_err(|error| fault(&error))?;
+        change.commit().map_err(|error| fault(&error.into()))?;
+        self.desk.stored_mark = self.desk.sequence.mark();
+        self.counts.sealed_errors += 1;
+        Ok(Response::sealed(bytes))
+    }
+}
+
+/// Whether messages of that statement's key are taken there at all.
+fn is_taken(stated: &Stated, endpoint: Endpoint, now: UnixTime) -> bool {
+    match stated.standing {
+        Standing::Active | Standing::Revoked => true,
+        Standing::Pending => endpoint == Endpoint::EnrolConfirm && now < stated.made.plus(PENDING_S),
+        Standing::Superseded => stated.overlap_until.is_some_and(|until| now < until),
+    }
+}
+
+impl Desk {
+    /// Stores window and evidence, does what is asked, and seals the answer.
+    fn act(
+        &mut self,
+        change: &Change<'_>,
+        endpoint: Endpoint,
+        raw: &[u8],
+        (known, window): (&Stated, Window),
+        (opened, cti): (Option<&Opened>, Nonce),
+        now: Now,
+    ) -> Result<(Vec<u8>, Done, Option<RevocationList>), CentreError> {
+        let time = now.unix();
+        change.set_window(known.lineage, window)?;
+        let mut sent = match opened {
+            None => Sent::error(SealedError::Unsupported),
+            Some(opened) => {
+                let evident = matches!(opened.head.kind, Kind::Rollover | Kind::EnrolConfirm | Kind::KeyStatement);
+                if evident {
+                    change.add_evidence(&opened.head.issuer, known.statement.serial(), raw, time)?;
+                }
+                match (endpoint, opened.head.kind) {
+                    (Endpoint::EnrolConfirm, Kind::EnrolConfirm) => self.confirm(change, known, &opened.body, time)?,
+                    (Endpoint::Key, Kind::KeyRequest) => self.key(change, known, &opened.body, time)?,
+                    (Endpoint::Key, Kind::KeyStatement) => self.succession(change, known, &opened.body, time)?,
+                    (Endpoint::Rollover, Kind::Rollover) => self.roll_over(change, known, &opened.body, time)?,
+                    (Endpoint::Time, Kind::Time) if opened.body.is_empty() => {
+                        let unix_ms = u64::try_from(now.wall.as_millisecond()).unwrap_or(0);
+                        Sent::bytes(Kind::Time, TimeAnswer { unix_ms }.encode())
+                    }
+                    _ => Sent::error(SealedError::Unsupported),
+                }
+            }
+        };
+        let revocations = sent.revocations.take();
+        let version = revocations.as_ref().unwrap_or(&self.revocations).version();
+        let body = match sent.body {
+            Body::Bytes(bytes) => bytes,
+            Body::Statements(statements, succession) => {
+                KeyAnswer { statements, succession, revocations: version }.encode()
+            }
+        };
+        let bytes = self.seal(change, &known.statement, sent.kind, cti, &body, time)?;
+        Ok((bytes, sent.done, revocations))
+    }
+
+    /// A message of the centre's own to the holder of that statement.
+    fn seal(
+        &mut self,
+        change: &Change<'_>,
+        to: &Statement,
+        kind: Kind,
+        answers: Nonce,
+        body: &[u8],
+        now: UnixTime,
+    ) -> Result<Vec<u8>, CentreError> {
+        let kem = to.kem().ok_or(CentreError::Incomplete("sealing key of a party"))?;
+        let draft = Draft {
+            kind,
+            answers: Some(answers),
+            seq: self.next_seq(change)?,
+            policy: self.policy.version(),
+            issued: now,
+            lifetime_s: self.policy.rules().message_s,
+            body,
+        };
+        match seal(&draft, (self.id, self.keys.sig()), (to.subject(), kem), &mut self.rng) {
+            Ok(sealed) => Ok(sealed.bytes),
+            Err(SealError::Crypto(error)) => Err(error.into()),
+            Err(_) => Err(CentreError::Incomplete("room for an answer")),
+        }
+    }
+
+    /// Whose statement a party may have: its own, a utility's, the centre's; a utility anybody's. One that is half over, or that an issuing
+    /// key before this one signed, is stated anew, as long as its keys are not older than the policy allows.
+    fn key(&mut self, change: &Change<'_>, known: &Stated, body: &[u8], now: UnixTime) -> Result<Sent, CentreError> {
+        let Ok(request) = KeyRequest::decode(body) else { return Ok(Sent::error(SealedError::Unsupported)) };
+        let asker = known.statement.role();
+        let found = change.active(&request.party)?.filter(|found| {
+            let own = found.statement.subject() == known.statement.subject();
+            own || asker == Role::Utility || matches!(found.statement.role(), Role::Utility | Role::Kmc)
+        });
+        let Some(found) = found else { return Ok(Sent::error(SealedError::Forbidden)) };
+        let found = if found.statement.role() == Role::Kmc { found } else { self.stated_anew(change, found, now)? };
+        Ok(Sent::statements(vec![&found.statement, self.authority.issuing()], found.succession))
+    }
+
+    fn stated_anew(&self, change: &Change<'_>, old: Stated, now: UnixTime) -> Result<Stated, CentreError> {
+        let rules = self.policy.rules();
+        let statement = &old.statement;
+        let due = statement.validity().half() <= now || self.authority.statement(statement.raw(), None).is_err();
+        let aged = old.sig_since.plus(rules.sig_key_s) <= now || old.kem_since.plus(rules.kem_key_s) <= now;
+        let Some(kem) = statement.kem().filter(|_| due && !aged && statement.validity().contains(now)) else {
+            return Ok(old);
+        };
+        let stating = Stating {
+            subject: statement.subject(),
+            role: statement.role(),
+            sig: statement.sig(),
+            kem,
+            previous: Some(&old),
+            seconds: self.settings.statement_s - BACKDATE_S,
+        };
+        let next = self.state(change, &stating, now)?;
+        change.set_standing(statement.serial(), Standing::Superseded, None)?;
+        let stated =
+            Stated { statement: next, made: now, succession: None, token: None, challenge: None, ..old.clone() };
+        change.add(self.issuer(), &stated)?;
+        let (serial, detail) = (stated.statement.serial().0.to_string(), statement.serial().0.to_string());
+        change.audit(now, "kmc", "stated-anew", &serial, &format!("{} after {detail}", statement.subject()))?;
+        Ok(stated)
+    }
+
+    /// New keys: only the key in force may name them, so that one that was stolen and rolled over is worth nothing, and one that was
+    /// stolen and not rolled over shows by the roll-over of its owner that fails.
+    fn roll_over(
+        &mut self,
+        change: &Change<'_>,
+        known: &Stated,
+        body: &[u8],
+        now: UnixTime,
+    ) -> Result<Sent, CentreError> {
+        let party = known.statement.subject();
+        let Ok(rollover) = Rollover::verify(body, &party) else { return Ok(Sent::error(SealedError::Unsupported)) };
+        let Some(active) = change.active(&party)? else { return Ok(Sent::error(SealedError::Forbidden)) };
+        let same = *active.statement.sig() == rollover.sig && active.statement.kem() == Some(&rollover.kem);
+        // The answer to the first may have been lost on the way.
+        if same && active.statement.previous() == Some(rollover.previous) {
+            return Ok(Sent::statements(vec![&active.statement, self.authority.issuing()], active.succession));
+        }
+        let kid = key_id(rollover.sig.to_bytes());
+        let new_sig = kid != active.statement.kid();
+        let new_kem = active.statement.kem() != Some(&rollover.kem);
+        let used = new_sig && change.sender(&party, kid)?.is_some();
+        let allowed = known.statement.serial() == active.statement.serial()
+            && rollover.previous == active.statement.serial()
+            && !same
+            && !used
+            && !change.is_anothers(&party, kid)?;
+        if !allowed {
+            tracing::info!(%party, serial = known.statement.serial().0, "roll-over refused");
+            change.audit(now, party.as_str(), "roll-over-refused", &known.statement.serial().0.to_string(), "")?;
+            return Ok(Sent::error(SealedError::Forbidden));
+        }
+        let stating = Stating {
+            subject: party,
+            role: active.statement.role(),
+            sig: &rollover.sig,
+            kem: &rollover.kem,
+            previous: Some(&active),
+            seconds: self.settings.statement_s - BACKDATE_S,
+        };
+        let statement = self.state(change, &stating, now)?;
+        let overlap = Some(now.plus(self.settings.overlap_s));
+        change.set_standing(active.statement.serial(), Standing::Superseded, overlap)?;
+        let (old, serial) = (active.statement.serial().0, statement.serial().0.to_string());
+        let stated = Stated {
+            statement,
+            made: now,
+            sig_since: if new_sig { now } else { active.sig_since },
+            kem_since: if new_kem { now } else { active.kem_since },
+            succession: None,
+            token: None,
+            challenge: None,
+            ..active
+        };
+        change.add(self.issuer(), &stated)?;
+        change.audit(now, party.as_str(), "rolled-over", &serial, &format!("after {old}"))?;
+        let mut sent = Sent::statements(vec![&stated.statement, self.authority.issuing()], None);
+        sent.done = Done::RolledOver;
+        Ok(sent)
+    }
+
+    /// A party brings the word of its old key for its new ones, which its peers want to see before they go over.
+    fn succession(
+        &mut self,
+        change: &Change<'_>,
+        known: &Stated,
+        body: &[u8],
+        now: UnixTime,
+    ) -> Result<Sent, CentreError> {
+        let Ok(answer) = KeyAnswer::decode(body) else { return Ok(Sent::error(SealedError::Unsupported)) };
+        let party = known.statement.subject();
+        let (Some(active), Some(proof)) = (change.active(&party)?, &answer.succession) else {
+            return Ok(Sent::error(SealedError::Forbidden));
+        };
+        let before = active.statement.previous().map(|serial| change.statement(serial)).transpose()?.flatten();
+        let shown = before
+            .is_some_and(|before| self.authority.succession(&before.statement, &active.statement, Some(proof)).is_ok());
+        if !shown || answer.statements != [active.statement.raw()] {
+            return Ok(Sent::error(SealedError::Forbidden));
+        }
+        change.set_succession(active.statement.serial(), proof)?;
+        change.audit(now, party.as_str(), "succession", &active.statement.serial().0.to_string(), "")?;
+        let (policy, revocations) = (self.policy.version(), self.revocations.version());
+        Ok(Sent::bytes(Kind::Ack, Ack { time: now, policy, revocations, cookie: None, body: Vec::new() }.encode()))
+    }
+}
