@@ -32,7 +32,8 @@ use crate::control::{self, Tickets};
 use crate::device::Identity;
 use crate::kernel;
 use crate::limits::{
-    BUS_RETRY_LONGEST, FACTS_WITHIN, FIRST_LOOK_WITHIN, GOODBYE_WITHIN, PROBE_LOADED_WITHIN, STORE_AGAIN,
+    BUS_RETRY_FIRST, BUS_RETRY_LONGEST, FACTS_WITHIN, FIRST_LOOK_WITHIN, GOODBYE_WITHIN, PROBE_LOADED_WITHIN,
+    STORE_AGAIN,
 };
 use crate::link::Links;
 use crate::logind::{self, DelayLock};
@@ -428,6 +429,11 @@ impl App {
             Done::Locked(Ok(lock)) => {
                 tracing::debug!("delay lock taken");
                 self.lock = Lock::Held(lock);
+            }
+            Done::Locked(Err(error)) if logind::is_busy(&error) => {
+                tracing::debug!(%error, "no delay lock yet");
+                self.lock = Lock::None(error.to_string());
+                self.lock_again_at = Some(now + BUS_RETRY_FIRST);
             }
             Done::Locked(Err(error)) => {
                 tracing::warn!(%error, "no delay lock: the gateway may not hear of a sleep in time");

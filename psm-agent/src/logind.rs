@@ -58,6 +58,11 @@ pub fn observation(signal: &BusSignal) -> Option<Observation> {
     })
 }
 
+/// Whether logind refused because it is still about another sleep or shutdown.
+pub fn is_busy(error: &BusError) -> bool {
+    matches!(error, BusError::Refused { name, .. } if name == IN_PROGRESS)
+}
+
 /// Takes the delay lock.
 ///
 /// # Errors
@@ -79,7 +84,7 @@ pub async fn suspend(bus: &Caller) -> Result<(), BusError> {
     loop {
         tries_left -= 1;
         match bus.call(SERVICE, PATH, MANAGER, "Suspend", &false).await {
-            Err(BusError::Refused { name, .. }) if tries_left > 0 && name == IN_PROGRESS => {
+            Err(error) if tries_left > 0 && is_busy(&error) => {
                 tokio::time::sleep(SUSPEND_TRY_EVERY).await;
             }
             done => return done.map(drop),

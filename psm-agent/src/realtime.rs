@@ -12,6 +12,9 @@ use nix::libc;
 
 /// SCHED_FIFO, 1 to 99. Below the kernel's interrupt threads (50), which carry the packets; above all that is not real time.
 const PRIORITY: libc::c_int = 20;
+/// One step above the thread that wakes it: at the same step the kernel would look for another processor for it, and find the one
+/// that is suspending the machine, which it gives up to nobody before it freezes everything.
+const LIFTED: libc::c_int = PRIORITY + 1;
 
 /// The main loop's priority. Shared by the thread that raises it and the loop that lowers it.
 #[derive(Debug)]
@@ -30,7 +33,7 @@ impl MainLoop {
     /// Lifts it, where that is allowed; where not, it goes on as it is.
     pub fn raise(&self) {
         let mut raised = self.raised();
-        *raised = *raised || set(self.thread, libc::SCHED_FIFO, PRIORITY).is_ok();
+        *raised = *raised || set(self.thread, libc::SCHED_FIFO, LIFTED).is_ok();
     }
 
     /// Puts it back.

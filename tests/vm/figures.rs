@@ -98,7 +98,7 @@ fn suspends(order: &str) {
         writeln!(
             page,
             "\nMilliseconds: median / 99th percentile (least to most). Less than nothing: before the kernel's event, as logind tells \
-             the agent first. The clocks of guest and host are compared before each suspend by {ROUND_TRIPS} round trips; the error of \
+             the agent first. The wire is the event to the subscriber; the one for all by multicast may reach the registry before it. The clocks of guest and host are compared before each suspend by {ROUND_TRIPS} round trips; the error of \
              a single figure is at most {:.1} ms. Memory of the agent afterwards: {}.",
             ms(error),
             memory.join(" ")

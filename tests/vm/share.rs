@@ -10,7 +10,7 @@ use crate::home::report;
 /// How often each case is repeated.
 pub(crate) const TIMES: usize = 3;
 
-/// Events that may be lost. Measured: none of 80 suspends, one of 20 power-offs.
+/// Events that may be lost. Measured: one of 160 suspends, one of 40 power-offs.
 const LOST_MAX: usize = 1;
 
 /// Counts one way's events.

@@ -71,7 +71,7 @@ fn a_suspend_by_rtcwake_is_told_before_the_machine_sleeps() {
     // The emulated clock chip rings at once when it is set again after it has rung.
     test(Setting { times: TIMES, ..Setting::default() }, |home| {
         let before = Before::now(home)?;
-        let (call, told) = suspend(home, "rtcwake -m mem -s 8", &before)?;
+        let (call, told) = suspend(home, "rtcwake -m mem -s 6", &before)?;
         before.ensure_awake(home, call)?;
         share.count(told)
     });
