@@ -4,3 +4,4 @@ mod daemon;
 mod enrolment;
 mod lifetime;
 mod messages;
+mod orders;
