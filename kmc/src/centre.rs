@@ -368,7 +368,8 @@ impl Desk {
         let statements =
             [&self.own.statement, self.authority.issuing(), self.authority.root()].map(|s| s.raw().to_vec());
         let revocations = self.revocations.version();
-        KeyAnswer { statements: statements.into(), succession: None, revocations, host: None }.encode()
+        KeyAnswer { statements: statements.into(), succession: None, revocations, host: None, path: Vec::new() }
+            .encode()
     }
 
     /// What of the centre's own is half over, or no longer signed with the issuing key in use, is made anew.

@@ -389,6 +389,12 @@ impl Change<'_> {
         self.one(sql, params![subject.as_str()])
     }
 
+    /// The statements of a line between two serials, both left out, oldest first.
+    pub fn line(&self, lineage: Serial, after: Serial, before: Serial) -> Result<Vec<Stated>, StoreError> {
+        let sql = "SELECT * FROM statement WHERE lineage = ?1 AND serial > ?2 AND serial < ?3 AND state != 'pending' ORDER BY serial";
+        self.many(sql, params![lineage.0, after.0, before.0], stated)
+    }
+
     /// The statement in force of that role of the centre itself.
     pub fn own(&self, role: Role) -> Result<Option<Stated>, StoreError> {
         let sql = "SELECT * FROM statement WHERE role = ?1 AND state = 'active' ORDER BY serial DESC LIMIT 1";

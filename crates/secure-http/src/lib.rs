@@ -39,7 +39,7 @@ mod token;
 mod window;
 
 pub use awaited::Awaited;
-pub use bodies::{Ack, EnrolChallenge, EnrolConfirm, KeyAnswer, KeyRequest, SealedError, TimeAnswer};
+pub use bodies::{Ack, EnrolChallenge, EnrolConfirm, KeyAnswer, KeyRequest, SealedError, TimeAnswer, Vouched};
 pub use broadcast::{Broadcast, BroadcastError};
 pub use cbor::Malformed;
 pub use clock::{Clock, ClockError};

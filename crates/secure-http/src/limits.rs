@@ -65,6 +65,8 @@ pub const ALGORITHMS_MAX: usize = 8;
 
 /// Serials in a revocation list: statements live 30 days, so the list holds what was revoked in those.
 pub const REVOKED_MAX: usize = 4096;
+/// Steps on the way from a known statement to the one in force: two years of signing keys of 90 days.
+pub const PATH_MAX: usize = 9;
 /// Statements in one key answer: a party's own and those above it.
 pub const STATEMENTS_MAX: usize = 4;
 

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use rand_core::CryptoRng;
 use secure_http::crypto::{KemPublicKey, SigningKey};
 use secure_http::{
-    Clock, Fingerprint, Order, Ordered, OwnKeys, PartyId, PolicyState, RevocationList, Role, SealedError, Statement,
-    TokenSecret,
+    Clock, Fingerprint, Order, Ordered, OwnKeys, PartyId, PolicyState, RevocationList, Role, SealedError, Serial,
+    Statement, TokenSecret,
 };
 
 use crate::kmc::{At, FetchedKey, Kmc, LinkError, Member};
@@ -30,7 +30,7 @@ pub(crate) enum Flow {
         host: Option<String>,
     },
     Peer,
-    Fetch(PartyId),
+    Fetch(PartyId, Option<Serial>),
     Order(Order),
 }
 
@@ -45,7 +45,7 @@ impl Flow {
             Self::MakeKeys | Self::RollOver { .. } => "roll-over",
             Self::Announce { .. } => "announce",
             Self::Peer => "peer",
-            Self::Fetch(_) => "fetch",
+            Self::Fetch(..) => "fetch",
             Self::Order(_) => "order",
         }
     }
@@ -61,6 +61,7 @@ pub(crate) struct Snapshot {
     pub(crate) token: Option<TokenSecret>,
     pub(crate) kmc: Option<Kmc>,
     pub(crate) keys: Arc<OwnKeys>,
+    pub(crate) peer: Option<Serial>,
     pub(crate) statement: Option<Statement>,
     pub(crate) policy: PolicyState,
     pub(crate) revocations: Option<RevocationList>,
@@ -110,7 +111,7 @@ impl Job {
     pub async fn run<R: CryptoRng>(self, boot: fn() -> Duration, mut rng: R) -> Done {
         let Self { flow, mut snapshot } = self;
         let name = flow.name();
-        let beside = matches!(flow, Flow::Fetch(_) | Flow::Order(_));
+        let beside = matches!(flow, Flow::Fetch(..) | Flow::Order(_));
         let met = snapshot.kmc.take();
         let meets = met.is_none() || matches!(flow, Flow::Enrol | Flow::Refresh);
         let kmc = match met {
@@ -154,7 +155,7 @@ impl Snapshot {
                 let revocations = kmc.refresh_revocations(self.revocations.as_ref(), at).await?;
                 Outcome::Refreshed { policy, revocations }
             }
-            Flow::Restate => Outcome::Own(kmc.fetch_key(&member, self.seq, Some(self.id), at, rng).await?),
+            Flow::Restate => Outcome::Own(kmc.fetch_key(&member, self.seq, (Some(self.id), None), at, rng).await?),
             // Its keys are made before it begins.
             Flow::MakeKeys => return Err(LinkError::Other),
             Flow::RollOver { sig, kem } => {
@@ -167,8 +168,10 @@ impl Snapshot {
                 kmc.announce(&member, self.seq, statement, old.as_ref(), host.as_deref(), at, rng).await?;
                 Outcome::Announced(host)
             }
-            Flow::Peer => Outcome::Peer(kmc.fetch_key(&member, self.seq, None, at, rng).await?),
-            Flow::Fetch(party) => Outcome::Fetched(kmc.fetch_key(&member, self.seq, Some(party), at, rng).await?),
+            Flow::Peer => Outcome::Peer(kmc.fetch_key(&member, self.seq, (None, self.peer), at, rng).await?),
+            Flow::Fetch(party, known) => {
+                Outcome::Fetched(kmc.fetch_key(&member, self.seq, (Some(party), known), at, rng).await?)
+            }
             Flow::Order(order) => Outcome::Ordered(kmc.order(&member, self.seq, &order, at, rng).await?),
         })
     }
@@ -183,9 +186,9 @@ impl Snapshot {
             Err(error) => return Err(error),
         };
         let member = Member { id: self.id, keys: &self.keys, policy: &self.policy };
-        let mut stated = kmc.fetch_key(&member, self.seq + 1, Some(self.id), at, rng).await;
+        let mut stated = kmc.fetch_key(&member, self.seq + 1, (Some(self.id), None), at, rng).await;
         if let Err(LinkError::Sealed(SealedError::Stale { time })) = stated {
-            stated = kmc.fetch_key(&member, self.seq + 2, Some(self.id), At { guess: time, ..at }, rng).await;
+            stated = kmc.fetch_key(&member, self.seq + 2, (Some(self.id), None), At { guess: time, ..at }, rng).await;
         }
         let Ok(stated) = stated else { return Err(refused) };
         let ours = stated.statement.sig() == self.keys.sig().public();

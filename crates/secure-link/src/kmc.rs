@@ -10,9 +10,9 @@ use secure_http::limits::REPORT_BYTES_MAX;
 use secure_http::{
     Ack, Authority, Awaited, Clock, ClockError, Draft, EnrolChallenge, EnrolConfirm, Fingerprint, KeyAnswer,
     KeyRequest, Kind, Malformed, Nonce, Opened, Order, Ordered, OwnKeys, PartyId, Policy, PolicyError, PolicyState,
-    Reason, Receiver, RevocationError, RevocationList, Role, Rollover, SealError, SealedError, Sender, Situation,
-    Statement, StatementError, Stopped, TimeAnswer, TokenSecret, UnixTime, Window, answer_challenge, canonical_host,
-    confirm_succession, endpoints, request_enrolment, seal,
+    Reason, Receiver, RevocationError, RevocationList, Role, Rollover, SealError, SealedError, Sender, Serial,
+    Situation, Statement, StatementError, Stopped, TimeAnswer, TokenSecret, UnixTime, Vouched, Window,
+    answer_challenge, canonical_host, confirm_succession, endpoints, request_enrolment, seal,
 };
 
 use crate::http::{Answer, HttpClient, HttpError};
@@ -109,6 +109,8 @@ pub struct FetchedKey {
     pub statement: Statement,
     /// The old key's word for it.
     pub succession: Option<Vec<u8>>,
+    /// The way from the statement that was known: statements in between, each with the word of the key before it.
+    pub path: Vec<Vouched>,
     /// Version of the revocation list.
     pub revocations: u64,
     /// Where the party is reached, as it says itself; none when it has not said.
@@ -155,7 +157,7 @@ impl Kmc {
     pub fn statements(&self) -> Vec<u8> {
         let statements = [&self.statement, self.authority.issuing(), self.authority.root()];
         let statements = statements.map(|s| s.raw().to_vec()).into();
-        KeyAnswer { statements, succession: None, revocations: 0, host: None }.encode()
+        KeyAnswer { statements, succession: None, revocations: 0, host: None, path: Vec::new() }.encode()
     }
 
     /// Whom it lets one believe.
@@ -265,7 +267,7 @@ impl Kmc {
     }
 
     /// Asks for a party's statement; for one's own too, when half of its time is over. A gateway that names none asks for the utility it
-    /// belongs to.
+    /// belongs to. `known` is the serial of the statement that is gone by so far.
     ///
     /// # Errors
     /// [`SealedError::Forbidden`] for a party that is not known or not one's business, and as long as the gateway belongs to no utility.
@@ -273,11 +275,11 @@ impl Kmc {
         &mut self,
         member: &Member<'_>,
         seq: u64,
-        party: Option<PartyId>,
+        (party, known): (Option<PartyId>, Option<Serial>),
         at: At,
         rng: &mut R,
     ) -> Result<FetchedKey, LinkError> {
-        let body = KeyRequest { party }.encode();
+        let body = KeyRequest { party, known }.encode();
         let asked = (Kind::KeyRequest, seq, &body[..]);
         let opened = self.ask(endpoints::KEY, member, asked, Kind::KeyStatement, at, rng).await?;
         let fetched = self.stated(&opened, at)?;
@@ -331,7 +333,14 @@ impl Kmc {
     ) -> Result<(), LinkError> {
         let host = host.map(|host| canonical_host(host).ok_or(LinkError::Host)).transpose()?;
         let succession = old.map(|old| confirm_succession(statement, old)).transpose()?;
-        let body = KeyAnswer { statements: vec![statement.raw().to_vec()], succession, revocations: 0, host }.encode();
+        let body = KeyAnswer {
+            statements: vec![statement.raw().to_vec()],
+            succession,
+            revocations: 0,
+            host,
+            path: Vec::new(),
+        }
+        .encode();
         let asked = (Kind::KeyStatement, seq, &body[..]);
         let opened = self.ask(endpoints::KEY, member, asked, Kind::Ack, at, rng).await?;
         Ack::decode(&opened.body)?;
@@ -390,8 +399,8 @@ impl Kmc {
             (Err(_), Some(issuing)) => self.authority.reissue(issuing, at.time)?.statement(raw, at.time)?,
             (result, _) => result?,
         };
-        let KeyAnswer { succession, revocations, host, .. } = answer;
-        Ok(FetchedKey { statement, succession, revocations, host })
+        let KeyAnswer { succession, revocations, host, path, .. } = answer;
+        Ok(FetchedKey { statement, succession, path, revocations, host })
     }
 
     fn is_ours(&self, stated: &Statement, party: PartyId, sig: &[u8; 65], kem: &[u8; 65]) -> Result<(), LinkError> {

@@ -432,10 +432,11 @@ impl Membership {
         Some(job)
     }
 
-    /// Asks for a party's statement, beside what is under way: for a server that talks to many. `known` is what it goes by so far.
-    pub fn fetch(&mut self, party: PartyId) -> Option<Job> {
+    /// Asks for a party's statement, beside what is under way: for a server that talks to many. `known` is what it goes by so far;
+    /// whether it may go over to what comes says [`Authority::succession`].
+    pub fn fetch(&mut self, party: PartyId, known: Option<&Statement>) -> Option<Job> {
         self.statement.as_ref()?;
-        self.job(Flow::Fetch(party))
+        self.job(Flow::Fetch(party, known.map(Statement::serial)))
     }
 
     /// Orders something of the KMC, beside what is under way.
@@ -459,6 +460,7 @@ impl Membership {
             token: self.token.clone(),
             kmc: self.kmc.clone(),
             keys: self.keys.clone(),
+            peer: self.peer.as_ref().map(|peer| peer.statement.serial()),
             statement: self.statement.clone(),
             policy: self.policy.clone(),
             revocations: self.revocations.clone(),
@@ -617,7 +619,8 @@ impl Membership {
             return Err(StatementError::NotEntitled.into());
         }
         if let (Some(known), Some(kmc)) = (&self.peer, &self.kmc) {
-            kmc.authority().succession(&known.statement, &statement, fetched.succession.as_deref())?;
+            let (proof, path) = (fetched.succession.as_deref(), &fetched.path[..]);
+            kmc.authority().succession(&known.statement, &statement, proof, path)?;
         }
         let refresh = Duration::from_secs(self.policy.rules().refresh_s);
         self.due.peer = boot + jittered(refresh, rng);

@@ -1,10 +1,11 @@
 //! Sealed messages: the receiver's steps in their order, then the effect. Window, evidence, effect and the number of the answer are one
 //! change, on the disk before the answer goes out.
 
-use secure_http::limits::MESSAGE_BYTES_MAX;
+use secure_http::limits::{MESSAGE_BYTES_MAX, PATH_MAX};
 use secure_http::{
     Ack, Awaited, Draft, KeyAnswer, KeyRequest, Kind, Nonce, Opened, PartyId, Policy, Refusal, Role, Rollover,
-    SealError, SealedError, Sender, Situation, Statement, Stopped, TimeAnswer, UnixTime, Window, key_id, seal,
+    SealError, SealedError, Sender, Serial, Situation, Statement, Stopped, TimeAnswer, UnixTime, Vouched, Window,
+    key_id, seal,
 };
 
 use super::enrol::fault;
@@ -35,7 +36,7 @@ pub(super) struct Sent {
 /// What of an answer's body is known before the versions of policy and revocation list are.
 enum Body {
     Bytes(Vec<u8>),
-    Statements { statements: Vec<Vec<u8>>, succession: Option<Vec<u8>>, host: Option<String> },
+    Statements(KeyAnswer),
     Ack(Vec<u8>),
 }
 
@@ -45,12 +46,12 @@ impl Sent {
     }
 
     pub(super) fn statements(statements: Vec<&Statement>, succession: Option<Vec<u8>>) -> Self {
-        Self::key(statements, succession, None)
-    }
-
-    fn key(statements: Vec<&Statement>, succession: Option<Vec<u8>>, host: Option<String>) -> Self {
         let statements = statements.into_iter().map(|s| s.raw().to_vec()).collect();
-        Self::answer(Kind::KeyStatement, Body::Statements { statements, succession, host })
+        let (revocations, host, path) = (0, None, Vec::new());
+        Self::answer(
+            Kind::KeyStatement,
+            Body::Statements(KeyAnswer { statements, succession, revocations, host, path }),
+        )
     }
 
     pub(super) fn ack(body: Vec<u8>) -> Self {
@@ -156,6 +157,34 @@ impl Centre {
     }
 }
 
+/// For who goes by an older statement of a party: those in between with which the signing key changed, and the one that vouches for the
+/// sealing key, each with the word of the key before it.
+fn path(change: &Change<'_>, known: Serial, active: &Stated) -> Result<Vec<Vouched>, CentreError> {
+    let party = active.statement.subject();
+    let Some(known) = change.statement(known)?.filter(|known| known.statement.subject() == party) else {
+        return Ok(Vec::new());
+    };
+    let line = change.line(active.lineage, known.statement.serial(), active.statement.serial())?;
+    let same = |s: &Statement| s.sig() == active.statement.sig() && s.kem() == active.statement.kem();
+    // Stated anew, a statement bears no word of its own: that is with the first one of these keys.
+    let vouching = if active.succession.is_none() { line.iter().position(|s| same(&s.statement)) } else { None };
+    let mut signer = known.statement.kid();
+    let mut steps = Vec::new();
+    for (at, step) in line.iter().enumerate() {
+        let kid = step.statement.kid();
+        if kid == signer && vouching != Some(at) {
+            continue;
+        }
+        let Some(proof) = &step.succession else { break };
+        steps.push((step.statement.raw().to_vec(), proof.clone()));
+        signer = kid;
+        if steps.len() == PATH_MAX {
+            break;
+        }
+    }
+    Ok(steps)
+}
+
 /// Whether messages of that statement's key are taken there at all.
 fn is_taken(stated: &Stated, endpoint: Endpoint, now: UnixTime) -> bool {
     match stated.standing {
@@ -204,9 +233,7 @@ impl Desk {
         let policy = sent.renewed.policy.as_ref().map_or(self.policy.version(), Policy::version);
         let body = match sent.body {
             Body::Bytes(bytes) => bytes,
-            Body::Statements { statements, succession, host } => {
-                KeyAnswer { statements, succession, revocations, host }.encode()
-            }
+            Body::Statements(answer) => KeyAnswer { revocations, ..answer }.encode(),
             Body::Ack(body) => Ack { time, policy, revocations, cookie: None, body }.encode(),
         };
         // Under the policy of before, which the asker followed when it asked.
@@ -258,7 +285,10 @@ impl Desk {
         let Some(found) = found else { return Ok(Sent::error(SealedError::Forbidden)) };
         let found = if found.statement.role() == Role::Kmc { found } else { self.stated_anew(change, found, now)? };
         let host = change.contact(&found.statement.subject())?.host;
-        Ok(Sent::key(vec![&found.statement, self.authority.issuing()], found.succession, host))
+        let path = request.known.map(|known| path(change, known, &found)).transpose()?.unwrap_or_default();
+        let statements = vec![found.statement.raw().to_vec(), self.authority.issuing().raw().to_vec()];
+        let answer = KeyAnswer { statements, succession: found.succession, revocations: 0, host, path };
+        Ok(Sent::answer(Kind::KeyStatement, Body::Statements(answer)))
     }
 
     fn stated_anew(&self, change: &Change<'_>, old: Stated, now: UnixTime) -> Result<Stated, CentreError> {
@@ -363,8 +393,8 @@ impl Desk {
         }
         if let Some(proof) = &answer.succession {
             let before = active.previous().map(|serial| change.statement(serial)).transpose()?.flatten();
-            let shown =
-                before.is_some_and(|before| self.authority.succession(&before.statement, active, Some(proof)).is_ok());
+            let shown = before
+                .is_some_and(|before| self.authority.succession(&before.statement, active, Some(proof), &[]).is_ok());
             if !shown {
                 return Ok(Sent::error(SealedError::Forbidden));
             }

@@ -241,7 +241,7 @@ impl Home {
     pub(crate) async fn fetch(&mut self, party: Option<PartyId>) -> Result<FetchedKey, LinkError> {
         let seq = self.next();
         let member = Member { id: self.id, keys: &self.keys, policy: &self.policy };
-        self.kmc.fetch_key(&member, seq, party, at(), &mut rng()).await
+        self.kmc.fetch_key(&member, seq, (party, None), at(), &mut rng()).await
     }
 
     /// Says where it is reached, with the statement and the keys it has now.

@@ -90,7 +90,7 @@ fn new_keys_of_a_known_peer_need_the_old_key_or_the_root() {
     let next = world.kmc.state(world.utility.id, Role::Utility, &keys, Some(known.serial()));
     let authority = &world.kmc.authority;
     let refused = Err(StatementError::NoSuccession);
-    assert_eq!(authority.succession(&known, &next, None), refused);
+    assert_eq!(authority.succession(&known, &next, None, &[]), refused);
     for (signer, expected) in [
         (world.utility.keys.sig(), Ok(())),
         (&world.kmc.root, Ok(())),
@@ -98,16 +98,49 @@ fn new_keys_of_a_known_peer_need_the_old_key_or_the_root() {
         (keys.sig(), refused),
     ] {
         let proof = confirm_succession(&next, signer).unwrap();
-        assert_eq!(authority.succession(&known, &next, Some(&proof)), expected);
+        assert_eq!(authority.succession(&known, &next, Some(&proof), &[]), expected);
     }
     let of_another = confirm_succession(&known, world.utility.keys.sig()).unwrap();
-    assert_eq!(authority.succession(&known, &next, Some(&of_another)), refused);
-    assert_eq!(authority.succession(&known, &world.home.statement, None), Err(StatementError::NotEntitled));
+    assert_eq!(authority.succession(&known, &next, Some(&of_another), &[]), refused);
+    assert_eq!(authority.succession(&known, &world.home.statement, None, &[]), Err(StatementError::NotEntitled));
 
     let renewed = world.kmc.state(world.utility.id, Role::Utility, &world.utility.keys, Some(known.serial()));
     let authority = &world.kmc.authority;
-    assert_eq!(authority.succession(&known, &renewed, None), Ok(()), "the same keys for longer");
-    assert_eq!(authority.succession(&renewed, &known, None), refused, "never back");
+    assert_eq!(authority.succession(&known, &renewed, None, &[]), Ok(()), "the same keys for longer");
+    assert_eq!(authority.succession(&renewed, &known, None, &[]), refused, "never back");
+}
+
+#[test]
+fn who_was_away_while_the_signing_key_changed_follows_step_by_step_and_none_may_be_missing_or_anothers() {
+    let mut world = World::new();
+    let all: Vec<_> = (0..3).map(|_| OwnKeys::generate(&mut world.rng)).collect();
+    let known = world.utility.statement.clone();
+    let mut line = vec![known.clone()];
+    for keys in &all {
+        let previous = Some(line.last().unwrap().serial());
+        line.push(world.kmc.state(world.utility.id, Role::Utility, keys, previous));
+    }
+    let authority = &world.kmc.authority;
+    let word = |of: usize, by: &OwnKeys| confirm_succession(&line[of], by.sig()).unwrap();
+    let step = |of: usize, by: &OwnKeys| (line[of].raw().to_vec(), word(of, by));
+    let way = [step(1, &world.utility.keys), step(2, &all[0])];
+    let last = word(3, &all[1]);
+    assert_eq!(authority.succession(&known, &line[3], Some(&last), &way), Ok(()));
+    assert_eq!(authority.succession(&line[1], &line[3], Some(&last), &way[1..]), Ok(()));
+    let whole = [&way[..], &[(line[3].raw().to_vec(), last.clone())]].concat();
+    assert_eq!(
+        authority.succession(&known, &line[3], None, &whole),
+        Ok(()),
+        "stated anew, it bears no word of its own"
+    );
+    let refused = Err(StatementError::NoSuccession);
+    for way in [&way[..0], &way[..1], &way[1..], &[way[1].clone(), way[0].clone()]] {
+        assert_eq!(authority.succession(&known, &line[3], Some(&last), way), refused, "{}", way.len());
+    }
+    let forged = [step(1, &world.utility.keys), step(2, &all[2])];
+    assert_eq!(authority.succession(&known, &line[3], Some(&last), &forged), refused);
+    let through_another = (world.home.statement.raw().to_vec(), way[0].1.clone());
+    assert_eq!(authority.succession(&known, &line[3], Some(&last), &[through_another, way[1].clone()]), refused);
 }
 
 #[test]
@@ -320,11 +353,17 @@ fn bodies_read_back_as_written() {
         assert_eq!(Ack::decode(&ack.encode()), Ok(ack));
     }
     for party in [None, Some(party(3))] {
-        let request = KeyRequest { party };
+        let request = KeyRequest { party, known: party.map(|_| Serial(7)) };
         assert_eq!(KeyRequest::decode(&request.encode()), Ok(request));
     }
     let host = Some("[2001:db8::7]:8450".to_owned());
-    let answer = KeyAnswer { statements: vec![b"a".to_vec(), b"b".to_vec()], succession: None, revocations: 2, host };
+    let answer = KeyAnswer {
+        statements: vec![b"a".to_vec(), b"b".to_vec()],
+        succession: None,
+        revocations: 2,
+        host,
+        path: vec![(b"c".to_vec(), b"d".to_vec())],
+    };
     assert_eq!(KeyAnswer::decode(&answer.encode()), Ok(answer.clone()));
     for wrong in ["", "Home.example", "a b", "http://home.example/", &"h".repeat(260)] {
         let answer = KeyAnswer { host: Some(wrong.to_owned()), ..answer.clone() };
@@ -332,6 +371,8 @@ fn bodies_read_back_as_written() {
     }
     let none = KeyAnswer { statements: vec![], ..answer.clone() };
     assert_eq!(KeyAnswer::decode(&none.encode()), Err(Malformed::Unexpected));
+    let long = KeyAnswer { path: vec![(vec![], vec![]); 10], ..answer.clone() };
+    assert_eq!(KeyAnswer::decode(&long.encode()), Err(Malformed::TooLong));
     let many = KeyAnswer { statements: vec![vec![]; 5], ..answer };
     assert_eq!(KeyAnswer::decode(&many.encode()), Err(Malformed::TooLong));
     let time = TimeAnswer { unix_ms: 1_900_000_000_123 };

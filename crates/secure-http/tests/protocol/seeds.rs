@@ -31,6 +31,7 @@ fn seeds() -> Vec<(&'static str, Vec<u8>)> {
         succession: None,
         revocations: 2,
         host: Some("utility.example:8450".to_owned()),
+        path: vec![(statement.clone(), b"word".to_vec())],
     };
     let text = |text: &str| text.to_owned();
     let order = Order::Token { party: Some(world.other.id), premises: text("Mill 3"), days: 30, operator: text("ann") };
