@@ -20,8 +20,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("secure-link", &["secure-http"]),
     ("psm-ebpf", &["psm-event"]),
     ("psm-agent", &["psm-event", "energy-model", "energy-services", "upnp", "upnp-net", "daemon-kit"]),
-    ("heg", &["energy-model", "energy-services", "upnp", "upnp-net", "daemon-kit"]),
-    ("utility", &["energy-model", "utility-wire", "daemon-kit"]),
+    ("heg", &["energy-model", "energy-services", "upnp", "upnp-net", "utility-wire", "secure-http", "secure-link", "daemon-kit"]),
+    ("utility", &["energy-model", "utility-wire", "secure-http", "secure-link", "daemon-kit"]),
     // Its tests play the gateway's side with the link.
     ("kmc", &["secure-http", "daemon-kit", "secure-link"]),
 ];
@@ -48,6 +48,7 @@ const PURE_MODULES: &[&str] = &[
     "heg/src/commands.rs",
     "heg/src/control_point.rs",
     "heg/src/device.rs",
+    "heg/src/envelope.rs",
     "heg/src/gateway.rs",
     "heg/src/home.rs",
     "heg/src/journal.rs",

@@ -130,3 +130,8 @@ pub fn bounded(text: &str, bytes_max: usize) -> Box<str> {
         text.into()
     }
 }
+
+/// Without an answer of the utility for so long it is lost (LPC: 2 minutes, two heartbeats).
+pub const HEARTBEAT_TTL: Duration = Duration::from_secs(120);
+/// A utility that is heard again states its limits within this, or states none (LPC-921: 120 s).
+pub const STATEMENT_WITHIN: Duration = Duration::from_secs(120);

@@ -146,6 +146,8 @@ pub enum Endpoint {
     Rollover,
     /// `POST` [`endpoints::TIME`]
     Time,
+    /// `POST` [`endpoints::ORDER`]
+    Order,
 }
 
 /// What a request is for, by path, method and content type.
@@ -162,6 +164,7 @@ pub fn endpoint(request: &Request) -> Result<Endpoint, Refused> {
         endpoints::KEY => (Endpoint::Key, Some(CONTENT_TYPE_SIGN1)),
         endpoints::ROLLOVER => (Endpoint::Rollover, Some(CONTENT_TYPE_SIGN1)),
         endpoints::TIME => (Endpoint::Time, Some(CONTENT_TYPE_SIGN1)),
+        endpoints::ORDER => (Endpoint::Order, Some(CONTENT_TYPE_SIGN1)),
         _ => return Err(Refused::NoPath),
     };
     match content_type {

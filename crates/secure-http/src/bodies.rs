@@ -5,6 +5,7 @@ use crate::cbor::{Malformed, Reader, Writer};
 use crate::cookie::Cookie;
 use crate::limits::{REPORT_BYTES_MAX, SIGNED_BYTES_MAX, STATEMENTS_MAX};
 use crate::names::{PartyId, UnixTime};
+use crate::token::canonical_host;
 
 /// Body of kind 4: `[ time, policy, revocations, cookie / null, bstr ]`. Tells a gateway what there is to fetch.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,18 +47,22 @@ impl Ack {
     }
 }
 
-/// Body of kind 5: `[ uuid ]`. Asks for a party's statement.
+/// Body of kind 5: `[ uuid / null ]`. Asks for a party's statement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeyRequest {
-    /// Whose.
-    pub party: PartyId,
+    /// Whose; none asks for the utility that the asking gateway belongs to.
+    pub party: Option<PartyId>,
 }
 
 impl KeyRequest {
     /// As bytes.
     pub fn encode(&self) -> Vec<u8> {
         let mut w = Writer::new();
-        w.array(1).text(self.party.as_str());
+        w.array(1);
+        match &self.party {
+            Some(party) => w.text(party.as_str()),
+            None => w.null(),
+        };
         w.finish()
     }
 
@@ -65,13 +70,14 @@ impl KeyRequest {
     pub fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
         let mut r = Reader::new(bytes);
         r.array(1)?;
-        let party = PartyId::read(&mut r)?;
+        let party = r.optional(PartyId::read)?;
         r.end()?;
         Ok(Self { party })
     }
 }
 
-/// Body of kind 6: `[ [+ bstr], bstr / null, revocations ]`. Each statement is to be checked by itself.
+/// Body of kind 6: `[ [+ bstr], bstr / null, revocations, tstr / null ]`. Each statement is to be checked by itself. From the KMC it answers
+/// kind 5; a party says with it where it is reached and shows its old key's word for new ones.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyAnswer {
     /// The party's statement, and behind it those above it that the asker may lack (issuing, root). At most [`STATEMENTS_MAX`].
@@ -80,24 +86,30 @@ pub struct KeyAnswer {
     pub succession: Option<Vec<u8>>,
     /// Version of the revocation list.
     pub revocations: u64,
+    /// Where the party is reached, as [`canonical_host`] writes it: a way, and no word for who is at its end.
+    pub host: Option<String>,
 }
 
 impl KeyAnswer {
     /// As bytes.
     pub fn encode(&self) -> Vec<u8> {
         let mut w = Writer::new();
-        w.array(3).array(self.statements.len());
+        w.array(4).array(self.statements.len());
         for statement in &self.statements {
             w.bytes(statement);
         }
         w.optional(self.succession.as_deref()).uint(self.revocations);
+        match &self.host {
+            Some(host) => w.text(host),
+            None => w.null(),
+        };
         w.finish()
     }
 
     /// From bytes.
     pub fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
         let mut r = Reader::new(bytes);
-        r.array(3)?;
+        r.array(4)?;
         let count = r.array_up_to(STATEMENTS_MAX)?;
         if count == 0 {
             return Err(Malformed::Unexpected);
@@ -105,8 +117,9 @@ impl KeyAnswer {
         let statements = (0..count).map(|_| bounded(r.bytes()?, SIGNED_BYTES_MAX)).collect::<Result<_, _>>()?;
         let succession = r.optional(|r| bounded(r.bytes()?, SIGNED_BYTES_MAX))?;
         let revocations = r.uint()?;
+        let host = r.optional(read_host)?;
         r.end()?;
-        Ok(Self { statements, succession, revocations })
+        Ok(Self { statements, succession, revocations, host })
     }
 }
 
@@ -266,6 +279,11 @@ impl SealedError {
             _ => return Err(Malformed::Unexpected),
         })
     }
+}
+
+fn read_host(r: &mut Reader<'_>) -> Result<String, Malformed> {
+    let text = r.text()?;
+    canonical_host(text).filter(|host| host == text).ok_or(Malformed::Unexpected)
 }
 
 fn bounded(bytes: &[u8], bytes_max: usize) -> Result<Vec<u8>, Malformed> {
