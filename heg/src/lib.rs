@@ -24,4 +24,5 @@ pub mod registrations;
 pub mod registry;
 pub mod store;
 pub mod utility;
+pub mod utility_client;
 pub mod wake;

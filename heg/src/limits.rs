@@ -76,6 +76,12 @@ pub const NETLINK_DATAGRAMS_MAX: usize = 256;
 /// Shutdown waits this long for UNSUBSCRIBE and byebye to leave.
 pub const DRAIN_WITHIN: Duration = Duration::from_secs(3);
 
+/// The longest spread that can be configured, seconds: an hour without the utility is what every home must bear.
+pub const SPREAD_S_MAX: u32 = 3600;
+/// A poll's answer may come so long after the wait that it asked for.
+pub const POLL_ANSWER_SLACK: Duration = Duration::from_secs(20);
+/// Keys or numbers that could not be stored are tried again after this; nothing is sent meanwhile.
+pub const KEEP_RETRY: Duration = Duration::from_secs(30);
 /// First bound of the random wait after the utility did not answer, doubled each time; the configured spread where that is longer.
 pub const UTILITY_RETRY_FIRST: Duration = Duration::from_secs(5);
 /// Longest bound of that wait: after any outage every home is back within ten minutes, and a million homes are 1700 a second.

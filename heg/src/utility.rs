@@ -209,6 +209,10 @@ impl Utility {
     pub fn handle(&mut self, input: Input, gateway: &Gateway, now: Now) {
         match input {
             Input::Link(link) => self.linked(link, now),
+            Input::Enrolled { by, kmc } => {
+                let cause = by.map_or(Cause::Gateway, Cause::Person);
+                self.journal(None, "enrolled", cause, Ending::Done, &format!("at {kmc}"), now);
+            }
             Input::Window(window) => self.save(Slot::Window, Some(window.to_vec()), Soon::Lazily),
             Input::Polled(Ok(command)) => {
                 let note = self.polls.under_way.take().unwrap_or_default();
