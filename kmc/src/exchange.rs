@@ -171,7 +171,14 @@ pub fn endpoint(request: &Request) -> Result<Endpoint, Refused> {
         None if request.reads => Ok(endpoint),
         None => Err(Refused::Method("GET, HEAD")),
         Some(_) if request.reads => Err(Refused::Method("POST")),
-        Some(wanted) if request.content_type.as_deref().is_some_and(|has| secure_http::endpoints::same_media_type(has, wanted)) => Ok(endpoint),
+        Some(wanted)
+            if request
+                .content_type
+                .as_deref()
+                .is_some_and(|has| secure_http::endpoints::same_media_type(has, wanted)) =>
+        {
+            Ok(endpoint)
+        }
         Some(_) => Err(Refusal::MediaType.into()),
     }
 }

@@ -88,6 +88,8 @@ pub const ASK_AGAIN_FIRST: Duration = Duration::from_secs(3);
 pub const ASK_AGAIN_LAST: Duration = Duration::from_secs(600);
 /// A statement that is half over is asked for again so often: there are days left.
 pub const RESTATE_AGAIN: Duration = Duration::from_secs(3600);
+/// A home whose sealing key is at its end is asked for so often: it opens what is sealed to the old one for two long polls and the skew.
+pub const SEALING_KEY_AGAIN: Duration = Duration::from_secs(60);
 /// Questions to the KMC for keys of homes, per second: below the ten that a KMC answers one address.
 pub const ASK_PER_S: f64 = 8.0;
 /// The same, at once.

@@ -264,12 +264,12 @@ impl Member {
         }
     }
 
-    /// A party's statement, from the KMC.
+    /// A party's statement, from the KMC, with the way to it from the one that is known.
     ///
     /// # Errors
     /// The KMC does not answer, or has none.
-    pub async fn fetch(&self, party: PartyId) -> Result<FetchedKey, MemberError> {
-        match self.beside(|m| m.fetch(party)).await? {
+    pub async fn fetch(&self, party: PartyId, known: Option<&Statement>) -> Result<FetchedKey, MemberError> {
+        match self.beside(|m| m.fetch(party, known)).await? {
             News::Fetched(fetched) => Ok(*fetched),
             _ => Err(MemberError::Busy),
         }

@@ -16,6 +16,7 @@ use axum::Router;
 use axum::routing::{get, post};
 use secure_http::PartyId;
 use tokio::sync::{Semaphore, watch};
+use utility_wire::endpoints::{POLL, REPORT};
 
 use crate::limits::{SENDERS_MAX, SITE_BURST, SITE_PER_S, WORK_WAITING_MAX};
 use crate::membership::Member;
@@ -28,10 +29,6 @@ use senders::Senders;
 
 pub use routes::Trusted;
 
-/// Path of reports (kind 1).
-pub const REPORT: &str = "/u/v1/report";
-/// Path of polls (kind 2).
-pub const POLL: &str = "/u/v1/poll";
 /// Path of a home's own new statement (kind 6).
 pub const KEY: &str = "/u/v1/key";
 

@@ -13,7 +13,8 @@ use tokio::sync::Semaphore;
 
 use super::{locked, site};
 use crate::limits::{
-    ASK_AGAIN_FIRST, ASK_AGAIN_LAST, ASK_BURST, ASK_PER_S, ASK_WAITING_MAX, OVERLAP_S, RESTATE_AGAIN, SENDERS_MAX,
+    ASK_AGAIN_FIRST, ASK_AGAIN_LAST, ASK_BURST, ASK_PER_S, ASK_WAITING_MAX, OVERLAP_S, RESTATE_AGAIN,
+    SEALING_KEY_AGAIN, SENDERS_MAX,
 };
 use crate::membership::{Member, MemberError, Own};
 use crate::metrics::Metrics;
@@ -34,7 +35,30 @@ pub(crate) struct Sender {
     awaited: Mutex<Awaited>,
 }
 
+/// Why the KMC is to be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wanted {
+    /// The key is not known.
+    Key,
+    /// The sealing key is so old that the home has another by now, which nothing in its messages shows.
+    SealingKey,
+    /// The statement is half over, and stated anew by now; until it is over it does.
+    Statement,
+}
+
 impl Sender {
+    /// What the KMC may know better of this key, if something.
+    fn wanted(&self, own: &Own, kid: KeyId, now: UnixTime) -> Option<Wanted> {
+        let Some(statement) = self.by_kid(kid, now) else { return Some(Wanted::Key) };
+        let newest = self.newest()?;
+        let first = self.statements.iter().map(|b| &b.statement).filter(|s| s.kem() == newest.kem()).last()?;
+        let lifetime_s = own.policy.rules().kem_key_s;
+        if first.validity().from().plus(lifetime_s - lifetime_s / 8) <= now {
+            return Some(Wanted::SealingKey);
+        }
+        (statement.validity().half() <= now).then_some(Wanted::Statement)
+    }
+
     fn new(site: SiteId, party: PartyId, channel: Channel) -> Self {
         Self {
             site,
@@ -95,6 +119,8 @@ impl From<StoreError> for Unfound {
 struct Asked {
     again: Duration,
     wait: Duration,
+    /// It did not answer.
+    away: bool,
 }
 
 pub(super) struct Senders {
@@ -146,17 +172,12 @@ impl Senders {
             Some(known) => Some(known),
             None => self.read(&site, party).await?,
         };
-        let stated = known.as_ref().and_then(|known| known.by_kid(kid, now));
-        match stated.map(|s| s.validity()) {
-            // What is half over is stated anew by now; until it is over it does.
-            Some(validity) if now < validity.half() => return known.ok_or(Unfound::Unknown),
-            _ => {}
-        }
-        let usable = stated.is_some();
-        match self.ask(own, &site, party, kid, usable).await {
+        let wanted = known.as_ref().map_or(Some(Wanted::Key), |known| known.wanted(own, kid, now));
+        let Some(wanted) = wanted else { return known.ok_or(Unfound::Unknown) };
+        match self.ask(own, &site, party, kid, wanted).await {
             Ok(Some(known)) => Ok(known),
             Ok(None) => known.ok_or(Unfound::Unknown),
-            Err(error) if usable => {
+            Err(error) if wanted != Wanted::Key => {
                 tracing::debug!(%site, ?error, "statement not renewed; the old one does");
                 known.ok_or(Unfound::Unknown)
             }
@@ -195,7 +216,7 @@ impl Senders {
         site: &SiteId,
         party: &PartyId,
         kid: KeyId,
-        usable: bool,
+        wanted: Wanted,
     ) -> Result<Option<Arc<Sender>>, Unfound> {
         let _place = self.asking.try_acquire().map_err(|_| Unfound::Later(ASK_AGAIN_FIRST))?;
         let slot = {
@@ -207,19 +228,24 @@ impl Senders {
         };
         let mut slot = slot.lock().await;
         let (boot, now) = (clock::boottime(), super::wall());
-        let meanwhile =
-            self.cached(party).filter(|known| known.by_kid(kid, now).is_some_and(|s| now < s.validity().half()));
+        let meanwhile = self.cached(party).filter(|known| known.wanted(own, kid, now).is_none());
         if meanwhile.is_some() {
             return Ok(meanwhile);
         }
         if boot < slot.again {
-            return Ok(None);
+            return if slot.away { Err(Unfound::Later(slot.again - boot)) } else { Ok(None) };
         }
+        let newest = self.known(party).await?.and_then(|known| known.newest().cloned());
         locked(&self.quota).take("", boot).map_err(Unfound::Later)?;
         let wait = if slot.wait.is_zero() { ASK_AGAIN_FIRST } else { (slot.wait * 2).min(ASK_AGAIN_LAST) };
-        *slot = Asked { again: boot + if usable { RESTATE_AGAIN } else { wait }, wait };
+        let again = match wanted {
+            Wanted::Key => wait,
+            Wanted::SealingKey => SEALING_KEY_AGAIN,
+            Wanted::Statement => RESTATE_AGAIN,
+        };
+        *slot = Asked { again: boot + again, wait, away: false };
         self.metrics.keys_asked.add();
-        let fetched = match self.member.fetch(*party).await {
+        let fetched = match self.member.fetch(*party, newest.as_ref()).await {
             Ok(fetched) => fetched,
             Err(MemberError::Link(secure_link::LinkError::Sealed(error))) => {
                 tracing::debug!(%site, %error, "the KMC has no statement of this home");
@@ -227,6 +253,7 @@ impl Senders {
             }
             Err(error) => {
                 tracing::info!(%site, %error, "the keys of a home can't be had");
+                *slot = Asked { again: boot + wait, wait, away: true };
                 return Err(Unfound::Later(wait));
             }
         };
@@ -245,8 +272,8 @@ impl Senders {
         if statement.subject() != sender.party || own.is_revoked(&statement) {
             return Ok(false);
         }
-        let KeyAnswer { succession, revocations, host, .. } = answer;
-        let fetched = FetchedKey { statement, succession, revocations, host };
+        let KeyAnswer { succession, revocations, host, path, .. } = answer;
+        let fetched = FetchedKey { statement, succession, path, revocations, host };
         let newest = sender.newest().map(Statement::serial);
         let known = newest.is_some_and(|newest| fetched.statement.serial() <= newest);
         let believed = self.adopt(own, &sender.site, &sender.party, fetched).await? || known;
@@ -256,7 +283,7 @@ impl Senders {
 
     /// Goes over to a newer statement, if the old keys vouch for it or an operator said so. Whether it did.
     async fn adopt(&self, own: &Own, site: &SiteId, party: &PartyId, fetched: FetchedKey) -> Result<bool, Unfound> {
-        let FetchedKey { statement, succession, host, .. } = fetched;
+        let FetchedKey { statement, succession, path, host, .. } = fetched;
         if statement.role() != Role::Gateway || statement.subject() != *party {
             return Ok(false);
         }
@@ -265,7 +292,7 @@ impl Senders {
         let renew = channel.as_ref().is_none_or(|c| c.renew);
         let anew = match newest {
             None => true,
-            Some(newest) => match own.authority.succession(newest, &statement, succession.as_deref()) {
+            Some(newest) => match own.authority.succession(newest, &statement, succession.as_deref(), &path) {
                 Ok(()) if statement.serial() == newest.serial() => {
                     if channel.as_ref().is_some_and(|c| c.host != host) {
                         self.store.set_host(site, host.as_deref()).await?;

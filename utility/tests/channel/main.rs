@@ -10,8 +10,9 @@ use daemon_kit::clock;
 use energy_model::{PowerState, WattHours};
 use secure_http::{Kind, Role, SealedError, limits::MESSAGE_BYTES_MAX};
 use utility::events::ControlDraft;
-use utility::sealed::{KEY, POLL, REPORT};
+use utility::sealed::KEY;
 use utility::sites::SiteId;
+use utility_wire::endpoints::{POLL, REPORT};
 use utility_wire::*;
 use world::*;
 

@@ -24,10 +24,11 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use utility::membership::{Member, Vault};
 use utility::metrics::Metrics;
-use utility::sealed::{Homes, REPORT};
+use utility::sealed::Homes;
 use utility::service::{Periods, Service};
 use utility::sites::Site;
 use utility::store::Store;
+use utility_wire::endpoints::REPORT;
 use utility_wire::{Command, Message as _, Report, ReportAnswer};
 
 pub(crate) const UTILITY: &str = "2fac1234-31f8-41b4-a222-0000000000aa";
