@@ -53,7 +53,7 @@ struct Party {
     statement: Statement,
 }
 
-struct World {
+pub(crate) struct World {
     issuing_key: SigningKey,
     issuing: Statement,
     root: Statement,
@@ -159,7 +159,7 @@ impl World {
         match path {
             endpoints::ROOT => {
                 let statements = [&self.kmc.statement, &self.issuing, &self.root].map(|s| s.raw().to_vec()).into();
-                ok(KeyAnswer { statements, succession: None, revocations: 1, host: None }.encode())
+                ok(KeyAnswer { statements, succession: None, path: vec![], revocations: 1, host: None }.encode())
             }
             endpoints::POLICY => ok(self.policy.policy().unwrap().raw().to_vec()),
             endpoints::REVOCATIONS => ok(self.list.raw().to_vec()),
@@ -197,7 +197,8 @@ impl World {
         let gateway = self.gateway.clone().unwrap();
         let stated = |statement: &Statement, host: Option<&str>| {
             let statements = vec![statement.raw().to_vec()];
-            KeyAnswer { statements, succession: None, revocations: 1, host: host.map(str::to_owned) }.encode()
+            KeyAnswer { statements, succession: None, path: vec![], revocations: 1, host: host.map(str::to_owned) }
+                .encode()
         };
         let (kind, body) = match opened.head.kind {
             Kind::EnrolConfirm => {
@@ -281,7 +282,7 @@ impl World {
         thread::sleep(Duration::from_millis(20));
     }
 
-    fn command(&self, poll: &utility_wire::Poll) -> Command {
+    pub(crate) fn command(&self, poll: &utility_wire::Poll) -> Command {
         let script = self.script();
         let version = script.limits.as_ref().map_or(0, |set| set.version);
         Command {
@@ -291,6 +292,28 @@ impl World {
             poll_after_s: 0,
             zone: "SE3".parse().unwrap(),
         }
+    }
+
+    /// Calls the gateway, as a utility that has news does. What it has, and what it answered to `command`.
+    pub(crate) fn call(&mut self, address: &str, command: impl FnOnce(&Self) -> Command) -> (utility_wire::Poll, Ack) {
+        let question = self.sealed(true, Kind::Poll, None, &[]);
+        let asked = self.opened(true, &post(address, utility_wire::endpoints::CALLED, &question, 200)).unwrap();
+        assert_eq!((asked.head.kind, asked.head.answers), (Kind::Poll, Some(cti(&question))));
+        let poll = utility_wire::Poll::decode(&asked.body).unwrap();
+        let command = command(self).encode();
+        let command = self.sealed(true, Kind::Command, Some(asked.head.cti), &command);
+        let told = self.opened(true, &post(address, utility_wire::endpoints::COMMANDED, &command, 200)).unwrap();
+        assert_eq!((told.head.kind, told.head.answers), (Kind::Ack, Some(cti(&command))));
+        // The same bytes again are a replay, and nothing is done: told so under seal.
+        let again = self.opened(true, &post(address, utility_wire::endpoints::COMMANDED, &command, 200)).unwrap();
+        assert_eq!(SealedError::decode(&again.body), Ok(SealedError::Replay));
+        (poll, Ack::decode(&told.body).unwrap())
+    }
+
+    /// A message that anybody could have made.
+    pub(crate) fn forged(&mut self) -> Vec<u8> {
+        self.script().forge = 1;
+        self.sealed(true, Kind::Poll, None, &[])
     }
 
     fn ack(&self, body: Vec<u8>) -> Vec<u8> {
@@ -323,7 +346,7 @@ impl World {
         receiver.open(committed, &me.keys).ok()
     }
 
-    fn sealed(&mut self, as_utility: bool, kind: Kind, answers: Nonce, body: &[u8]) -> Vec<u8> {
+    fn sealed(&mut self, as_utility: bool, kind: Kind, answers: impl Into<Option<Nonce>>, body: &[u8]) -> Vec<u8> {
         self.seq += 1;
         let me = if as_utility { &self.utility } else { &self.kmc };
         let forge = as_utility && {
@@ -335,7 +358,7 @@ impl World {
         let key = if forge { self.stranger.sig() } else { me.keys.sig() };
         let gateway = self.gateway.as_ref().unwrap();
         let draft =
-            Draft { kind, answers: Some(answers), seq: self.seq, policy: POLICY, issued: now(), lifetime_s: 60, body };
+            Draft { kind, answers: answers.into(), seq: self.seq, policy: POLICY, issued: now(), lifetime_s: 60, body };
         seal(&draft, (me.id, key), (gateway.subject(), gateway.kem().unwrap()), &mut rng()).unwrap().bytes
     }
 }
@@ -376,14 +399,19 @@ impl Peer {
         self.script.lock().unwrap()
     }
 
-    /// Goes off the network for as long as `away` takes.
-    pub(crate) fn while_away<T>(&mut self, away: impl FnOnce() -> T) -> T {
-        let world = self.stop();
-        let result = away();
+    /// With the utility's own keys in hand.
+    pub(crate) fn with_world<T>(&mut self, act: impl FnOnce(&mut World) -> T) -> T {
+        let mut world = self.stop();
+        let result = act(&mut world);
         let listener = TcpListener::bind(&self.address).unwrap();
         *self.stop.lock().unwrap() = false;
         self.run(listener, world);
         result
+    }
+
+    /// Goes off the network for as long as `away` takes.
+    pub(crate) fn while_away<T>(&mut self, away: impl FnOnce() -> T) -> T {
+        self.with_world(|_| away())
     }
 
     fn stop(&mut self) -> World {
@@ -431,6 +459,34 @@ fn serve(mut stream: TcpStream, mut answer: impl FnMut(&str, &[u8]) -> Option<(u
     let retry = retry_after.map(|s| format!("Retry-After: {s}\r\n")).unwrap_or_default();
     let head = format!("HTTP/1.1 {status} x\r\n{retry}Connection: close\r\nContent-Length: {}\r\n\r\n", body.len());
     let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&body));
+}
+
+fn cti(message: &[u8]) -> Nonce {
+    Receiver::new().parse(message, 65_536).unwrap().head().cti
+}
+
+/// Posts a sealed message; what comes back with that status.
+pub(crate) fn post(address: &str, path: &str, body: &[u8], status: u16) -> Vec<u8> {
+    let (got, answer) = exchange(address, path, code_points::CONTENT_TYPE_SIGN1, body);
+    assert_eq!(got, status, "{path}");
+    answer
+}
+
+/// A POST, and status and body of its answer.
+pub(crate) fn exchange(address: &str, path: &str, content_type: &str, body: &[u8]) -> (u16, Vec<u8>) {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    let length = body.len();
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nHost: {address}\r\nContent-Type: {content_type}\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n"
+    );
+    // One that is too long is answered before all of it is there.
+    let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body));
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer);
+    let end = answer.windows(4).position(|w| w == b"\r\n\r\n").unwrap() + 4;
+    let status = String::from_utf8_lossy(&answer[9..12]).parse().unwrap();
+    (status, answer[end..].to_vec())
 }
 
 pub(crate) fn control(number: u64, appliance: &str, action: energy_model::PowerState) -> Control {

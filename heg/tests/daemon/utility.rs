@@ -2,13 +2,16 @@
 
 use energy_model::{PowerState, RefusalKind, Watts};
 use secure_http::SealedError;
+use secure_http::code_points::CONTENT_TYPE_SIGN1;
 use serde_json::Value;
 use utility_wire::{
     Limit, LimitSet, List, Message as _, OutcomeKind, Per, PriceEntry, PriceIndex, PriceSeries, RefusalCode, UnixTime,
 };
 
+use utility_wire::endpoints;
+
 use crate::house::{Appliance, Gateway, Home, Told, wait};
-use crate::peer::{Peer, control, now};
+use crate::peer::{Peer, control, exchange, now};
 
 const NETWORK: &str = "[network]\nloopback = true\nipv6 = false\ninterfaces = ['lo']\n";
 
@@ -181,6 +184,68 @@ fn a_utility_without_time_is_left_alone_for_as_long_as_it_says() {
     let view = utility(&gateway, "the refusal", |v| v["last-failure"].to_string().contains("no time for 3600 s"));
     assert!(view["last-failure"].is_string());
     gateway.stop();
+}
+
+#[test]
+fn a_utility_that_calls_the_gateway_is_answered_and_nobody_else_is() {
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let address = format!("127.0.0.1:{port}");
+    let (home, mut peer) = (Home::new(), Peer::start());
+    let utility_section = format!(
+        "[utility]\nspread-s = 0\npoll = false\nconsent = 'all'\nlisten = '{address}'\nreachable = '{address}'\n"
+    );
+    home.write_config(&format!("{NETWORK}{utility_section}"));
+    let gateway = home.start();
+    let tv = Appliance::start(PowerState::On);
+    gateway.wait_for(&tv, |a| a["state"] == "ON");
+    // Before it is enrolled it talks to nobody.
+    assert_eq!(exchange(&address, endpoints::CALLED, CONTENT_TYPE_SIGN1, b"x").0, 401);
+    gateway.expect(0, &["enrol", peer.token()], "done");
+    wait("the address to be announced", || peer.script().calls.contains(&address).then_some(()));
+    wait("a report", || peer.script().reports.first().map(drop));
+
+    let order = control(7, tv.udn.bare(), PowerState::Off);
+    peer.script().controls.push(order);
+    let (poll, _) = peer.with_world(|world| {
+        let have = utility_wire::Poll { wait_s: 0, have: nothing(), outcomes: List::empty() };
+        world.call(&address, |world| world.command(&have))
+    });
+    assert!(poll.outcomes.is_empty());
+    wait("the order", || (tv.calls_of("OperationOff").len() == 1).then_some(()));
+    gateway.wait_for(&tv, |a| a["state"] == "OFF");
+    let told = wait("the outcome", || {
+        let have = utility_wire::Poll { wait_s: 0, have: nothing(), outcomes: List::empty() };
+        let (poll, _) = peer.with_world(|world| world.call(&address, |world| world.command(&have)));
+        poll.outcomes.iter().find(|o| o.kind == OutcomeKind::Done).cloned()
+    });
+    assert_eq!(told.id.number(), 7);
+    assert_eq!(tv.calls_of("OperationOff").len(), 1, "an order known by its number is not carried out twice");
+    assert_eq!(peer.script().polls, 0, "it was told not to ask");
+
+    // Wrong in form, place, kind, size or signature: a status and nothing else.
+    let forged = peer.with_world(|world| world.forged());
+    let big = vec![0; 20_000];
+    for (path, kind, body, status) in [
+        (endpoints::CALLED, CONTENT_TYPE_SIGN1, &b"nonsense"[..], 400),
+        (endpoints::CALLED, CONTENT_TYPE_SIGN1, &forged, 401),
+        (endpoints::CALLED, CONTENT_TYPE_SIGN1, &big, 413),
+        (endpoints::CALLED, "text/plain", b"x", 415),
+        ("/", CONTENT_TYPE_SIGN1, b"x", 404),
+    ] {
+        let (got, answer) = exchange(&address, path, kind, body);
+        assert_eq!(got, status, "{path} {kind}");
+        assert_eq!(String::from_utf8_lossy(&answer), format!("{{\"status\":{status}}}"));
+    }
+    // A flood of forgeries wants cookies, and the gateway goes on.
+    let statuses: Vec<_> =
+        (0..60).map(|_| exchange(&address, endpoints::CALLED, CONTENT_TYPE_SIGN1, &forged).0).collect();
+    assert!(statuses.contains(&429), "{statuses:?}");
+    gateway.expect(0, &["status"], "utility");
+    gateway.stop();
+}
+
+fn nothing() -> utility_wire::Versions {
+    utility_wire::Versions { prices: 0, limits: 0, policy: 0 }
 }
 
 fn jiff_text(seconds: u64) -> String {
