@@ -225,7 +225,7 @@ fn the_line_the_utility_and_the_key_centre_may_fail_and_nothing_is_lost() {
 #[test]
 fn a_gateway_that_the_utility_can_call_needs_no_poll() {
     sandbox::test_within(LONG, || {
-        let called = "poll = false\nlisten = '10.88.2.1:8470'\nreachable = '10.88.2.1:8470'\n";
+        let called = "poll = false\nlisten = '10.88.1.1:8470'\nreachable = '10.88.1.1:8470'\n";
         with_utility(called, |house, wan, home| {
             house.gateway().hegctl_ok(&["consent", "yes"])?;
             let nas = udn(house, "nas")?;
