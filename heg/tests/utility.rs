@@ -222,7 +222,7 @@ fn a_limit_is_journalled_once_and_its_calling_off_too() {
         house.until_poll();
     }
     let mut off = limits(6, &[(11, 0, None, 4200)]);
-    off.limits = List::fill(off.limits.iter().cloned().map(|l| Limit { cancelled: true, ..l }));
+    off.limits = List::fill(off.limits.iter().map(|l| Limit { cancelled: true, ..l.clone() }));
     command.limits = Some(off);
     house.answer_poll(command);
     let entries: Vec<_> =
