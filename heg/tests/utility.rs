@@ -599,7 +599,7 @@ impl House {
 
     fn ready(&self, time: u64) -> Link {
         let peer = Some("2fac1234-31f8-41b4-a222-0800cafe0001".into());
-        Link { peer, hindrance: None, policy: 1, time: Some(UnixTime::new(time)) }
+        Link { enrolled: true, peer, hindrance: None, policy: 1, time: Some(UnixTime::new(time)) }
     }
 
     fn link(&mut self, time: u64) {
