@@ -108,9 +108,9 @@ fn prices_limits_and_controls_reach_the_home_and_what_came_of_them_comes_back() 
             let made = wan.utilityctl_json(&["limit", "make", "north/feeder-7", "4800", "--duration", "30m"])?;
             seen(house, "the limit", |v| (v["limit"]["watts"] == 4800).then_some(()))?;
             let id = made["id"].as_u64().context("no number of the limit")?.to_string();
-            wait_until("the limit's start told", SOON, || {
+            wait_until("the limit received", SOON, || {
                 let counts = wan.utilityctl_json(&["limit", "responses", &id]).ok()?;
-                counts["counts"].as_array()?.iter().any(|c| c["outcome"] == "started" && c["homes"] == 1).then_some(())
+                counts["counts"].as_array()?.iter().any(|c| c["outcome"] == "received" && c["homes"] == 1).then_some(())
             })?;
             wan.utilityctl_ok(&["limit", "cancel", &id])?;
             seen(house, "no limit", |v| v["limit"].is_null().then_some(()))?;
@@ -158,7 +158,7 @@ fn a_week_passes_at_once_and_keys_roll_over_while_everything_runs() {
             })?;
             wait_until("new keys of the utility", 2 * SOON, || {
                 let now = wan.utilityctl_json(&["keys", "show"]).ok()?;
-                (now["sealing-key-since"] != utility_before["sealing-key-since"]).then_some(())
+                (now["sealing-key"] != utility_before["sealing-key"]).then_some(())
             })?;
             connected(house)?;
             progress(wan, control(wan, home, "standby", &nas)?, "done")?;
