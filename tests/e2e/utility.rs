@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use house_tests::house::{House, refused};
 use house_tests::machine::Power;
-use house_tests::wan::{FalseClock, Wan};
+use house_tests::wan::Wan;
 use serde_json::Value;
 use testkit::lab::{Host, sandbox, wait_until};
 
@@ -150,10 +150,6 @@ fn prices_limits_and_controls_reach_the_home_and_what_came_of_them_comes_back() 
 #[test]
 fn a_week_passes_at_once_and_keys_roll_over_while_everything_runs() {
     sandbox::test_within(LONG, || {
-        if FalseClock::library().is_none() {
-            sandbox::skip("clock jumps: libfaketime is not installed");
-            return Ok(());
-        }
         with_utility("", |house, wan, home| {
             consent(house, wan, home)?;
             let nas = udn(house, "nas")?;
@@ -181,10 +177,6 @@ fn a_week_passes_at_once_and_keys_roll_over_while_everything_runs() {
 #[test]
 fn a_utility_whose_clock_is_wrong_is_not_believed_until_it_is_right_again() {
     sandbox::test_within(LONG, || {
-        if FalseClock::library().is_none() {
-            sandbox::skip("clock jumps: libfaketime is not installed");
-            return Ok(());
-        }
         with_utility("", |house, wan, home| {
             consent(house, wan, home)?;
             let nas = udn(house, "nas")?;
