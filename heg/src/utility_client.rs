@@ -536,6 +536,8 @@ impl UtilityClient {
             SealedError::Busy { after_s } => return Failure::Busy { after_s },
             SealedError::Unsupported => return Failure::NotTaken(said),
             SealedError::Policy { current } => membership.told(current, 0),
+            // One of the two clocks is wrong; the KMC says which.
+            SealedError::Stale { .. } => membership.suspect_clock(),
             // It has lost count of our numbers: our next message answers this one.
             SealedError::Replay => self.to_answer = Some(cti),
             SealedError::KeyExpired => {
