@@ -20,7 +20,19 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("secure-link", &["secure-http"]),
     ("psm-ebpf", &["psm-event"]),
     ("psm-agent", &["psm-event", "energy-model", "energy-services", "upnp", "upnp-net", "daemon-kit"]),
-    ("heg", &["energy-model", "energy-services", "upnp", "upnp-net", "utility-wire", "secure-http", "secure-link", "daemon-kit"]),
+    (
+        "heg",
+        &[
+            "energy-model",
+            "energy-services",
+            "upnp",
+            "upnp-net",
+            "utility-wire",
+            "secure-http",
+            "secure-link",
+            "daemon-kit",
+        ],
+    ),
     ("utility", &["energy-model", "utility-wire", "secure-http", "secure-link", "daemon-kit"]),
     // Its tests play the gateway's side with the link.
     ("kmc", &["secure-http", "daemon-kit", "secure-link"]),

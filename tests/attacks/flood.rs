@@ -1,0 +1,187 @@
+//! Too many messages. The attacker has real addresses, recorded messages, and more of both than the server can check.
+
+use std::io::{Read as _, Write as _};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use daemon_kit::clock;
+use energy_model::PowerState;
+use secure_http::code_points::CONTENT_TYPE_SIGN1;
+use secure_http::{Admission, CookieSecrets, Envelope, OwnKeys};
+use utility_wire::Message as _;
+
+use crate::cpu;
+use crate::daemons::{neighbour, party, until};
+use crate::effort::{connect, tries};
+use crate::events::report;
+use crate::gateway::{Answer, Gateway, now, rng};
+use crate::identity::forged_kid;
+use crate::plain::{PlainHome, PlainUtility};
+use crate::table::{Findings, row};
+use crate::wire::Message;
+use crate::world::World;
+
+/// Forged messages a second: with a signature checked for each, more than one core does.
+const FORGED_PER_S: u32 = 2000;
+/// How long goodput is counted.
+const COUNTED: Duration = Duration::from_secs(2);
+/// Addresses that the flood comes from.
+const FLOODERS: u8 = 4;
+
+/// Sends a request again and again until dropped.
+struct Flood {
+    sent: Arc<AtomicU64>,
+    stop: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Flood {
+    async fn start(to: &str, request: &Message) -> Self {
+        let (sent, stop) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
+        let mut threads = Vec::new();
+        for number in 1..=FLOODERS {
+            let stream = connect(neighbour(number, number), to).await.into_std().expect("a connection");
+            stream.set_nonblocking(false).expect("a connection");
+            let (bytes, to) = (request.bytes_on_open_connection(), to.to_owned());
+            let (sent, stop) = (sent.clone(), stop.clone());
+            threads.push(std::thread::spawn(move || flood(stream, &to, &bytes, &sent, &stop)));
+        }
+        Self { sent, stop, threads }
+    }
+
+    fn sent(&self) -> u64 {
+        self.sent.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Flood {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        for thread in self.threads.drain(..) {
+            assert!(thread.join().is_ok() || std::thread::panicking(), "a flooder failed");
+        }
+    }
+}
+
+/// One of the flooders: at its pace, whatever is answered, on a new connection where the server closed one.
+fn flood(mut stream: std::net::TcpStream, to: &str, bytes: &[u8], sent: &AtomicU64, stop: &AtomicBool) {
+    let pace = Duration::from_secs(1) * u32::from(FLOODERS) / FORGED_PER_S;
+    let mut due = clock::boottime();
+    let mut answer = [0; 4096];
+    while !stop.load(Ordering::Relaxed) {
+        let whole = stream.write_all(bytes).is_ok() && stream.read(&mut answer).is_ok_and(|n| n > 0);
+        if !whole {
+            match std::net::TcpStream::connect(to) {
+                Ok(again) => stream = again,
+                Err(_) => return,
+            }
+        }
+        sent.fetch_add(1, Ordering::Relaxed);
+        due += pace;
+        std::thread::sleep(due.saturating_sub(clock::boottime()));
+    }
+}
+
+/// Reports of an honest home that are stored in the time, one after the other.
+async fn goodput(home: &mut Gateway, address: &str, batch: &mut u64) -> u32 {
+    let until = clock::boottime() + COUNTED;
+    let mut stored = 0;
+    while clock::boottime() < until {
+        *batch += 1;
+        match home.report(address, &report(*batch, "heat pump", PowerState::On)).await {
+            Answer::Taken(_) => stored += 1,
+            // Its share of the server is used up for the moment.
+            Answer::Error(_) | Answer::Refused(429) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    stored
+}
+
+#[test]
+fn a_flood_costs_the_server_a_tag_for_each_message_and_honest_homes_get_through() {
+    row("Denial of service", async || {
+        // Unsealed, each forged message is as good as an honest one: it is taken and kept.
+        let utility = PlainUtility::start().await;
+        for i in 0..500 {
+            assert!(
+                PlainHome::new(&format!("made up {i}"))
+                    .tell(&utility.address, &report(1, "fridge", PowerState::On))
+                    .await
+            );
+        }
+        assert_eq!((utility.told().reports, utility.told().homes.len()), (500, 500));
+
+        let world = World::new().await;
+        let address = &world.utility.address;
+        let (mut home, mut late) = (world.home(1).await, world.home(2).await);
+        let mut batch = 0;
+        assert!(home.report(address, &report(1, "heat pump", PowerState::On)).await.stored().is_some());
+        let without = goodput(&mut home, address, &mut batch).await;
+
+        // The dearest message that a stranger can send: it is looked up, and its signature would have to be checked.
+        let keys = OwnKeys::generate(&mut rng());
+        let kid = home.member.statement().expect("enrolled").kid();
+        let body = report(9000, "heat pump", PowerState::Off).encode();
+        let raw = forged_kid(kid, party(1), &keys, home.utility(), 1 << 40, &body);
+        let making_us = cpu::micros(8, || drop(forged_kid(kid, party(1), &keys, home.utility(), 1 << 40, &body)));
+        let request = Message::post("/u/v1/report", CONTENT_TYPE_SIGN1, raw.clone());
+        let flood = Flood::start(address, &request).await;
+        until("the flood is noticed", async || {
+            let tried = tries(world.utility.pid(), neighbour(9, 9), address, std::slice::from_ref(&request), 0.0).await;
+            (tried.statuses() == [429]).then_some(())
+        })
+        .await;
+        let (checked, sent, began) = (world.utility.step("known").await, flood.sent(), clock::boottime());
+        let during = goodput(&mut home, address, &mut batch).await;
+        let (checked, sent) = (world.utility.step("known").await - checked, flood.sent() - sent);
+        let seconds = (clock::boottime() - began).as_secs_f64();
+        // One that the utility has not seen since it started answers its challenge, and is served too.
+        let first = until("a home without a cookie gets through", async || {
+            let answer = late.report(address, &report(1, "fridge", PowerState::On)).await;
+            answer.stored()
+        })
+        .await;
+        assert_eq!(first.batch, 1);
+        // Under load, what one forged message costs both when it has no cookie.
+        let with_cookies =
+            tries(world.utility.pid(), neighbour(9, 9), address, &vec![request.clone(); 200], making_us).await;
+        assert_eq!(with_cookies.statuses(), [429]);
+        drop(flood);
+        assert!(sent > 100, "{sent} forged messages in {seconds:.1} s are no flood");
+        // Signatures are checked for the honest home, and for a few that answer challenges: not for the flood.
+        assert!(
+            checked <= u64::from(during) + 64,
+            "{checked} signatures checked, {during} of them honest, of {sent} forged"
+        );
+        let ratio = f64::from(during) / f64::from(without);
+        assert!(ratio > 0.2, "{during} reports during the flood, {without} without");
+        assert_eq!(world.utility.state(1, "heat-pump"), Some("ON".to_owned()));
+
+        // The two checks by themselves.
+        let secrets = CookieSecrets::new(now(), &mut rng());
+        let peer = IpAddr::from([192, 0, 2, 1]);
+        // A cookie of the right form that another server gave.
+        let cookie = CookieSecrets::new(now(), &mut rng()).issue(&party(1)).header(&raw);
+        let tag_us = cpu::micros(200, || {
+            assert_eq!(secrets.check(&cookie, Some(&party(1)), peer, &raw), Admission::None);
+        });
+        let statement = home.member.statement().expect("enrolled").clone();
+        let envelope = Envelope::parse(&raw).expect("a message");
+        let signature_us = cpu::micros(20, || assert!(envelope.verify(statement.sig()).is_err()));
+        Findings {
+            plain: "500 made-up homes are taken and kept, as dear as honest ones".to_owned(),
+            sealed: format!("{checked} signatures checked for {sent} forged messages and {during} honest ones"),
+            cost: format!(
+                "goodput under {:.0} forged messages/s {:.0} % of that without; {}; cookie {tag_us:.1} µs to signature {signature_us:.0} µs = 1 : {:.0}",
+                sent as f64 / seconds,
+                ratio * 100.0,
+                with_cookies.cost(),
+                signature_us / tag_us
+            ),
+        }
+    });
+}
