@@ -91,6 +91,14 @@ impl Gateway {
         Some(self.member.finish(done, clock::boottime(), &mut rng()))
     }
 
+    /// Asks the KMC for its own statement.
+    pub(crate) async fn asks_for_its_own(&mut self) -> Result<News, LinkError> {
+        let known = self.member.statement().cloned();
+        let job = self.member.fetch(self.member.id(), known.as_ref()).expect("a member");
+        let done = job.run(clock::boottime, rng()).await;
+        self.member.finish(done, clock::boottime(), &mut rng())
+    }
+
     /// All that is due.
     pub(crate) async fn settle(&mut self) {
         while let Some(result) = self.job().await {
