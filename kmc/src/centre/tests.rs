@@ -215,7 +215,7 @@ fn recorded_messages_sent_again_and_again_are_a_flood_too() {
         (0..34).map(|_| world.post(endpoints::KEY, CONTENT_TYPE_SIGN1, recorded.clone(), at(0)).status).collect();
     let explained = statuses.iter().take_while(|status| **status == 200).count();
     // The first is new; to so many its sender is told why; then nobody gets a signature for nothing.
-    assert_eq!((explained, statuses[33]), (1 + crate::limits::LOAD_REFUSALS_PER_S as usize, 429), "{statuses:?}");
+    assert_eq!((explained, statuses[33]), (1 + crate::limits::LOAD.refusals_per_s as usize, 429), "{statuses:?}");
 }
 
 #[test]

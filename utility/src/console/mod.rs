@@ -19,6 +19,7 @@ use tokio::sync::watch;
 
 use crate::config::{Config, ZoneFacts};
 use crate::limits::{FAILED_LOGINS_BURST, FAILED_LOGINS_PER_S, OPERATORS_MAX, SOURCES_MAX};
+use crate::membership::Member;
 use crate::metrics::Metrics;
 use crate::quota::Quotas;
 use crate::rules::Rules;
@@ -35,6 +36,8 @@ pub struct Console(Arc<Shared>);
 struct Shared {
     service: Arc<Service>,
     metrics: Arc<Metrics>,
+    member: Arc<Member>,
+    signed: broadcast::Signed,
     clock: Clock,
     zones: Mutex<BTreeMap<String, ZoneFacts>>,
     rules: Mutex<Arc<Rules>>,
@@ -49,6 +52,7 @@ impl Console {
     pub fn new(
         service: Arc<Service>,
         metrics: Arc<Metrics>,
+        member: Arc<Member>,
         config: &Config,
         clock: Clock,
         stopping: watch::Receiver<bool>,
@@ -58,6 +62,8 @@ impl Console {
         let console = Self(Arc::new(Shared {
             service,
             metrics,
+            member,
+            signed: broadcast::Signed::default(),
             clock,
             zones: Mutex::default(),
             rules: Mutex::default(),
@@ -85,6 +91,11 @@ impl Console {
     /// What is not well, shown from now on.
     pub fn set_troubles(&self, troubles: Vec<String>) {
         *locked(&self.0.troubles) = troubles;
+    }
+
+    /// The broadcast objects alone, for homes.
+    pub fn broadcast_router(&self) -> Router {
+        Router::new().route("/b/v1/{*path}", get(broadcast::object)).with_state(self.clone())
     }
 
     /// All routes.
