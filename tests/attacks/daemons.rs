@@ -5,10 +5,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use daemon_kit::clock;
+use daemon_kit::{clock, state_dir};
 use secure_http::{EnrolmentToken, PartyId};
 use serde_json::Value;
 use testkit::lab::sandbox::programs_dir;
+use utility::membership::{Member, Vault};
+use utility::store::Store;
 
 /// For what a daemon does within moments on an idle machine.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -182,10 +184,20 @@ impl UtilityDaemon {
         );
         std::fs::write(dir.path().join("utility.toml"), config).expect("a file");
         let mut daemon = Self { dir, running: Running(None), address: String::new(), console: String::new() };
+        daemon.enrol(token).await;
         daemon.listen().await;
-        daemon.command(&["enrol", &token.to_string(), "--id", party(crate::world::UTILITY).as_str()]);
         daemon.is_member().await;
         daemon
+    }
+
+    /// Makes it a member of that token's KMC, in its database, before it runs.
+    async fn enrol(&self, token: &EnrolmentToken) {
+        let state = self.dir.path().join("state");
+        state_dir::ensure(&state).expect("a directory");
+        let store = Store::sqlite(&state.join("utility.db")).expect("a new database");
+        let vault = Vault::open(&state.join("membership-key")).expect("a new key");
+        let member = Member::new(store, vault, Some("utility.example:8460".to_owned()));
+        member.enrol(token, party(crate::world::UTILITY)).await.expect("an honest KMC");
     }
 
     /// Kills it and starts it again, at other ports.

@@ -48,5 +48,11 @@ pub(crate) fn switch_off(number: u64) -> Command {
         expires: UnixTime::new(4_000_000_000),
     };
     let current = Versions { prices: 0, limits: 0, policy: 1 };
-    Command { current, limits: None, controls: List::fill([control]), poll_after_s: 0 }
+    Command {
+        current,
+        limits: None,
+        controls: List::fill([control]),
+        zone: "SE3".parse().expect("a zone"),
+        poll_after_s: 0,
+    }
 }

@@ -108,7 +108,7 @@ fn a_flood_costs_the_server_a_tag_for_each_message_and_honest_homes_get_through(
         let utility = PlainUtility::start().await;
         for i in 0..500 {
             assert!(
-                PlainHome::new(&format!("made up {i}"))
+                PlainHome::new(&format!("made-up-{i}"))
                     .tell(&utility.address, &report(1, "fridge", PowerState::On))
                     .await
             );

@@ -115,7 +115,7 @@ fn one_token_makes_one_home_and_made_up_names_make_none() {
         let utility = PlainUtility::start().await;
         for i in 0..100 {
             assert!(
-                PlainHome::new(&format!("home {i}")).tell(&utility.address, &report(1, "fridge", PowerState::On)).await
+                PlainHome::new(&format!("home-{i}")).tell(&utility.address, &report(1, "fridge", PowerState::On)).await
             );
         }
         assert_eq!(utility.told().homes.len(), 100);
