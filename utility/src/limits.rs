@@ -104,6 +104,10 @@ pub const HELD_LOOKS_MAX: u32 = 40;
 pub const HELD_LOOK_EVERY: Duration = Duration::from_millis(250);
 /// The membership is looked at so often: what is due at the KMC, and what another replica wrote, should its hint be lost.
 pub const MEMBER_LOOK_EVERY: Duration = Duration::from_secs(5);
+/// How long a home's token is good unless said otherwise (days): the time from ordering a gateway to installing it.
+pub const TOKEN_DAYS: u32 = 30;
+/// Until a question to the KMC is given up for the message that waits for it.
+pub const ASK_WITHIN: Duration = Duration::from_secs(10);
 /// Messages in one page of exported evidence: at most 8 MB.
 pub const EVIDENCE_PAGE_MAX: u32 = 64;
 

@@ -123,6 +123,8 @@ struct Known {
     membership: Option<Membership>,
     /// Version of the row.
     version: u64,
+    /// A flow is under way. Where it was cut off, what is in memory may not be what is in the row.
+    adrift: bool,
 }
 
 /// The utility's membership, shared by all that need it.
@@ -157,7 +159,9 @@ impl Member {
     pub async fn look(&self) -> Result<(), MemberError> {
         // Whoever has it reads the row first.
         let Ok(mut known) = self.known.try_lock() else { return Ok(()) };
-        if let Some(row) = self.store.membership(known.version).await? {
+        // No row has that version.
+        let seen = if known.adrift { u64::MAX } else { known.version };
+        if let Some(row) = self.store.membership(seen).await? {
             self.read(&mut known, &row)?;
         }
         Ok(())
@@ -212,11 +216,12 @@ impl Member {
     pub async fn maintain(&self) -> Result<Option<News>, MemberError> {
         let mut known = self.known.lock().await;
         let boot = clock::boottime();
+        let adrift = known.adrift;
         let due = known.membership.as_mut().and_then(|m| {
             m.follow_wall(wall(), boot);
             m.due(boot)
         });
-        if due.is_none_or(|due| due > boot) {
+        if !adrift && due.is_none_or(|due| due > boot) {
             return Ok(None);
         }
         let before = match self.hold(&mut known).await {
@@ -245,7 +250,11 @@ impl Member {
 
     /// When [`maintain`](Self::maintain) has something to do, as time since boot; none where it has not, or something is under way.
     pub fn due(&self, boot: Duration) -> Option<Duration> {
-        self.known.try_lock().ok()?.membership.as_ref()?.due(boot)
+        let known = self.known.try_lock().ok()?;
+        if known.adrift {
+            return Some(boot);
+        }
+        known.membership.as_ref()?.due(boot)
     }
 
     /// What is not well between this utility and its KMC.
@@ -313,6 +322,7 @@ impl Member {
     ) -> Result<Option<News>, MemberError> {
         let membership = known.membership.as_mut().ok_or(MemberError::Candidate)?;
         let Some(job) = begin(membership) else { return Ok(None) };
+        known.adrift = true;
         if membership.take_unstored() {
             self.put(known).await?;
         }
@@ -322,6 +332,7 @@ impl Member {
         if membership.take_unstored() {
             self.put(known).await?;
         }
+        known.adrift = false;
         self.publish(known);
         Ok(Some(news?))
     }
@@ -333,7 +344,7 @@ impl Member {
             let now = wall().0;
             match self.store.hold_membership(&self.replica, now, now + HELD_FOR_S).await? {
                 Held::Mine(row) => {
-                    if row.version != known.version {
+                    if row.version != known.version || known.adrift {
                         self.read(known, &row)?;
                     }
                     return Ok(known.version);
@@ -370,8 +381,7 @@ impl Member {
     }
 
     fn read(&self, known: &mut Known, row: &crate::store::MembershipRow) -> Result<(), MemberError> {
-        known.version = row.version;
-        known.membership = None;
+        (known.version, known.adrift, known.membership) = (row.version, false, None);
         if !row.record.is_empty() {
             let record = self.vault.unlock(&row.record, row.version)?;
             let mut membership = Membership::from_record(&record, Some((wall(), clock::boottime())))?;

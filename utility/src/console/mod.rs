@@ -6,6 +6,7 @@
 mod access;
 mod broadcast;
 mod extract;
+mod keys;
 mod problem;
 mod routes;
 
@@ -14,7 +15,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Router;
-use axum::routing::{delete, get};
+use axum::routing::{delete, get, post};
 use tokio::sync::watch;
 
 use crate::config::{Config, ZoneFacts};
@@ -108,6 +109,14 @@ impl Console {
             .route("/v1/sites", get(routes::sites).post(routes::add_site))
             .route("/v1/sites/{id}", get(routes::site).put(routes::change_site))
             .route("/v1/sites/{id}/consumption", get(routes::consumption))
+            .route("/v1/sites/{id}/keys", get(keys::site_keys))
+            .route("/v1/sites/{id}/token", post(keys::site_token))
+            .route("/v1/sites/{id}/revoke", post(keys::site_revoke))
+            .route("/v1/sites/{id}/evidence", get(keys::evidence))
+            .route("/v1/enrol", post(keys::enrol))
+            .route("/v1/keys", get(keys::keys))
+            .route("/v1/keys/roll-over", post(keys::roll_over))
+            .route("/v1/policy", get(keys::policy).put(keys::set_policy))
             .route("/v1/prices/{zone}", get(routes::prices).post(routes::publish))
             .route("/v1/limits", get(routes::limits).post(routes::make_limit))
             .route("/v1/limits/{id}", delete(routes::cancel_limit))

@@ -13,7 +13,7 @@ use tokio::sync::Semaphore;
 
 use super::{locked, site};
 use crate::limits::{
-    ASK_AGAIN_FIRST, ASK_AGAIN_LAST, ASK_BURST, ASK_PER_S, ASK_WAITING_MAX, OVERLAP_S, RESTATE_AGAIN,
+    ASK_AGAIN_FIRST, ASK_AGAIN_LAST, ASK_BURST, ASK_PER_S, ASK_WAITING_MAX, ASK_WITHIN, OVERLAP_S, RESTATE_AGAIN,
     SEALING_KEY_AGAIN, SENDERS_MAX,
 };
 use crate::membership::{Member, MemberError, Own};
@@ -174,7 +174,8 @@ impl Senders {
         };
         let wanted = known.as_ref().map_or(Some(Wanted::Key), |known| known.wanted(own, kid, now));
         let Some(wanted) = wanted else { return known.ok_or(Unfound::Unknown) };
-        match self.ask(own, &site, party, kid, wanted).await {
+        let asked = tokio::time::timeout(ASK_WITHIN, self.ask(own, &site, party, kid, wanted)).await;
+        match asked.unwrap_or(Err(Unfound::Later(ASK_WITHIN))) {
             Ok(Some(known)) => Ok(known),
             Ok(None) => known.ok_or(Unfound::Unknown),
             Err(error) if wanted != Wanted::Key => {

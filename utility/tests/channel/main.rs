@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests, where a panic is a failed test")]
 
+mod daemon;
 mod world;
 
 use std::time::Duration;
@@ -191,11 +192,16 @@ async fn whoever_is_not_one_of_our_homes_or_no_longer_learns_nothing() {
         assert!(matches!(heard, Heard::Error(SealedError::Unsupported)), "{heard:?}");
     }
 
-    // Revoked: as soon as the list is there.
+    // Revoked: as soon as the list is there, also under a key before, if the newest has not been heard of here.
+    let under_old_key = home.seal(Kind::Report, &report(4).encode());
+    home.member.want_new_keys();
+    home.settle().await;
     kmc.revoke(id(1));
     utility.member.told(0, u64::MAX).await;
     utility.member.maintain().await.unwrap().unwrap();
-    let heard = home.say(Kind::Report, REPORT, &report(4).encode()).await;
+    let heard = home.post(REPORT, &under_old_key).await;
+    assert!(matches!(heard, Heard::Status(401, _)), "{heard:?}");
+    let heard = home.say(Kind::Report, REPORT, &report(5).encode()).await;
     assert!(matches!(heard, Heard::Status(401, _)), "{heard:?}");
 }
 

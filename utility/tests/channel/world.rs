@@ -196,10 +196,13 @@ pub(crate) struct Home {
 
 impl Home {
     pub(crate) async fn enrolled(kmc: &Kmc, party: PartyId) -> Self {
+        Self::enrolled_with(&kmc.token(Role::Gateway), party).await
+    }
+
+    pub(crate) async fn enrolled_with(token: &EnrolmentToken, party: PartyId) -> Self {
         let clock = Clock::from_wall(wall(), clock::boottime());
-        let token = kmc.token(Role::Gateway);
         let mut home =
-            Self { member: Membership::candidate(&token, party, Role::Gateway, clock, &mut rng()), cookie: None };
+            Self { member: Membership::candidate(token, party, Role::Gateway, clock, &mut rng()), cookie: None };
         home.settle().await;
         home
     }
