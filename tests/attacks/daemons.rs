@@ -5,12 +5,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use daemon_kit::{clock, state_dir};
+use daemon_kit::clock;
 use secure_http::{EnrolmentToken, PartyId};
 use serde_json::Value;
 use testkit::lab::sandbox::programs_dir;
-use utility::membership::{Member, Vault};
-use utility::store::Store;
 
 /// For what a daemon does within moments on an idle machine.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -178,32 +176,33 @@ impl UtilityDaemon {
         let dir = tempfile::tempdir().expect("a directory");
         // Nobody finds it by the name it tells the KMC: homes are led here by the test.
         let config = format!(
-            "state-dir = '{}'\n[console]\nlisten = ['127.0.0.1:0']\n\
+            "state-dir = '{}'\n[console]\nlisten = ['127.0.0.1:0']\nrequests-per-s = 1000.0\nburst = 10000\n\
              [homes]\nlisten = ['127.0.0.1:0']\nreachable = 'utility.example:8460'\nrequests-per-minute = 1000000\n",
             dir.path().join("state").display()
         );
         std::fs::write(dir.path().join("utility.toml"), config).expect("a file");
         let mut daemon = Self { dir, running: Running(None), address: String::new(), console: String::new() };
-        daemon.enrol(token).await;
         daemon.listen().await;
+        daemon.command(&["enrol", &token.to_string(), "--id", party(crate::world::UTILITY).as_str()]);
         daemon.is_member().await;
         daemon
-    }
-
-    /// Makes it a member of that token's KMC, in its database, before it runs.
-    async fn enrol(&self, token: &EnrolmentToken) {
-        let state = self.dir.path().join("state");
-        state_dir::ensure(&state).expect("a directory");
-        let store = Store::sqlite(&state.join("utility.db")).expect("a new database");
-        let vault = Vault::open(&state.join("membership-key")).expect("a new key");
-        let member = Member::new(store, vault, Some("utility.example:8460".to_owned()));
-        member.enrol(token, party(crate::world::UTILITY)).await.expect("an honest KMC");
     }
 
     /// Kills it and starts it again, at other ports.
     pub(crate) async fn restart(&mut self) {
         self.listen().await;
         self.is_member().await;
+    }
+
+    /// As [`restart`](Self::restart), after so long: what was to hold for a while is set back by that in its database.
+    pub(crate) async fn restart_after(&mut self, seconds: u64) {
+        let seconds = i64::try_from(seconds).expect("a short time");
+        self.running.kill();
+        let database = rusqlite::Connection::open(self.dir.path().join("state/utility.db")).expect("its database");
+        let set = database.execute("UPDATE statement SET until = until - ?1 WHERE until IS NOT NULL", [seconds]);
+        assert!(set.expect("a table of statements") > 0, "there is nothing that ends");
+        drop(database);
+        self.restart().await;
     }
 
     async fn listen(&mut self) {
@@ -250,14 +249,25 @@ impl UtilityDaemon {
         serde_json::from_slice(&out.stdout).unwrap_or_default()
     }
 
-    /// Takes up a home.
-    pub(crate) fn add_site(&self, number: u8) {
-        self.command(&["site", "add", party(number).as_str(), "--zone", "SE3", "--group", "north"]);
+    /// Takes up a home, or lets another gateway of one in that it has; the token that its gateway enrols with.
+    pub(crate) fn token(&self, number: u8) -> EnrolmentToken {
+        let home = party(number);
+        if !self.command(&["sites"]).to_string().contains(home.as_str()) {
+            self.command(&["site", "add", home.as_str(), "--zone", "SE3", "--group", "north", "--no-token"]);
+        }
+        text(&self.command(&["site", "token", home.as_str()]), "token").parse().expect("a token")
     }
 
-    /// Whether it knows a home.
-    pub(crate) fn has_site(&self, number: u8) -> bool {
-        self.command(&["sites"]).to_string().contains(party(number).as_str())
+    /// Has the KMC sign this policy.
+    pub(crate) fn set_policy(&self, toml: &str) {
+        let file = self.dir.path().join("policy.toml");
+        std::fs::write(&file, toml).expect("a file");
+        self.command(&["policy", "set", &file.display().to_string()]);
+    }
+
+    /// Version of the policy that it follows.
+    pub(crate) fn policy(&self) -> u64 {
+        self.command(&["policy", "show"])["version"].as_u64().unwrap_or(0)
     }
 
     /// The state of an appliance of a home, as the last report had it.
@@ -270,11 +280,6 @@ impl UtilityDaemon {
     /// Orders an appliance of a home off, without waiting for it.
     pub(crate) fn switch_off(&self, number: u8, appliance: &str) {
         self.command(&["control", "off", party(number).as_str(), appliance, "--no-wait"]);
-    }
-
-    /// Version of the policy that it follows.
-    pub(crate) async fn policy(&self) -> u64 {
-        self.command(&["status"])["policy"].as_u64().unwrap_or(0)
     }
 
     /// How many sealed messages got to a step.

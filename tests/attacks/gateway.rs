@@ -108,11 +108,7 @@ impl Gateway {
 
     /// A message to the utility as it goes out, and the identifier that its answer has to name.
     pub(crate) fn seal(&mut self, kind: Kind, answers: Option<Nonce>, body: &[u8]) -> Sealed {
-        self.seal_at(clock::boottime(), kind, answers, body)
-    }
-
-    /// The same, made at another time.
-    pub(crate) fn seal_at(&mut self, boot: Duration, kind: Kind, answers: Option<Nonce>, body: &[u8]) -> Sealed {
+        let boot = clock::boottime();
         let to = self.utility().clone();
         let sealed = self.member.seal(&to, (kind, answers), body, boot, &mut rng()).expect("a short body");
         self.awaited.sent(sealed.cti, to.subject(), boot);
@@ -191,7 +187,12 @@ impl Gateway {
 
     /// Another machine with a copy of its disk.
     pub(crate) fn copied(&self) -> Self {
-        let wall = Some((now(), clock::boottime()));
+        self.ago(0)
+    }
+
+    /// As it would have been so many seconds ago: what it makes was made then.
+    pub(crate) fn ago(&self, seconds: u64) -> Self {
+        let wall = Some((UnixTime(now().0 - seconds), clock::boottime()));
         Self::of(Membership::from_record(&self.member.record(), wall).expect("its own record"))
     }
 
@@ -202,12 +203,15 @@ impl Gateway {
     }
 
     /// Why a message of its own was not taken, as the utility tells it alone.
-    pub(crate) fn why(&mut self, sent: &[u8], answer: &Message) -> Option<SealedError> {
-        let cti = Envelope::parse(sent).ok()?.head().cti;
+    ///
+    /// # Panics
+    /// It does not tell.
+    pub(crate) fn why(&mut self, sent: &[u8], answer: &Message) -> SealedError {
+        let cti = Envelope::parse(sent).expect("a message").head().cti;
         self.pretend_to_have_sent(cti);
         match self.answered(&answer.body, cti) {
-            Answer::Error(error) => Some(error),
-            _ => None,
+            Answer::Error(error) => error,
+            other => panic!("status {}: {other:?}", answer.status()),
         }
     }
 

@@ -20,7 +20,7 @@ use crate::world::World;
 
 /// A message by these keys under any name, as new as can be.
 pub(crate) fn forged(issuer: PartyId, keys: &OwnKeys, to: &Statement, kind: Kind, seq: u64, body: &[u8]) -> Vec<u8> {
-    let draft = Draft { kind, answers: None, seq, policy: 1, issued: now(), lifetime_s: 60, body };
+    let draft = Draft { kind, answers: None, seq, policy: 1, issued: now(), lifetime_s: 30, body };
     let to = (to.subject(), to.kem().expect("a party's statement"));
     seal(&draft, (issuer, keys.sig()), to, &mut rng()).expect("a short body").bytes
 }

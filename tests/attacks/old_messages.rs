@@ -59,7 +59,7 @@ fn a_message_counts_once_also_after_a_restart_of_either_side_and_never_for_its_s
                 (opened, at_kmc) = (0, 0);
             }
             let answer = ask(&world.utility.address, &first.request).await.expect("an answer");
-            assert_eq!(home.why(&first.request.body, &answer), Some(SealedError::Replay));
+            assert_eq!(home.why(&first.request.body, &answer), SealedError::Replay);
             // Its own answer sent back to it, and the command.
             for reflected in [&first, &commanded] {
                 let raw = reflected.answer.as_ref().expect("an answer").body.clone();
@@ -118,19 +118,19 @@ fn a_message_that_is_held_is_worth_nothing_soon_and_undoes_nothing_before() {
         let world = World::new().await;
         let mut home = world.home(1).await;
         let rules = home.member.policy().rules();
-        let boot = daemon_kit::clock::boottime();
+        assert!(home.report(&world.utility.address, &report(9, "fridge", PowerState::On)).await.stored().is_some());
         // Held until just after it is good: made that long ago.
         let good = rules.message_s + rules.skew_s;
         let body = report(1, "heat pump", PowerState::On).encode();
-        let made = boot.checked_sub(Duration::from_secs(good + 2)).expect("a machine that is up for some minutes");
-        let held = home.seal_at(made, Kind::Report, None, &body).bytes;
+        let mut earlier = home.ago(good + 2);
+        let held = earlier.seal(Kind::Report, None, &body).bytes;
         // And one that is held for less, until after a later one.
         let short = home.seal(Kind::Report, None, &body).bytes;
         let later = home.report(&world.utility.address, &report(2, "heat pump", PowerState::Off)).await;
         assert!(later.stored().is_some(), "{later:?}");
         let opened = world.utility.step("opened").await;
         let answer = home.resend(&world.utility.address, &held).await;
-        assert!(matches!(home.why(&held, &answer), Some(SealedError::Stale { .. })));
+        assert!(matches!(home.why(&held, &answer), SealedError::Stale { .. }));
         assert_eq!(world.utility.step("opened").await, opened, "too old to be opened");
         assert_eq!(home.resend(&world.utility.address, &short).await.status(), 200);
         assert_eq!(world.utility.step("opened").await, opened + 1, "late, and still good");
@@ -147,7 +147,7 @@ fn a_message_that_is_held_is_worth_nothing_soon_and_undoes_nothing_before() {
 
         next_second().await;
         let requests: Vec<_> = (0..FEW)
-            .map(|_| home.seal_at(made, Kind::Report, None, &body).bytes)
+            .map(|_| earlier.seal(Kind::Report, None, &body).bytes)
             .map(|raw| Message::post("/u/v1/report", CONTENT_TYPE_SIGN1, raw))
             .collect();
         let tried = tries(world.utility.pid(), neighbour(1, 1), &world.utility.address, &requests, 0.0).await;

@@ -19,8 +19,6 @@ const CBOR: &str = "application/cbor";
 pub(crate) struct Told {
     /// The last report of each home.
     pub(crate) homes: BTreeMap<String, Report>,
-    /// Reports taken.
-    pub(crate) reports: u64,
     /// Tokens handed out and not used.
     pub(crate) tokens: Vec<String>,
     /// What homes are to do.
@@ -92,7 +90,6 @@ fn answered(told: &mut Told, request: &Message) -> Message {
             let Ok(report) = Report::decode(&request.body) else { return refused() };
             let batch = report.batch;
             told.homes.insert(home, report);
-            told.reports += 1;
             let answer = ReportAnswer { batch, state: BatchState::Stored, report_after_s: 900 };
             Message::answer(CBOR, answer.encode())
         }

@@ -47,7 +47,7 @@ fn who_listens_learns_neither_which_appliance_nor_what_it_does_nor_how_it_went()
         // That something is wrong shows no more than that all is well: an error is sealed too, with the same status.
         let again = wire.last("/u/v1/report").request.body;
         let refused = home.resend(&wire.address(), &again).await;
-        assert_eq!(home.why(&again, &refused), Some(SealedError::Replay));
+        assert_eq!(home.why(&again, &refused), SealedError::Replay);
         let seen = wire.seen();
         assert!(seen.iter().all(|e| e.answer.as_ref().is_some_and(|a| a.status() == 200)));
         for exchange in &seen {

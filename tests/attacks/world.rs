@@ -1,5 +1,7 @@
 //! Key management, a utility that is its member, and homes.
 
+use secure_http::EnrolmentToken;
+
 use crate::daemons::{KmcDaemon, UtilityDaemon, party};
 use crate::gateway::Gateway;
 
@@ -24,10 +26,8 @@ impl World {
 
     /// A home that is enrolled, knows its utility, and reaches the KMC at that address.
     pub(crate) async fn home_over(&self, number: u8, kmc: &str) -> Gateway {
-        if !self.utility.has_site(number) {
-            self.utility.add_site(number);
-        }
-        let token = self.kmc.token("heg", Some(party(number)), kmc);
+        let token = self.utility.token(number);
+        let token = EnrolmentToken::new(kmc, token.secret().clone(), token.fingerprint()).expect("an address");
         let mut home = Gateway::new(&token, party(number));
         home.settle().await;
         home
