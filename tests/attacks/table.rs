@@ -38,10 +38,9 @@ static TURN: Mutex<()> = Mutex::new(());
 pub(crate) fn row(attack: &str, run: impl AsyncFnOnce() -> Findings) {
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let number = ATTACKS.iter().position(|name| *name == attack).expect("a row of the table");
-    let entry = Entry { number, findings: None };
+    let mut entry = Entry { number, findings: None };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    let findings = runtime.block_on(run());
-    drop(Entry { findings: Some(findings), ..entry });
+    entry.findings = Some(runtime.block_on(run()));
 }
 
 /// Enters the row when it goes, however the test ended.
