@@ -126,7 +126,11 @@ impl App {
         let us = uuid.parse().context("identity")?;
         let me = uuid.parse().context("identity")?;
         let rows = std::mem::take(&mut start.restored.utility);
-        let client = UtilityClient::open(&state_dir, me, config.utility.reachable.clone(), &rows)?;
+        let mut client = UtilityClient::open(&state_dir, me, config.utility.reachable.clone(), &rows)?;
+        if let Some(address) = config.utility.listen {
+            let bound = client.listen(address).await.with_context(|| format!("utility.listen {address}"));
+            tracing::info!(address = %bound.context(Exit::Unavailable)?, "the utility may call");
+        }
         tracing::info!(%udn, name, port = net.http_port(), socket = %control.path().display(), state = %state_dir.display(), "started");
         Ok(Self {
             home: Home::new(
@@ -227,6 +231,10 @@ impl App {
         loop {
             while let Some(effect) = self.home.poll_effect() {
                 self.carry_out(effect, now);
+            }
+            if self.client.is_called() {
+                let poll = self.home.utility_calls(now);
+                self.client.answer_call(poll, now);
             }
             self.client.turn(now);
             if let Some((path, bytes)) = self.client.poll_keep() {

@@ -78,6 +78,16 @@ pub const DRAIN_WITHIN: Duration = Duration::from_secs(3);
 
 /// The longest spread that can be configured, seconds: an hour without the utility is what every home must bear.
 pub const SPREAD_S_MAX: u32 = 3600;
+/// Connections to the gateway's own endpoint served at once: one utility calls, seldom.
+pub const CALLERS_MAX: usize = 4;
+/// A connection to it from its first byte to its end: a call is two small exchanges.
+pub const CALL_WITHIN: Duration = Duration::from_secs(30);
+/// Read buffer of such a connection: the head of a request has to fit. hyper takes no less than 8 KiB.
+pub const CALL_BUFFER_BYTES: usize = 8 * 1024;
+/// Signatures checked for callers in a second in the long run: 0.3 ms each here, some 10 ms on the slowest board.
+pub const CALLS_PER_S: u64 = 5;
+/// And at once.
+pub const CALLS_BURST: u64 = 20;
 /// A poll's answer may come so long after the wait that it asked for.
 pub const POLL_ANSWER_SLACK: Duration = Duration::from_secs(20);
 /// Keys or numbers that could not be stored are tried again after this; nothing is sent meanwhile.

@@ -11,6 +11,8 @@
 use std::collections::VecDeque;
 use std::fs;
 use std::future::{Future, poll_fn};
+use std::io;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -23,11 +25,12 @@ use http::StatusCode;
 use rand_core::UnwrapErr;
 use secure_http::code_points::CONTENT_TYPE_SIGN1;
 use secure_http::{
-    Ack, Broadcast, Clock, Cookie, EnrolmentToken, Kind, Nonce, PartyId, Role, SealedError, Standing, UnixTime, Window,
-    answer_challenge,
+    Ack, Broadcast, Clock, Cookie, EnrolmentToken, Kind, Nonce, PartyId, Role, Sealed, SealedError, Standing, UnixTime,
+    Window, answer_challenge,
 };
 use secure_link::limits::RECORD_BYTES_MAX;
 use secure_link::{Answer, Done, HttpClient, Job, LinkError, Membership, News, RecordError};
+use tokio::sync::oneshot;
 use utility_wire::limits::WAIT_S_MAX;
 use utility_wire::{Command, Message as _, PriceIndex, PriceSeries, ReportAnswer, endpoints};
 use zeroize::Zeroizing;
@@ -36,8 +39,14 @@ use crate::limits::{KEEP_RETRY, POLL_ANSWER_SLACK};
 use crate::now::Now;
 use crate::utility::{Failure, Fetched, Input, Link, Object, Question, Rows, Slot, moment};
 
+mod admission;
+mod callers;
+mod calls;
 mod receive;
 
+use admission::Gate;
+use callers::{Call, Callers};
+use calls::Calls;
 use receive::{Received, Refused};
 
 /// File of the membership, in the state directory. Whoever can read it is this gateway.
@@ -61,6 +70,7 @@ enum What {
     Polled(Result<Answer, String>),
     Reported(Result<Answer, String>),
     Fetched(Object, Result<Answer, String>),
+    Called(Call),
 }
 
 /// Which of the two memberships.
@@ -75,6 +85,7 @@ enum Held {
     Job(Which, Box<Job>),
     Poll(HttpClient, Vec<u8>, Option<String>),
     Report(HttpClient, Vec<u8>, Option<String>),
+    Answer(oneshot::Sender<callers::Answer>, Vec<u8>),
 }
 
 /// Somebody who waits to be told that this gateway is enrolled.
@@ -117,6 +128,7 @@ pub struct UtilityClient {
     poll: Option<(Nonce, Sending)>,
     report: Option<(u64, Nonce, Sending)>,
     fetch: Option<(Object, Exchange<Result<Answer, String>>)>,
+    calls: Option<Calls>,
     held: Vec<Held>,
     writing: Option<Which>,
     write_again_at: Option<Duration>,
@@ -195,6 +207,7 @@ impl UtilityClient {
             poll: None,
             report: None,
             fetch: None,
+            calls: None,
             held: Vec::new(),
             writing: None,
             write_again_at: None,
@@ -203,6 +216,17 @@ impl UtilityClient {
             clock_is_news: false,
             inputs: VecDeque::new(),
         })
+    }
+
+    /// Listens for the utility's calls.
+    ///
+    /// # Errors
+    /// The address cannot be bound.
+    pub async fn listen(&mut self, address: SocketAddr) -> io::Result<SocketAddr> {
+        let callers = Callers::bind(address).await?;
+        let bound = callers.address()?;
+        self.calls = Some(Calls::new(callers, clock::boottime()));
+        Ok(bound)
     }
 
     /// The membership, if this gateway is enrolled.
@@ -341,6 +365,8 @@ impl UtilityClient {
                     *exchange = Some(Box::pin(post(http, endpoints::POLL, body, cookie)));
                 }
             }
+            // Whoever called may be gone.
+            Held::Answer(answer, bytes) => _ = answer.send(callers::Answer::Sealed(bytes)),
             Held::Report(http, body, cookie) => {
                 if let Some((_, _, exchange)) = &mut self.report {
                     *exchange = Some(Box::pin(post(http, endpoints::REPORT, body, cookie)));
@@ -384,7 +410,10 @@ impl UtilityClient {
             self.fetch = None;
             return Poll::Ready(What::Fetched(object, result));
         }
-        Poll::Pending
+        match &mut self.calls {
+            Some(calls) => calls.callers.poll_call(context).map(What::Called),
+            None => Poll::Pending,
+        }
     }
 
     /// Takes in what happened.
@@ -411,6 +440,7 @@ impl UtilityClient {
                 let result = result.map_err(Failure::NoAnswer).and_then(|answer| self.object(&object, answer, boot));
                 self.inputs.push_back(Input::Fetched { object, result });
             }
+            What::Called(call) => self.call(call, boot),
         }
     }
 
@@ -478,8 +508,12 @@ impl UtilityClient {
             Question::Poll(poll) => {
                 self.poll = None;
                 self.held.retain(|held| !matches!(held, Held::Poll(..)));
-                match self.seal(Kind::Poll, &poll.encode(), boot) {
-                    Ok((http, bytes, cti)) => {
+                let answers = self.to_answer.take();
+                match self
+                    .seal((Kind::Poll, answers), &poll.encode(), boot)
+                    .and_then(|sealed| Ok((self.http()?, sealed)))
+                {
+                    Ok((http, Sealed { bytes, cti })) => {
                         let within = Duration::from_secs(WAIT_S_MAX.into()) + POLL_ANSWER_SLACK;
                         let cookie = self.cookie.as_ref().map(|cookie| cookie.header(&bytes));
                         self.poll = Some((cti, None));
@@ -488,14 +522,17 @@ impl UtilityClient {
                     Err(why) => self.inputs.push_back(Input::Polled(Err(Failure::NoAnswer(why)))),
                 }
             }
-            Question::Report { batch, body } => match self.seal(Kind::Report, &body, boot) {
-                Ok((http, bytes, cti)) => {
-                    let cookie = self.cookie.as_ref().map(|cookie| cookie.header(&bytes));
-                    self.report = Some((batch, cti, None));
-                    self.held.push(Held::Report(http, bytes, cookie));
+            Question::Report { batch, body } => {
+                let answers = self.to_answer.take();
+                match self.seal((Kind::Report, answers), &body, boot).and_then(|sealed| Ok((self.http()?, sealed))) {
+                    Ok((http, Sealed { bytes, cti })) => {
+                        let cookie = self.cookie.as_ref().map(|cookie| cookie.header(&bytes));
+                        self.report = Some((batch, cti, None));
+                        self.held.push(Held::Report(http, bytes, cookie));
+                    }
+                    Err(why) => self.inputs.push_back(Input::Reported { batch, result: Err(Failure::NoAnswer(why)) }),
                 }
-                Err(why) => self.inputs.push_back(Input::Reported { batch, result: Err(Failure::NoAnswer(why)) }),
-            },
+            }
             Question::Fetch(object) => match self.host() {
                 Some(host) => {
                     let path = match &object {
@@ -518,15 +555,20 @@ impl UtilityClient {
         self.membership.as_ref()?.peer()?.host.as_deref()
     }
 
-    /// A message to the utility: where it goes, its bytes and its name.
-    fn seal(&mut self, kind: Kind, body: &[u8], boot: Duration) -> Result<(HttpClient, Vec<u8>, Nonce), String> {
-        let http = HttpClient::new(self.host().ok_or("the utility's address is not known")?);
+    fn http(&self) -> Result<HttpClient, String> {
+        Ok(HttpClient::new(self.host().ok_or("the utility's address is not known")?))
+    }
+
+    /// A message to the utility, whose answer is awaited.
+    fn seal(&mut self, kind: (Kind, Option<Nonce>), body: &[u8], boot: Duration) -> Result<Sealed, String> {
         let membership = self.membership.as_mut().ok_or("not enrolled")?;
         let peer = membership.peer().ok_or("the utility is not known")?.statement.clone();
-        let answers = self.to_answer.take();
-        let sealed = membership.seal(&peer, (kind, answers), body, boot, &mut rng()).map_err(|e| e.to_string())?;
-        self.received.awaits(sealed.cti, peer.subject(), boot);
-        Ok((http, sealed.bytes, sealed.cti))
+        let sealed = membership.seal(&peer, kind, body, boot, &mut rng()).map_err(|e| e.to_string())?;
+        // Nothing answers an acknowledgement.
+        if kind.0 != Kind::Ack {
+            self.received.awaits(sealed.cti, peer.subject(), boot);
+        }
+        Ok(sealed)
     }
 
     /// What is in the answer to a message of ours.
@@ -546,9 +588,9 @@ impl UtilityClient {
             status => return Err(Failure::NoAnswer(format!("the utility refused with status {}", status.as_u16()))),
         }
         let membership = self.membership.as_mut().ok_or(Failure::NoAnswer("not enrolled".into()))?;
-        let opened = match self.received.open(&answer.body, membership, &mut self.window, boot) {
+        let opened = match self.received.open(&answer.body, membership, &mut self.window, false, boot) {
             Ok(opened) => opened,
-            Err(Refused { reason, suspect }) => {
+            Err(Refused { reason, suspect, .. }) => {
                 if suspect {
                     membership.suspect_peer(boot);
                 }
@@ -637,7 +679,7 @@ impl UtilityClient {
         self.clock_is_news = false;
         if link.hindrance.is_some() {
             (self.poll, self.report, self.fetch) = (None, None, None);
-            self.held.retain(|held| matches!(held, Held::Job(..)));
+            self.held.retain(|held| matches!(held, Held::Job(..) | Held::Answer(..)));
         }
         self.inputs.push_back(Input::Link(link.clone()));
         self.told = Some(link);
@@ -649,6 +691,7 @@ impl UtilityClient {
             return Link { hindrance: Some(self.fault.clone().unwrap_or(hindrance.into())), ..Link::default() };
         };
         Link {
+            enrolled: membership.statement().is_some(),
             peer: membership.peer().map(|peer| peer.statement.subject().to_string()),
             hindrance: hindrance(membership, boot),
             policy: membership.policy().version(),

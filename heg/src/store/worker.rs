@@ -31,7 +31,7 @@ enum Job<T> {
 #[derive(Debug)]
 pub enum Done<T> {
     /// A batch was written, or comes back with the reason.
-    Written(Result<(), (Batch, String)>),
+    Written(Result<(), (Box<Batch>, String)>),
     /// The database was found damaged while running; it was set aside, and everything must be written afresh. The note is
     /// for the status.
     BeganAnew(Batch, String),
@@ -137,12 +137,12 @@ fn serve<T>(mut store: Store, inbox: &mpsc::Receiver<Job<T>>, outbox: &to_loop::
                     }
                     (again, Err(why)) => {
                         store = again;
-                        Done::Written(Err((batch, why)))
+                        Done::Written(Err((Box::new(batch), why)))
                     }
                 },
                 // What SQLite says of it adds no more than the same words.
-                Err(error @ StoreError::Full(_)) => Done::Written(Err((batch, error.to_string()))),
-                Err(error) => Done::Written(Err((batch, chain(&error)))),
+                Err(error @ StoreError::Full(_)) => Done::Written(Err((Box::new(batch), error.to_string()))),
+                Err(error) => Done::Written(Err((Box::new(batch), chain(&error)))),
             },
             Job::Journal(query, who) => Done::Journal(who, store.journal(&query).map_err(|error| chain(&error))),
             Job::Keep(path, bytes) => Done::Kept(state_dir::write_atomically(&path, &bytes).map_err(|e| chain(&e))),

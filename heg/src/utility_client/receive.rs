@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use secure_http::limits::REPORT_BYTES_MAX;
-use secure_http::{Awaited, Nonce, Opened, PartyId, Reason, Receiver, Sender, Situation, Stopped, Window};
+use secure_http::{
+    Awaited, Nonce, Opened, PartyId, Reason, Receiver, Refusal, SealedError, Sender, Situation, Stopped, Window,
+};
 use secure_link::Membership;
 
 /// What came, and what is awaited.
@@ -20,6 +22,8 @@ pub(super) struct Refused {
     pub(super) reason: Reason,
     /// The utility's key may be another now.
     pub(super) suspect: bool,
+    /// What its sender is told, where that was asked for.
+    pub(super) told: Result<(SealedError, Nonce), Refusal>,
 }
 
 impl Received {
@@ -28,30 +32,41 @@ impl Received {
         self.awaited.sent(cti, to, boot);
     }
 
-    /// Takes a message in. The window moves when its signature is right: it has to be stored with what the message does.
+    /// Takes a message in. The window moves when its signature is right: it has to be stored with what the message does. With `explain`
+    /// a refused sender whose signature is right is to be told why.
     pub(super) fn open(
         &mut self,
         raw: &[u8],
         membership: &Membership,
         window: &mut Window,
+        explain: bool,
         boot: Duration,
     ) -> Result<Opened, Refused> {
         let (me, now, rules) = (membership.id(), membership.now(boot), membership.policy().rules());
         let peer = membership.peer();
         let sender = peer.map(|p| Sender { statement: &p.statement, revoked: membership.is_revoked(&p.statement) });
         let Self { receiver, awaited } = self;
-        let parsed = receiver.parse(raw, REPORT_BYTES_MAX).map_err(stopped)?;
-        let situation = Situation { me: &me, now, boot, awaited, window, rules: &rules };
-        let fresh = receiver.check(parsed, &situation).map_err(stopped)?;
-        let verified = receiver.verify(fresh, sender, now, membership.policy()).map_err(stopped)?;
-        let (committed, next) = receiver.commit(verified, window, awaited).map_err(stopped)?;
-        *window = next;
-        receiver.open(committed, membership.keys()).map_err(stopped)
+        let mut steps = || {
+            let parsed = receiver.parse(raw, REPORT_BYTES_MAX)?;
+            let situation = Situation { me: &me, now, boot, awaited, window, rules: &rules };
+            let fresh = receiver.check(parsed, &situation)?;
+            let verified = receiver.verify(fresh, sender, now, membership.policy())?;
+            let (committed, next) = receiver.commit(verified, window, awaited)?;
+            *window = next;
+            receiver.open(committed, membership.keys())
+        };
+        let stopped: Stopped<'_> = match steps() {
+            Ok(opened) => return Ok(opened),
+            Err(stopped) => stopped,
+        };
+        let reason = stopped.reason;
+        let suspect = matches!(reason, Reason::UnknownKey | Reason::KeyNotValid | Reason::Revoked);
+        let told = match (stopped.envelope().map(|envelope| envelope.head().cti), now) {
+            (Some(cti), Some(now)) if explain => {
+                receiver.explain(&stopped, sender, membership.policy(), now).map(|error| (error, cti))
+            }
+            _ => Err(stopped.refusal()),
+        };
+        Err(Refused { reason, suspect, told })
     }
-}
-
-fn stopped(stopped: Stopped<'_>) -> Refused {
-    let reason = stopped.reason;
-    let suspect = matches!(reason, Reason::UnknownKey | Reason::KeyNotValid | Reason::Revoked);
-    Refused { reason, suspect }
 }
