@@ -6,7 +6,7 @@ SHELL := /bin/bash
 CARGO ?= $(shell .ci/cargo-path)
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: help setup build ebpf demo test lint doc unit e2e vm interop fuzz bench man install clean
+.PHONY: help setup build ebpf demo test lint doc unit e2e attacks vm interop fuzz bench man install clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
@@ -41,6 +41,12 @@ e2e: ## the end-to-end tests in network namespaces
 	@.ci/setup build
 	$(CARGO) build --locked --bins -p psm-agent -p heg -p house-tests
 	$(CARGO) test --locked -p house-tests --test e2e -- --test-threads=1
+
+attacks: ## the attacks of the paper's Table III, with sealed messages and without, as a table with what each costs
+	@.ci/setup build
+	$(CARGO) build --locked --release --bins -p kmc
+	$(CARGO) build --locked --release --bins -p utility
+	$(CARGO) test --locked --release -p house-tests --test attacks -- --nocapture --test-threads=1
 
 vm: ## the agent on a real Debian kernel with systemd in QEMU: every way to sleep, wake and end (skipped without QEMU)
 	@.ci/setup build ebpf vm
