@@ -266,7 +266,11 @@ impl Homes {
         };
         match error {
             // A replay that is one in the database was counted there; this one is told the same.
-            Ok(error) => self.told(own, &sender, head.cti, error, now).await,
+            Ok(error) => {
+                // A recorded message costs who sends it again nothing, and us a signature checked and one made: a flood too, if many.
+                locked(&self.0.gate).refused(clock::boottime());
+                self.told(own, &sender, head.cti, error, now).await
+            }
             Err(refusal) => refusal.into(),
         }
     }
