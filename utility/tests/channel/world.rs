@@ -148,7 +148,7 @@ impl Utility {
         let periods = Periods { report_s: 300, poll_s: 0 };
         let service = Arc::new(Service::new(store, metrics.clone(), periods, utility::app::wall));
         let (stop, stopping) = watch::channel(false);
-        let homes = Homes::new(service.clone(), metrics.clone(), member.clone(), 100_000, stopping);
+        let homes = Homes::new(service.clone(), metrics.clone(), member.clone(), (100_000, Vec::new()), stopping);
         let calling = tokio::spawn(call_homes(homes.clone(), service.store().hints()));
         let router = homes.router(axum::Router::new());
         let task = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
