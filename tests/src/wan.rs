@@ -2,9 +2,10 @@
 //! network between them and the gateway. The programs are the ones that are installed.
 
 use std::fs;
+use std::io::Write;
 use std::net::IpAddr;
-use std::path::PathBuf;
-use std::process::Output;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -25,9 +26,10 @@ pub const UTILITY_PORT: u16 = 8460;
 /// From the start of a server to its first answer.
 const UP_WITHIN: Duration = Duration::from_secs(20);
 
-/// A clock that can be set while the program under it runs.
+/// A wall clock that can be set while the program under it runs.
 #[derive(Debug, Clone)]
 pub struct FalseClock {
+    library: PathBuf,
     file: PathBuf,
 }
 
@@ -57,38 +59,32 @@ pub struct Server {
 }
 
 impl FalseClock {
-    /// Where Debian's libfaketime is; none where it is not installed.
-    pub fn library() -> Option<PathBuf> {
-        let of = |arch: &str| PathBuf::from(format!("/usr/lib/{arch}-linux-gnu/faketime/libfaketime.so.1"));
-        ["x86_64", "aarch64"].map(of).into_iter().find(|path| path.exists())
-    }
-
-    fn new(file: PathBuf) -> Result<Self> {
-        let clock = Self { file };
+    /// Makes one in that directory.
+    fn new(dir: &Path) -> Result<Self> {
+        let clock = Self { library: dir.join("false-clock.so"), file: dir.join("false-clock") };
+        let source = dir.join("false-clock.c");
+        fs::write(&source, include_str!("false-clock.c")).context("writing the clock")?;
+        let mut compiler = Command::new("cc");
+        let out = compiler.args(["-shared", "-fPIC", "-O", "-o"]).arg(&clock.library).arg(&source).output();
+        succeeded(out.context("running the C compiler")?)?;
         clock.set_off_by(0)?;
         Ok(clock)
     }
 
-    /// From now on the wall clock is off by so many seconds; the time since boot goes on as it does.
+    /// From now on the wall clock is off by so many seconds; the time since boot and all timers go on as they do.
     ///
     /// # Errors
     /// When it can't be written.
     pub fn set_off_by(&self, seconds: i64) -> Result<()> {
-        let next = self.file.with_extension("next");
-        fs::write(&next, format!("{seconds:+}")).context("setting a clock")?;
-        fs::rename(&next, &self.file).context("setting a clock")
+        let mut file =
+            fs::File::options().create(true).truncate(false).write(true).open(&self.file).context("a clock")?;
+        // Of one length, in one write: nobody reads half of it.
+        file.write_all(format!("{seconds:+012}\n").as_bytes()).context("setting a clock")
     }
 
     /// What a program's environment needs to have this clock.
-    pub fn environment(&self) -> Vec<(&'static str, String)> {
-        let Some(library) = Self::library() else { return Vec::new() };
-        vec![
-            ("LD_PRELOAD", library.display().to_string()),
-            ("FAKETIME_TIMESTAMP_FILE", self.file.display().to_string()),
-            ("FAKETIME_CACHE_DURATION", "1".to_owned()),
-            ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
-            ("FAKETIME_DISABLE_SHM", "1".to_owned()),
-        ]
+    pub fn environment(&self) -> [(&'static str, &Path); 2] {
+        [("LD_PRELOAD", &self.library), ("FALSE_CLOCK", &self.file)]
     }
 }
 
@@ -109,7 +105,7 @@ impl Wan {
         {
             let host = lab.host(name)?;
             let link = lab.attach(&host, "eth0", &lan, number)?;
-            let clock = FalseClock::new(host.dir().join("clock"))?;
+            let clock = FalseClock::new(host.dir())?;
             let config = host.dir().join(format!("{state}.toml"));
             servers.push(Server { name, program, config, state, host, link, clock, daemon: None });
         }
@@ -121,7 +117,7 @@ impl Wan {
         let text = format!("[http]\nlisten = \"{kmc_at}:{KMC_PORT}\"\nhost = \"{kmc_at}:{KMC_PORT}\"\n");
         fs::write(&wan.kmc.config, text).context("writing the centre's configuration")?;
         let text = format!(
-            "[homes]\nlisten = [\"{utility_at}:{UTILITY_PORT}\"]\nreachable = \"{utility_at}:{UTILITY_PORT}\"\n{utility}"
+            "[console]\nrequests-per-s = 1000.0\nburst = 1000\n[homes]\nlisten = [\"{utility_at}:{UTILITY_PORT}\"]\nreachable = \"{utility_at}:{UTILITY_PORT}\"\n{utility}"
         );
         fs::write(&wan.utility.config, text).context("writing the utility's configuration")?;
         wan.kmc.host.make_service_directories("heg-kmc")?;

@@ -58,6 +58,8 @@ pub fn wall() -> UnixTime {
 /// # Errors
 /// Whatever keeps it from starting; once it runs nothing does.
 pub fn run(config: Config, named: Option<PathBuf>, logging: Logging) -> anyhow::Result<Exit> {
+    // No core dump and no other process of this user shows the keys (PR_SET_DUMPABLE).
+    nix::sys::prctl::set_dumpable(false).context("memory can't be kept from other processes").context(Exit::OsErr)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context(Exit::OsErr)?;
     runtime.block_on(async {
         let mut app = App::start(config, named, logging).await?;
