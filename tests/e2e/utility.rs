@@ -1,6 +1,5 @@
 //! From the utility to the appliance and back, over a WAN: the unmodified servers, gateway and agents.
 
-use std::fs;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -8,7 +7,7 @@ use house_tests::house::{House, refused};
 use house_tests::machine::Power;
 use house_tests::wan::Wan;
 use serde_json::Value;
-use testkit::lab::{Host, sandbox, wait_until};
+use testkit::lab::{sandbox, wait_until};
 
 use crate::homes::{SOON, hold_block, nas, tv, wait_subscribed};
 
@@ -93,24 +92,11 @@ fn reported(wan: &Wan, home: &str, name: &str, state: &str) -> Result<()> {
         .with_context(|| format!("it knows {:?}", appliances(wan, home)))
 }
 
-/// Day-ahead prices of today and tomorrow, hour by hour, the first of them negative.
-fn price_file(host: &Host) -> Result<String> {
-    let midnight = jiff::Timestamp::now().as_second() / 86_400 * 86_400;
-    let mut text = String::from("start,price\n");
-    for hour in 0..48 {
-        let start = jiff::Timestamp::from_second(midnight + hour * 3600).context("a time")?;
-        text += &format!("{start},{}\n", if hour == 0 { "-1.50".to_owned() } else { format!("{}.25", 20 + hour) });
-    }
-    let file = host.dir().join("prices.csv");
-    fs::write(&file, text).context("writing prices")?;
-    Ok(file.display().to_string())
-}
-
 #[test]
 fn prices_limits_and_controls_reach_the_home_and_what_came_of_them_comes_back() {
     sandbox::test_within(LONG, || {
         with_utility("", |house, wan, home| {
-            let file = price_file(wan.utility.host())?;
+            let file = wan.price_file()?;
             let zone = ["--zone", "SE3", "--time-zone", "UTC", "--currency", "SEK", "--per", "MWh"];
             wan.utilityctl_ok(&[&["price", "publish", &file], &zone[..]].concat())?;
             seen(house, "a price", |v| v["price"].as_str().filter(|p| p.contains("SEK")).map(drop))?;

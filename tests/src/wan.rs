@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io::Write;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::Duration;
@@ -13,12 +13,15 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 use testkit::lab::{Host, Lan, Link, Process, wait_until};
 
+use crate::attacker::Attacker;
 use crate::house::{GATEWAY_NUMBER, House, succeeded};
 
 /// Where the KMC is on the WAN.
 const KMC_NUMBER: u8 = 8;
 /// Where the utility is.
 const UTILITY_NUMBER: u8 = 9;
+/// Where somebody else is.
+const ATTACKER_NUMBER: u8 = 66;
 /// Port of the KMC.
 pub const KMC_PORT: u16 = 8440;
 /// Port of the utility's sealed endpoints.
@@ -139,6 +142,32 @@ impl Wan {
     /// The gateway's line.
     pub fn line(&self) -> &Link {
         &self.gateway
+    }
+
+    /// Somebody with a host of its own on the WAN.
+    ///
+    /// # Errors
+    /// When the host does not come up.
+    pub fn attacker(&self, house: &mut House) -> Result<Attacker> {
+        let host = house.lab_mut().host("attacker")?;
+        house.lab().attach(&host, "eth0", &self.lan, ATTACKER_NUMBER)?;
+        Ok(Attacker::new(host, SocketAddr::new(self.utility.ipv4(), UTILITY_PORT)))
+    }
+
+    /// Day-ahead prices of today and tomorrow (UTC), hour by hour, the first of them negative; the file's path, on the utility's host.
+    ///
+    /// # Errors
+    /// When it can't be written.
+    pub fn price_file(&self) -> Result<String> {
+        let midnight = jiff::Timestamp::now().as_second() / 86_400 * 86_400;
+        let mut text = String::from("start,price\n");
+        for hour in 0..48 {
+            let start = jiff::Timestamp::from_second(midnight + hour * 3600).context("a time")?;
+            text += &format!("{start},{}\n", if hour == 0 { "-1.50".to_owned() } else { format!("{}.25", 20 + hour) });
+        }
+        let file = self.utility.host.dir().join("prices.csv");
+        fs::write(&file, text).context("writing prices")?;
+        Ok(file.display().to_string())
     }
 
     /// Waits until the utility answers its operator.
