@@ -177,7 +177,7 @@ async fn rolled_over(home: &mut Membership) {
         None
     })
     .await;
-    let new = home.statement().unwrap();
+    let new = home.statement().expect("a sound world");
     assert!(rolled && new.sig() == home.keys().sig().public() && new.kem() == Some(home.keys().kem().public()));
 }
 
