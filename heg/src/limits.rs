@@ -76,6 +76,47 @@ pub const NETLINK_DATAGRAMS_MAX: usize = 256;
 /// Shutdown waits this long for UNSUBSCRIBE and byebye to leave.
 pub const DRAIN_WITHIN: Duration = Duration::from_secs(3);
 
+/// First bound of the random wait after the utility did not answer, doubled each time; the configured spread where that is longer.
+pub const UTILITY_RETRY_FIRST: Duration = Duration::from_secs(5);
+/// Longest bound of that wait: after any outage every home is back within ten minutes, and a million homes are 1700 a second.
+pub const UTILITY_RETRY_MAX: Duration = Duration::from_secs(600);
+/// The longest the utility may put a poll or report off: whatever it says, it is asked again within the hour.
+pub const UTILITY_AFTER_MAX: Duration = Duration::from_secs(3600);
+/// Silence after which the utility counts as lost: two heartbeats of a minute, as EEBUS LPC has it.
+pub const UTILITY_LOST_AFTER: Duration = Duration::from_secs(120);
+/// Polls begin at least this far apart, whatever the utility says.
+pub const POLL_APART_MIN: Duration = Duration::from_secs(1);
+/// Time between two reports before the utility has said what it likes.
+pub const REPORT_EVERY: Duration = Duration::from_secs(300);
+/// A change of state is told within this; what changes together goes together.
+pub const URGENT_WITHIN: Duration = Duration::from_secs(3);
+/// Reports that gathered in an outage go out at least this far apart.
+pub const CATCH_UP_EVERY: Duration = Duration::from_secs(5);
+/// A report to a utility that has not acknowledged one since the start: strangers' messages end at 16 KiB, seal and padding included.
+pub const REPORT_STRANGER_BYTES_MAX: usize = 15 * 1024;
+/// A report, so that it fits the 64 KiB of a known sender's message.
+pub const REPORT_BYTES_MAX: usize = 48 * 1024;
+/// Reports kept while the utility is away, bytes: a week of a home with fifty appliances, and a third of what the goal for memory leaves.
+pub const REPORT_QUEUE_BYTES_MAX: usize = 256 * 1024;
+/// Reports older than this are given up, seconds: a week, as the utility's own intervals allow.
+pub const REPORT_AGE_MAX_S: u64 = 7 * 86_400;
+/// Intervals of one meter in one report: a day.
+pub const REPORT_INTERVALS_MAX: usize = 96;
+/// Length of a consumption interval, seconds: the market's quarter of an hour.
+pub const METER_INTERVAL_S: u32 = 900;
+/// Of an interval so much may be unseen before it is told as a gap: a tenth.
+pub const METER_UNKNOWN_MAX: Duration = Duration::from_secs(90);
+/// An interval's end noticed later than this was slept through.
+pub const METER_LATE_MAX: Duration = Duration::from_secs(60);
+/// Controls not ended at once; more come again with a later poll.
+pub const EVENTS_OPEN_MAX: usize = 64;
+/// Numbers of controls remembered after their end was told, should an old message come late.
+pub const EVENTS_KEPT_MAX: usize = 64;
+/// Price series kept, the newest: today's and tomorrow's, each corrected some times. 3 KiB each at most.
+pub const PRICE_SERIES_KEPT_MAX: usize = 16;
+/// What may wait with a write that is made for something else.
+pub const WRITE_LAZILY_WITHIN: Duration = Duration::from_secs(600);
+
 /// Cuts `text` to at most `bytes_max` bytes at a character boundary and takes control characters out.
 pub fn bounded(text: &str, bytes_max: usize) -> Box<str> {
     let mut end = text.len().min(bytes_max);

@@ -147,7 +147,8 @@ impl Service {
             tokio::select! {
                 () = &mut deadline => {
                     let current = Versions { policy, ..poll.have.clone() };
-                    let nothing = Command { current, limits: None, controls: List::empty(), poll_after_s: 0 };
+                    let zone = known.zone;
+                    let nothing = Command { current, limits: None, controls: List::empty(), poll_after_s: 0, zone };
                     return Ok(self.answered(site, nothing));
                 }
                 () = concerning(&known, &mut hints) => {}
@@ -173,7 +174,7 @@ impl Service {
         let (version, limits) = self.store.limits_for(site, have.limits, now).await?;
         let current = Versions { prices: self.store.price_version(&site.zone).await?, limits: version, policy };
         let news = limits.is_some() || !controls.is_empty() || current != *have;
-        Ok(news.then_some(Command { current, limits, controls, poll_after_s: 0 }))
+        Ok(news.then_some(Command { current, limits, controls, poll_after_s: 0, zone: site.zone.clone() }))
     }
 
     async fn known(&self, site: &SiteId) -> Result<Site, ServiceError> {
