@@ -20,6 +20,7 @@ pub mod limits;
 pub mod neighbours;
 pub mod now;
 pub mod page;
+pub mod plan;
 pub mod registrations;
 pub mod registry;
 pub mod store;

@@ -117,6 +117,35 @@ pub const PRICE_SERIES_KEPT_MAX: usize = 16;
 /// What may wait with a write that is made for something else.
 pub const WRITE_LAZILY_WITHIN: Duration = Duration::from_secs(600);
 
+/// Slots of a plan: a week in quarter hours, with room for slots cut in two.
+pub const PLAN_SLOTS_MAX: usize = 800;
+/// Longest slot of a plan, seconds: a day of 25 hours as one slot. Longer ones say nothing about when.
+pub const PLAN_SLOT_S_MAX: i64 = 25 * 3600;
+/// Power of one load in a plan, watts: twice the largest connection a home gets (three phases of 63 A).
+pub const PLAN_WATTS_MAX: u32 = 90_000;
+/// Price in a plan, millionths of the currency per kWh, either sign: 1000 units per kWh. With the two above a product fits 64 bits.
+pub const PLAN_PRICE_MAX: i64 = 1_000_000_000;
+/// Cost of one start, millionths of the currency, as the price of a kWh.
+pub const PLAN_START_COST_MAX: i64 = PLAN_PRICE_MAX;
+/// Phases of a cycle: a washing programme in minutes-long steps has some thirty.
+pub const PLAN_PHASES_MAX: usize = 64;
+/// Seconds of one phase, of a minimum time: a week, as long as a plan.
+pub const PLAN_DURATION_S_MAX: u32 = 7 * 24 * 3600;
+/// Windows of one load: one per hour of a week is already odd.
+pub const PLAN_WINDOWS_MAX: usize = 168;
+/// Energy one load may ask for, Wh: ten of the largest car batteries.
+pub const PLAN_ENERGY_WH_MAX: u32 = 1_000_000;
+/// Instants in a plan, seconds since 1970, either sign: the year 6000. Sums of a few of them stay far from overflow.
+pub const PLAN_INSTANT_MAX: i64 = 1 << 37;
+/// Steps in which the energy of one load is counted: fine enough for a slot of a quarter hour, small enough for a search of thousands.
+pub const PLAN_STEPS_PER_ENERGY: i64 = 64;
+/// Prices that one is told to cut slots from: a week in five-minute steps.
+pub const PLAN_PRICE_SPANS_MAX: usize = 2016;
+/// Limits and spans of base load considered at once, as many as quarter hours of a week.
+pub const PLAN_SPANS_MAX: usize = 672;
+/// A hole between two prices up to so many seconds is closed: tariffs exist whose spans end a second early.
+pub const PLAN_HOLE_CLOSED_S: i64 = 5;
+
 /// Cuts `text` to at most `bytes_max` bytes at a character boundary and takes control characters out.
 pub fn bounded(text: &str, bytes_max: usize) -> Box<str> {
     let mut end = text.len().min(bytes_max);

@@ -1,0 +1,176 @@
+//! The search: a part of the plan is taken out and put in again otherwise, and what comes out is kept if it is better, or for a while
+//! if it is nearly as good (ruin and recreate). Choices come from a seed, so the same search always finds the same plan.
+#![forbid(unsafe_code)]
+
+use super::board::{Board, Score};
+use super::bound::Bound;
+use super::greedy;
+use super::job::{Kind, Placement, Scratch};
+use super::setup::Setup;
+
+/// Loads taken out at a time, at most.
+const TAKEN_MAX: u64 = 10;
+
+/// SplitMix64: the same numbers on every machine and in every version, which no crate promises.
+pub(super) struct Choices(pub(super) u64);
+
+impl Choices {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let x = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        x ^ (x >> 31)
+    }
+
+    /// One of 0..`below`.
+    pub(super) fn below(&mut self, below: usize) -> usize {
+        ((u128::from(self.next()) * below as u128) >> 64) as usize
+    }
+}
+
+pub(super) struct Search {
+    /// The best plan so far.
+    pub(super) best: Board,
+    current: Board,
+    choices: Choices,
+    /// Loads that have a choice.
+    movable: Vec<usize>,
+    rank: Vec<usize>,
+    /// Added to the cost of watts in scarce slots, while putting in.
+    extra: Option<Vec<i64>>,
+    taken: Vec<usize>,
+    before: Vec<(usize, Placement)>,
+}
+
+impl Search {
+    pub(super) fn new(setup: &Setup, first: Board, order: &[usize], seed: u64) -> Self {
+        let has_choice = |i: &usize| !matches!(setup.jobs[*i].kind, Kind::Fixed);
+        let mut rank = vec![0; order.len()];
+        order.iter().enumerate().for_each(|(place, i)| rank[*i] = place);
+        Self {
+            current: first.clone(),
+            best: first,
+            choices: Choices(seed),
+            movable: (0..setup.jobs.len()).filter(has_choice).collect(),
+            rank,
+            extra: None,
+            taken: Vec::new(),
+            before: Vec::new(),
+        }
+    }
+
+    /// Whether every load already has the best it could have alone: nothing can be better then.
+    pub(super) fn is_perfect(&self, setup: &Setup) -> bool {
+        let alone = |i: &usize| {
+            let (placed, alone) = (&self.best.placed[*i], &setup.facts[*i].alone);
+            (placed.missing, placed.cost) == (alone.missing, alone.cost)
+        };
+        self.movable.iter().all(alone)
+    }
+
+    /// Takes another plan as the current one, if it is better.
+    pub(super) fn offer(&mut self, board: Board) {
+        if board.score < self.best.score {
+            self.best = board.clone();
+            self.current = board;
+        }
+    }
+
+    /// From the prices of the bound: plans built with them, and their use in what follows.
+    pub(super) fn learn(&mut self, setup: &Setup, bound: &Bound, order: &[usize], scratch: &mut Scratch) {
+        let Some(prices) = bound.prices() else { return };
+        let prices = prices.to_vec();
+        self.offer(greedy::build(setup, order, Some(&prices), scratch));
+        self.extra = Some(prices);
+    }
+
+    /// One rebuild. `heat` in 0..=1000 says how much worse a plan may be to go on from, of the distance `apart` to the bound.
+    pub(super) fn rebuild(&mut self, setup: &Setup, heat: i64, apart: i64, scratch: &mut Scratch) {
+        if self.movable.is_empty() {
+            return;
+        }
+        self.choose(setup);
+        let before: Score = self.current.score;
+        self.before.clear();
+        for i in &self.taken {
+            let placement = self.current.take(&setup.jobs, *i);
+            self.before.push((*i, placement));
+        }
+        self.arrange(setup);
+        let guided = self.choices.below(2) == 0;
+        let extra = self.extra.as_deref().filter(|_| guided);
+        for i in &self.taken {
+            self.current.place(setup, *i, extra, scratch);
+        }
+        let after = self.current.score;
+        let allowed = before.1.saturating_add(i64::try_from(i128::from(apart) * i128::from(heat) / 1_000_000).unwrap_or(0));
+        let kept = after.0 < before.0 || (after.0 == before.0 && after.1 <= allowed);
+        if !kept {
+            for i in &self.taken {
+                self.current.take(&setup.jobs, *i);
+            }
+            while let Some((i, placement)) = self.before.pop() {
+                self.current.put(&setup.jobs, i, placement);
+            }
+        } else if after < self.best.score {
+            self.best.clone_from(&self.current);
+        }
+    }
+
+    /// Goes on from the best plan.
+    pub(super) fn settle(&mut self) {
+        self.current.clone_from(&self.best);
+    }
+
+    /// Which loads are taken out: one that has it worse than it could alone, those that stand where it would be best, and some at random.
+    fn choose(&mut self, setup: &Setup) {
+        let Self { current, choices, movable, taken, .. } = self;
+        let count = 2 + choices.below(TAKEN_MAX as usize - 1);
+        taken.clear();
+        let worse = |i: usize| {
+            let (placed, alone) = (&current.placed[i], &setup.facts[i].alone);
+            (placed.missing - alone.missing.min(placed.missing), placed.cost - alone.cost)
+        };
+        let mut first = movable[choices.below(movable.len())];
+        for _ in 0..3 {
+            let other = movable[choices.below(movable.len())];
+            if worse(other) > worse(first) {
+                first = other;
+            }
+        }
+        taken.push(first);
+        let wanted = &setup.facts[first].alone.slots;
+        if !wanted.is_empty() {
+            let slot = wanted[choices.below(wanted.len())];
+            let from = choices.below(movable.len());
+            for step in 0..movable.len() {
+                let i = movable[(from + step) % movable.len()];
+                if taken.len() >= count {
+                    break;
+                }
+                if i != first && current.placed[i].slots.binary_search(&slot).is_ok() {
+                    taken.push(i);
+                }
+            }
+        }
+        for _ in 0..2 {
+            let other = movable[choices.below(movable.len())];
+            if !taken.contains(&other) {
+                taken.push(other);
+            }
+        }
+    }
+
+    /// The order in which they are put in again: as at first, or at random, the important first or not.
+    fn arrange(&mut self, setup: &Setup) {
+        let Self { choices, taken, rank, .. } = self;
+        for at in (1..taken.len()).rev() {
+            taken.swap(at, choices.below(at + 1));
+        }
+        match choices.below(4) {
+            0 => taken.sort_by_key(|i| rank[*i]),
+            1 | 2 => taken.sort_by_key(|i| setup.jobs[*i].class),
+            _ => {}
+        }
+    }
+}
