@@ -23,6 +23,7 @@ pub mod page;
 pub mod plan;
 pub mod registrations;
 pub mod registry;
+pub mod rules;
 pub mod store;
 pub mod utility;
 pub mod wake;

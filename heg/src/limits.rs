@@ -145,6 +145,14 @@ pub const PLAN_PRICE_SPANS_MAX: usize = 2016;
 pub const PLAN_SPANS_MAX: usize = 672;
 /// A hole between two prices up to so many seconds is closed: tariffs exist whose spans end a second early.
 pub const PLAN_HOLE_CLOSED_S: i64 = 5;
+/// Rules made while running: each costs a line in every look at an appliance, and nobody keeps track of more.
+pub const RULES_MAX: usize = 256;
+/// Daily windows of one load, of each sort: with a week's spans they stay within [`PLAN_WINDOWS_MAX`].
+pub const LOAD_WINDOWS_MAX: usize = 16;
+/// A person's order on or off ends within this, seconds: an order forgotten is found again within a week.
+pub const ORDER_S_MAX: i64 = 7 * 86_400;
+/// The end of a rule is at most so far ahead, seconds: a slip of the pen in the year is noticed.
+pub const RULE_AHEAD_S_MAX: i64 = 366 * 86_400;
 
 /// Cuts `text` to at most `bytes_max` bytes at a character boundary and takes control characters out.
 pub fn bounded(text: &str, bytes_max: usize) -> Box<str> {
