@@ -34,6 +34,7 @@ use crate::limits::{ASKS_MAX, CONTROL_WAITING_MAX, DRAIN_WITHIN, RECENT_ENTRIES,
 use crate::neighbours;
 use crate::now::Now;
 use crate::page::Page;
+use crate::planner::{self, Planner};
 use crate::registrations::Key;
 use crate::store::worker::{Done, Worker};
 use crate::store::{self, JournalQuery};
@@ -110,7 +111,7 @@ impl App {
         let udn = Udn::parse(&format!("uuid:{uuid}")).context("identity")?;
         let boot_id = boot_counter::next(&state_dir)?;
         let now = now();
-        let (worker, start) = Worker::open(&state_dir.join(store::FILE), config.retention(), now.wall)
+        let (worker, mut start) = Worker::open(&state_dir.join(store::FILE), config.retention(), now.wall)
             .with_context(|| format!("database {}", state_dir.join(store::FILE).display()))?;
         let control = ControlServer::bind(&config.socket(), SOCKET_MODE).await.context(Exit::Unavailable)?;
         let net = Net::bind(net_config(&config)).await.context(Exit::Unavailable)?;
@@ -120,11 +121,14 @@ impl App {
         let identity = Identity { udn: udn.clone(), friendly_name: name.clone(), server: server.clone(), boot_id };
         let us = uuid.parse().context("identity")?;
         tracing::info!(%udn, name, port = net.http_port(), socket = %control.path().display(), state = %state_dir.display(), "started");
+        let rows = std::mem::take(&mut start.restored.planner);
         Ok(Self {
             home: Home::new(
                 Gateway::new(config.settings(clock::zone()), start.restored, now),
                 Appliances::new(&config, us, server, net.http_port(), seed_control, now.boot),
                 device::root_device(&config, identity, net.http_port(), seed_device, now.boot),
+                crate::utility::Utility::new(&uuid, crate::utility::Settings::default(), Vec::new(), seed_device, now),
+                Planner::new(&uuid, config.planning(clock::zone()), rows, now),
                 Duration::from_secs(config.store.write_every_s.into()),
                 now,
             ),
@@ -290,6 +294,7 @@ impl App {
                 });
                 self.home.handle(Input::NeighbourLooked { address, mac }, now);
             }
+            Effect::Ask(_) => {}
             Effect::Write(batch) => self.worker.write(batch, now.wall),
             Effect::Journalled(entry) => {
                 self.tell(&WatchLine::Journal { entry: EntryView::new(self.home.gateway(), &entry) });
@@ -298,6 +303,7 @@ impl App {
                 }
                 self.recent.push_back(entry);
             }
+            Effect::Decided(_) => {}
             Effect::Forgotten(udn) => self.tell(&WatchLine::Forgotten { udn: udn.to_string() }),
             Effect::Changed(udn) => {
                 if self.watchers.is_empty() {
@@ -492,10 +498,11 @@ impl App {
                 self.home.set_write_every(Duration::from_secs(config.store.write_every_s.into()));
                 self.worker.retain(config.retention());
                 self.home.handle(Input::Configured(config.settings(clock::zone())), now);
+                self.home.handle_planner(planner::Input::Configured(config.planning(clock::zone())), now);
                 // What needs a restart stays as it is running, so that the next reload still tells.
-                let Config { log, commands, store, appliance, .. } = config;
+                let Config { log, commands, store, appliance, plan, load, rule, .. } = config;
                 self.config.discovery.poll_every_s = config.discovery.poll_every_s;
-                self.config = Config { log, commands, store, appliance, ..self.config.clone() };
+                self.config = Config { log, commands, store, appliance, plan, load, rule, ..self.config.clone() };
                 tracing::info!("configuration read again");
             }
             Err(error) => {
@@ -566,6 +573,7 @@ fn respond(request: ControlRequest, reply: Reply) {
         Reply::Registered(reg) => done(String::new(), Some(reg.number()), Some("gateway")),
         Reply::Withdrawn(Key::Here(reg)) => done(String::new(), Some(reg.number()), Some("gateway")),
         Reply::Withdrawn(Key::There(_, reg)) => done(String::new(), Some(reg.number()), Some("appliance")),
+        Reply::Rule(id) => done(format!("rule {id}"), None, None),
         Reply::Forgotten => done(String::new(), None, None),
         Reply::No(error) => return refuse(request, error.into()),
     };

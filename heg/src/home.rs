@@ -1,5 +1,5 @@
-//! The home without IO (PURE): joins the gateway's mind, its device, its control point, its dealings with the utility and what waits
-//! for the disk.
+//! The home without IO (PURE): joins the gateway's mind, its planner, its device, its control point, its dealings with the utility and
+//! what waits for the disk.
 //!
 //! In: what the network, the disk, people and the clocks tell. Out: [`Effect`]s, which `app.rs` carries out. Every input brings
 //! both clocks; what follows from it is worked out when the effects are taken, all of them before the next input.
@@ -23,6 +23,7 @@ use crate::gateway::{self, AskId, Gateway, Input, Reply};
 use crate::journal::Entry;
 use crate::now::Now;
 use crate::store::batch::{Batch, Pending, Settled};
+use crate::planner::{self, Decision, Planner};
 use crate::utility::{self, Question, Utility};
 use crate::wake::SecureOn;
 
@@ -52,6 +53,8 @@ pub enum Effect {
     Journalled(Entry),
     /// Something about an appliance looks different now.
     Changed(Udn),
+    /// The planner has decided something (the journal has it by itself).
+    Decided(Decision),
     /// An appliance was taken out of the registry.
     Forgotten(Udn),
     /// To the utility; its answer goes to [`Home::handle_utility`].
@@ -76,6 +79,7 @@ pub struct Home {
     appliances: Appliances,
     device: RootDevice,
     utility: Utility,
+    planner: Planner,
     pending: Pending<(AskId, Reply)>,
     effects: VecDeque<Effect>,
     now: Now,
@@ -88,11 +92,12 @@ impl Home {
         appliances: Appliances,
         device: RootDevice,
         utility: Utility,
+        planner: Planner,
         write_every: Duration,
         now: Now,
     ) -> Self {
         let (pending, effects) = (Pending::new(write_every), VecDeque::new());
-        Self { gateway, appliances, device, utility, pending, effects, now }
+        Self { gateway, appliances, device, utility, planner, pending, effects, now }
     }
 
     /// The mind: registry, commands, registrations.
@@ -103,6 +108,17 @@ impl Home {
     /// The dealings with the utility.
     pub fn utility(&self) -> &Utility {
         &self.utility
+    }
+
+    /// The planner: rules, plan, decisions, savings.
+    pub fn planner(&self) -> &Planner {
+        &self.planner
+    }
+
+    /// A fact for the planner.
+    pub fn handle_planner(&mut self, input: planner::Input, now: Now) {
+        self.now = now;
+        self.planner.handle(input, now);
     }
 
     /// Subscriptions to the gateway's own device.
@@ -128,6 +144,9 @@ impl Home {
     /// A fact for the mind.
     pub fn handle(&mut self, input: Input, now: Now) {
         self.now = now;
+        if matches!(input, Input::ClockChanged) {
+            self.planner.handle(planner::Input::ClockChanged, now);
+        }
         self.gateway.handle(input, now);
     }
 
@@ -203,6 +222,7 @@ impl Home {
             registrations: self.gateway.registrations().iter().map(|r| (r.key(), Some(r.clone()))).collect(),
             journal: Vec::new(),
             utility: self.utility.rows().into_iter().map(|(slot, value)| (slot, Some(value))).collect(),
+            planner: self.planner.rows().into_iter().map(|(slot, value)| (slot, Some(value))).collect(),
             last_reg: self.gateway.registrations().last_reg(),
         };
         self.pending.began_anew(everything, batch, now.boot);
@@ -223,6 +243,7 @@ impl Home {
     /// Says goodbye and gives subscriptions back; [`Self::is_done`] tells when.
     pub fn stop(&mut self, now: Now) {
         self.now = now;
+        self.planner.stop(now);
         self.appliances.machine().stop(now.boot);
         self.device.stop(now.boot);
     }
@@ -249,13 +270,17 @@ impl Home {
         if due(self.utility.poll_timeout()) {
             self.utility.handle_timeout(&self.gateway, now);
         }
+        if due(self.planner.poll_timeout()) {
+            self.planner.handle_timeout(&self.gateway, now);
+        }
     }
 
     /// When [`Self::handle_timeout`] is due, or there is a batch to write.
     pub fn poll_timeout(&self) -> Option<BootTime> {
         let machines = earliest(self.appliances.machine_ref().poll_timeout(), self.device.poll_timeout());
         let minds = earliest(self.gateway.poll_timeout(), self.utility.poll_timeout());
-        earliest(machines, earliest(minds, self.pending.poll_timeout()))
+        let rest = earliest(self.planner.poll_timeout(), self.pending.poll_timeout());
+        earliest(machines, earliest(minds, rest))
     }
 
     /// The next order. What the parts have for one another is passed on the way.
@@ -273,6 +298,8 @@ impl Home {
                 self.pass_on(effect);
             } else if let Some(effect) = self.utility.poll_effect() {
                 self.pass_on_of_utility(effect);
+            } else if let Some(effect) = self.planner.poll_effect() {
+                self.pass_on_of_planner(effect);
             } else {
                 return self.pending.take(self.now.boot).map(Effect::Write);
             }
@@ -298,6 +325,7 @@ impl Home {
             }
             gateway::Effect::DropAppliance(udn) => {
                 self.utility.handle(utility::Input::Forgotten(udn.clone()), &self.gateway, self.now);
+                self.planner.handle(planner::Input::Forgotten(udn.clone()), self.now);
                 self.effects.push_back(Effect::Forgotten(udn.clone()));
                 self.pending.appliance(udn, None, boot);
             }
@@ -310,13 +338,33 @@ impl Home {
                 self.effects.push_back(Effect::Journalled(entry));
             }
             gateway::Effect::Answer { ask, reply } => self.pending.reply((ask, reply), boot),
+            gateway::Effect::Ended { udn, verb, cause, outcome } => {
+                self.planner.handle(planner::Input::Ended { udn, verb, cause, outcome }, self.now);
+            }
             gateway::Effect::ControlEnded { id, outcome } => {
                 self.utility.handle(utility::Input::Ended { id, outcome }, &self.gateway, self.now);
             }
             gateway::Effect::Changed(udn) => {
                 self.utility.handle(utility::Input::Appliance(udn.clone()), &self.gateway, self.now);
+                self.planner.handle(planner::Input::Appliance(udn.clone()), self.now);
                 self.effects.push_back(Effect::Changed(udn));
             }
+        }
+    }
+
+    fn pass_on_of_planner(&mut self, effect: planner::Effect) {
+        let boot = self.now.boot;
+        match effect {
+            planner::Effect::Order { udn, verb, cause } => {
+                self.gateway.handle(Input::PlannerOrders { udn, verb, cause }, self.now);
+            }
+            planner::Effect::Save { slot, value, soon } => self.pending.planner(slot, value, soon, boot),
+            planner::Effect::Journal(entry) => {
+                self.pending.entry(entry.clone(), boot);
+                self.effects.push_back(Effect::Journalled(entry));
+            }
+            planner::Effect::Answer { ask, reply } => self.pending.reply((ask, reply), boot),
+            planner::Effect::Decided(decision) => self.effects.push_back(Effect::Decided(decision)),
         }
     }
 

@@ -21,6 +21,7 @@ pub mod neighbours;
 pub mod now;
 pub mod page;
 pub mod plan;
+pub mod planner;
 pub mod registrations;
 pub mod registry;
 pub mod rules;

@@ -153,6 +153,40 @@ pub const LOAD_WINDOWS_MAX: usize = 16;
 pub const ORDER_S_MAX: i64 = 7 * 86_400;
 /// The end of a rule is at most so far ahead, seconds: a slip of the pen in the year is noticed.
 pub const RULE_AHEAD_S_MAX: i64 = 366 * 86_400;
+/// Prices of so long ago are kept, s: a charge of two days is still paid for.
+pub const PRICES_KEPT_S: i64 = 2 * 86_400;
+/// A plan reaches at least so far, s, also where prices end sooner: deadlines of tomorrow morning are in it.
+pub const PLAN_AHEAD_MIN_S: i64 = 24 * 3600;
+/// A plan reaches at most so far, s: prices are known for a day and a half.
+pub const PLAN_AHEAD_MAX_S: i64 = 48 * 3600;
+/// Longest slot of the home's plan, s: the market's quarter of an hour.
+pub const PLAN_SLOT_S: u32 = 900;
+/// A plan is made anew so often though nothing has changed, s: time goes on, and price slots of an hour begin.
+pub const PLAN_ROLL_S: i64 = 3600;
+/// Plans are made at least so far apart, s: several changes at once make one plan.
+pub const PLAN_APART_S: i64 = 5;
+/// Steps of improving a plan in one turn of the loop; each takes well under a millisecond, and others wait for the turn's end.
+pub const PLAN_STEPS_PER_TURN: u32 = 16;
+/// An appliance that refused is asked again after this, s, doubled each time.
+pub const PLAN_RETRY_FIRST_S: i64 = 300;
+/// An appliance that goes on refusing is asked again after this, s.
+pub const PLAN_RETRY_MAX_S: i64 = 3600;
+/// A change of state so long after a command's end is still its, s: an appliance may need that to say so.
+pub const COMMANDED_WITHIN_S: i64 = 60;
+/// An appliance that its WakeUpTime woke is not sent back to sleep within this, s: it was woken for something.
+pub const WOKEN_KEPT_S: i64 = 900;
+/// Limits remembered after their end, while load comes back.
+pub const ENDED_LIMITS_MAX: usize = 8;
+/// Decisions remembered of one appliance; the journal has them all.
+pub const DECISIONS_PER_APPLIANCE: usize = 8;
+/// Time unseen for longer than this is not counted in the savings, s: the machine slept.
+pub const ACCOUNT_GAP_MAX_S: i64 = 2 * PLAN_ROLL_S;
+/// Savings are written so far apart, s: an SD card's page an hour, and a power cut loses an hour of sums.
+pub const SAVINGS_WRITE_EVERY_S: i64 = 3600;
+/// Days whose sums are kept: a year and a month, to compare with the year before.
+pub const SAVING_DAYS_KEPT: usize = 396;
+/// Months whose sums by appliance are kept.
+pub const SAVING_MONTHS_KEPT: usize = 14;
 
 /// Cuts `text` to at most `bytes_max` bytes at a character boundary and takes control characters out.
 pub fn bounded(text: &str, bytes_max: usize) -> Box<str> {

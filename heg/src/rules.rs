@@ -128,6 +128,16 @@ pub enum OptOut {
     All,
 }
 
+impl fmt::Display for OptOut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Plan => "plan",
+            Self::Utility => "utility",
+            Self::All => "all",
+        })
+    }
+}
+
 impl OptOut {
     /// Whether it is out of planning.
     pub fn of_plan(self) -> bool {

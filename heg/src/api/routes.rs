@@ -12,6 +12,7 @@ use crate::gateway::{AskError, Gateway, Wanted};
 use crate::limits::JOURNAL_ANSWER_MAX;
 use crate::registrations::{RegistrationError, Wish};
 use crate::registry::ResolveError;
+use crate::rules::book::BookError;
 use crate::store::JournalQuery;
 
 /// What a request is for.
@@ -72,6 +73,10 @@ impl From<AskError> for RouteError {
                 (StatusCode::CONFLICT, "ambiguous-registration")
             }
             AskError::Registration(RegistrationError::Full) => (StatusCode::CONFLICT, "too-many-registrations"),
+            AskError::Rule(BookError::Unknown(_)) => (StatusCode::NOT_FOUND, "unknown-rule"),
+            AskError::Rule(BookError::Configured(_)) => (StatusCode::CONFLICT, "configured-rule"),
+            AskError::Rule(BookError::Full) => (StatusCode::CONFLICT, "too-many-rules"),
+            AskError::Rule(BookError::Rule(_)) => (StatusCode::BAD_REQUEST, "bad-request"),
             AskError::NotAuthorized(_) => (StatusCode::FORBIDDEN, "not-authorized"),
             AskError::NotStored(_) => (StatusCode::INSUFFICIENT_STORAGE, "not-stored"),
             AskError::UnknownAppliance(_) => (StatusCode::NOT_FOUND, "unknown-appliance"),

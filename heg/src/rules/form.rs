@@ -139,6 +139,21 @@ impl RuleForm {
         }
     }
 
+    /// In words for the journal: `plan yes`, `only 22:00:00-06:00:00`.
+    pub fn words(&self) -> String {
+        let mut words = self.kind.to_string();
+        let plan = self.plan.map(|v| v.to_string());
+        let class = self.importance.map(|v| v.to_string());
+        let price = self.price.map(|v| v.to_string());
+        let window = self.window.map(|v| format!("{}-{}", v.start(), v.end()));
+        let energy = self.energy_wh.map(|v| format!("{v} Wh"));
+        let of = self.of.map(|v| v.to_string());
+        for word in [plan, class, price, window, energy, of].into_iter().flatten() {
+            words = words + " " + &word;
+        }
+        words
+    }
+
     /// The rule it is, made by `by` under the name `id`. `now` is when it was made, where that is known.
     pub fn rule(&self, id: RuleId, by: Author, now: Option<Timestamp>) -> Result<Rule, RuleError> {
         let what = self.what()?;
