@@ -76,7 +76,6 @@ const PURE_MODULES: &[&str] = &[
     "utility/src/sites.rs",
     "utility/src/tariff.rs",
     "kmc/src/exchange.rs",
-    "kmc/src/flood.rs",
     "kmc/src/policy_file.rs",
 ];
 

@@ -11,6 +11,7 @@ mod report;
 mod soap;
 mod start;
 mod traffic;
+mod utility;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -44,6 +45,8 @@ enum What {
         #[arg(long)]
         oracle: Option<std::path::PathBuf>,
     },
+    /// Run the benchmark of utility, key management and the gateway's line to them, and print its tables
+    Utility,
     /// Be a light switch (SwitchPower:1) on our stack
     Light {
         /// TCP port
@@ -66,7 +69,8 @@ fn main() -> Result<ExitCode> {
         What::Plan { oracle } => plan::print(oracle.as_deref()).map(|()| ExitCode::SUCCESS),
         What::All { only } if sandbox::is_inside() => report::print(&only).map(|()| ExitCode::SUCCESS),
         What::Probe if sandbox::is_inside() => probe::print().map(|()| ExitCode::SUCCESS),
-        What::All { .. } | What::Probe => {
+        What::Utility if sandbox::is_inside() => utility::print().map(|()| ExitCode::SUCCESS),
+        What::All { .. } | What::Probe | What::Utility => {
             let sandbox = Sandbox::find().context("the benchmarks need namespaces")?;
             let mut command = sandbox.this_program(WHOLE_RUN_MAX)?;
             let status = command.args(std::env::args_os().skip(1)).status().context("entering the sandbox")?;

@@ -14,6 +14,7 @@ use crate::registrations::{Registrant, Registration, Wish};
 use crate::registry::{Appliance, KnownBy, state_word};
 
 pub mod routes;
+pub mod utility;
 
 /// Answer of `GET /v1/status`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -155,7 +156,7 @@ pub struct EntryView {
     pub name: Option<String>,
     /// What.
     pub action: String,
-    /// For whom: `person:UID`, `appliance`, `registration:REGID`, `gateway`.
+    /// For whom: `person:UID`, `appliance`, `registration:REGID`, `utility:ID`, `gateway`.
     pub cause: String,
     /// How it ended, in one word.
     pub outcome: String,

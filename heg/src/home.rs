@@ -202,7 +202,7 @@ impl Home {
     }
 
     /// A batch was written, or comes back with the reason. Returns the answers that waited for it.
-    pub fn written(&mut self, result: Result<(), (Batch, String)>, now: Now) -> Vec<(AskId, Reply)> {
+    pub fn written(&mut self, result: Result<(), (Box<Batch>, String)>, now: Now) -> Vec<(AskId, Reply)> {
         self.now = now;
         let Settled { saved, marks, replies } = self.pending.written(result, now.boot);
         for (ticket, result) in marks {

@@ -27,4 +27,5 @@ pub mod registry;
 pub mod rules;
 pub mod store;
 pub mod utility;
+pub mod utility_client;
 pub mod wake;

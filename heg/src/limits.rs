@@ -76,6 +76,22 @@ pub const NETLINK_DATAGRAMS_MAX: usize = 256;
 /// Shutdown waits this long for UNSUBSCRIBE and byebye to leave.
 pub const DRAIN_WITHIN: Duration = Duration::from_secs(3);
 
+/// The longest spread that can be configured, seconds: an hour without the utility is what every home must bear.
+pub const SPREAD_S_MAX: u32 = 3600;
+/// Connections to the gateway's own endpoint served at once: one utility calls, seldom.
+pub const CALLERS_MAX: usize = 4;
+/// A connection to it from its first byte to its end: a call is two small exchanges.
+pub const CALL_WITHIN: Duration = Duration::from_secs(30);
+/// Read buffer of such a connection: the head of a request has to fit. hyper takes no less than 8 KiB.
+pub const CALL_BUFFER_BYTES: usize = 8 * 1024;
+/// Signatures checked for callers in a second in the long run: 0.3 ms each here, some 10 ms on the slowest board.
+pub const CALLS_PER_S: u64 = 5;
+/// And at once.
+pub const CALLS_BURST: u64 = 20;
+/// A poll's answer may come so long after the wait that it asked for.
+pub const POLL_ANSWER_SLACK: Duration = Duration::from_secs(20);
+/// Keys or numbers that could not be stored are tried again after this; nothing is sent meanwhile.
+pub const KEEP_RETRY: Duration = Duration::from_secs(30);
 /// First bound of the random wait after the utility did not answer, doubled each time; the configured spread where that is longer.
 pub const UTILITY_RETRY_FIRST: Duration = Duration::from_secs(5);
 /// Longest bound of that wait: after any outage every home is back within ten minutes, and a million homes are 1700 a second.

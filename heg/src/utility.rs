@@ -209,6 +209,10 @@ impl Utility {
     pub fn handle(&mut self, input: Input, gateway: &Gateway, now: Now) {
         match input {
             Input::Link(link) => self.linked(link, now),
+            Input::Enrolled { by, kmc } => {
+                let cause = by.map_or(Cause::Gateway, Cause::Person);
+                self.journal(None, "enrolled", cause, Ending::Done, &format!("at {kmc}"), now);
+            }
             Input::Window(window) => self.save(Slot::Window, Some(window.to_vec()), Soon::Lazily),
             Input::Polled(Ok(command)) => {
                 let note = self.polls.under_way.take().unwrap_or_default();
@@ -345,16 +349,19 @@ impl Utility {
         self.is_heard(now);
         let time = self.time(now);
         let mut touched = self.events.told(note);
-        let mut fresh = Vec::new();
+        let (mut fresh, mut write_now) = (Vec::new(), false);
         if let Some(set) = command.limits
             && set != *self.known.limits()
         {
             let (new, called_off) = self.known.set_limits(set);
             let row = utility_wire::Message::encode(self.known.limits());
             self.save(Slot::Limits, Some(row), Soon::Soon);
+            // With the next poll the utility learns that they are here.
+            write_now = true;
             for limit in &new {
                 self.events.limit(limit.id, time);
                 touched.push(limit.id);
+                fresh.push(limit.id);
                 let reason = self.described(limit);
                 self.journal(None, &limited(limit), Cause::Utility(limit.id), Ending::Observed, &reason, now);
             }
@@ -381,7 +388,7 @@ impl Utility {
             self.fetching.due = Some(now.boot + self.fetching.pace.first());
         }
         self.save_events(touched);
-        if !fresh.is_empty() {
+        if write_now || !fresh.is_empty() {
             self.last_ticket += 1;
             self.saving.insert(self.last_ticket, fresh);
             self.effects.push_back(Effect::Flush { ticket: self.last_ticket });

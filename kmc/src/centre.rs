@@ -10,16 +10,15 @@ use jiff::Timestamp;
 use rand_core::UnwrapErr;
 use secure_http::crypto::{CryptoError, SigningKey};
 use secure_http::{
-    Admission, Authority, CookieSecrets, KeyAnswer, KeyId, OwnKeys, PartyId, Policy, PolicyError, PolicyState,
+    Admission, Authority, CookieSecrets, Flood, KeyAnswer, KeyId, OwnKeys, PartyId, Policy, PolicyError, PolicyState,
     Receiver, RevocationError, RevocationList, Role, Rules, Sequence, StatementDraft, StatementError, UnixTime,
     Validity, key_id, peek_issuer,
 };
 use zeroize::Zeroizing;
 
 use crate::exchange::{self, Endpoint, Refused, Request, Response};
-use crate::flood::Flood;
 use crate::keyring::{KeyBytes, Keyring, KeyringError, Purpose};
-use crate::limits::{BACKDATE_S, HOUSEKEEPING_S, ISSUING_WARN_DAYS, PENDING_S, POLICY_DAYS};
+use crate::limits::{BACKDATE_S, HOUSEKEEPING_S, ISSUING_WARN_DAYS, LOAD, PENDING_S, POLICY_DAYS};
 use crate::store::{Change, Standing, Stated, Store, StoreError, issuer_id};
 
 mod admin;
@@ -174,7 +173,7 @@ impl Centre {
             store,
             receiver: Receiver::new(),
             cookies: CookieSecrets::new(now.unix(), &mut rng),
-            flood: Flood::new(desk.settings.per_minute),
+            flood: Flood::new(desk.settings.per_minute, LOAD),
             desk,
             counts: Counts::default(),
             housekeeping_due: Duration::ZERO,

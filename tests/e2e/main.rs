@@ -12,3 +12,4 @@ mod paper;
 mod probe;
 mod schedule;
 mod sleep;
+mod utility;

@@ -14,7 +14,9 @@ use heg::home::{Effect, Home, Incoming};
 use heg::journal::Entry;
 use heg::now::Now;
 use heg::registrations::{Key, Wish, local_time};
+use heg::planner::Planner;
 use heg::store::batch::Batch;
+use heg::utility::Utility;
 use http::{Response, StatusCode};
 use testkit::network::ReplyTo;
 use upnp::device::{ActionCall, presentation_response};
@@ -63,6 +65,7 @@ impl Disk {
             appliances: self.appliances.values().cloned().collect(),
             registrations: self.registrations.values().cloned().collect(),
             last_reg: self.last_reg,
+            ..Restored::default()
         }
     }
 }
@@ -116,6 +119,8 @@ impl GatewayHost {
             Gateway::new(config.settings(kept.calendar.zone.clone()), kept.disk.restored(), both),
             Appliances::new(config, us, server, HTTP_PORT, control_seed, now),
             device::root_device(config, identity, HTTP_PORT, device_seed, now),
+            Utility::new(UUID, config.utility_settings(), Vec::new(), 1, both),
+            Planner::new(UUID, config.planning(kept.calendar.zone.clone()), Vec::new(), both),
             Duration::from_secs(config.store.write_every_s.into()),
             both,
         );
@@ -257,7 +262,8 @@ impl GatewayHost {
                     self.writing = Some((self.now + takes, batch));
                 }
                 Effect::Journalled(entry) => self.kept.journal.push(entry),
-                Effect::Changed(_) | Effect::Forgotten(_) => {}
+                // This house has no utility.
+                Effect::Ask(_) | Effect::Decided(_) | Effect::Changed(_) | Effect::Forgotten(_) => {}
             }
         }
         None

@@ -121,7 +121,7 @@ impl Wan {
         let text = format!("[http]\nlisten = \"{kmc_at}:{KMC_PORT}\"\nhost = \"{kmc_at}:{KMC_PORT}\"\n");
         fs::write(&wan.kmc.config, text).context("writing the centre's configuration")?;
         let text = format!(
-            "[homes]\nlisten = [\"{utility_at}:{UTILITY_PORT}\"]\nhost = \"{utility_at}:{UTILITY_PORT}\"\n{utility}"
+            "[homes]\nlisten = [\"{utility_at}:{UTILITY_PORT}\"]\nreachable = \"{utility_at}:{UTILITY_PORT}\"\n{utility}"
         );
         fs::write(&wan.utility.config, text).context("writing the utility's configuration")?;
         wan.kmc.host.make_service_directories("heg-kmc")?;

@@ -18,3 +18,11 @@ pub const ROLLOVER: &str = "/kmc/v1/rollover";
 pub const TIME: &str = "/kmc/v1/time";
 /// `POST`: a utility's order (kind 14); answered with what came of it (kind 4).
 pub const ORDER: &str = "/kmc/v1/order";
+
+/// Media types without regard to case and to the space before the parameter, with or without quotes around its value.
+pub fn same_media_type(has: &str, wanted: &str) -> bool {
+    let plain = |text: &str| -> String {
+        text.chars().filter(|c| !matches!(c, ' ' | '\t' | '"')).map(|c| c.to_ascii_lowercase()).collect()
+    };
+    has.len() <= 2 * wanted.len() && plain(has) == plain(wanted)
+}

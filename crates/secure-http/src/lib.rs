@@ -21,6 +21,7 @@ pub mod crypto;
 pub mod endpoints;
 mod enrolment;
 mod envelope;
+mod flood;
 pub mod limits;
 mod names;
 mod order;
@@ -46,6 +47,7 @@ pub use cookie::{Admission, CHALLENGE_HEADER, COOKIE_HEADER, Cookie, CookieSecre
 pub use cose_key::{key_id, thumbprint};
 pub use enrolment::{Enrolment, EnrolmentError, EnrolmentRequest, request_enrolment};
 pub use envelope::{Draft, Envelope, Head, SealError, Sealed, peek_issuer, seal};
+pub use flood::{Flood, LoadLimits};
 pub use names::{KeyId, Kind, Nonce, PartyId, PartyIdError, Role, Serial, TokenId, UnixTime, Validity};
 pub use order::{Order, Ordered};
 pub use own_keys::OwnKeys;

@@ -248,7 +248,7 @@ impl<R> Pending<R> {
     }
 
     /// The batch was written, or comes back with the reason.
-    pub fn written(&mut self, result: Result<(), (Batch, String)>, now: BootTime) -> Settled<R> {
+    pub fn written(&mut self, result: Result<(), (Box<Batch>, String)>, now: BootTime) -> Settled<R> {
         let InFlight { asks, marks, replies, empty } = self.in_flight.take().unwrap_or(InFlight::NOTHING);
         let outcome = match result {
             Ok(()) if empty => Ok(()),
@@ -270,7 +270,7 @@ impl<R> Pending<R> {
                     tracing::warn!(why, "the database cannot be written; going on without it and trying again");
                 }
                 self.trouble = Some(format!("database not written: {why}"));
-                self.batch.put_back(batch);
+                self.batch.put_back(*batch);
                 self.bound_journal();
                 if !self.batch.is_empty() && self.nobody_waits() {
                     self.due = Some(now + self.retry_delay());
@@ -314,8 +314,8 @@ mod tests {
         }
     }
 
-    fn full(batch: Batch) -> Result<(), (Batch, String)> {
-        Err((batch, "the disk is full".into()))
+    fn full(batch: Batch) -> Result<(), (Box<Batch>, String)> {
+        Err((Box::new(batch), "the disk is full".into()))
     }
 
     #[test]

@@ -110,11 +110,6 @@ impl Consent {
         rows
     }
 
-    /// How many appliances something was said of one by one.
-    pub(super) fn said(&self) -> usize {
-        self.said.len()
-    }
-
     /// An appliance was forgotten. Gives what has to be taken out.
     pub(super) fn forget(&mut self, udn: &Udn) -> Option<Slot> {
         self.said.remove(udn).map(|_| Slot::Consent(Some(udn.clone())))

@@ -87,15 +87,17 @@ impl Events {
         true
     }
 
-    /// A limit that is new: it is told that it was received.
+    /// A limit that is new: it is told that it was received, once it is written down.
     pub(super) fn limit(&mut self, id: EventId, at: Option<UnixTime>) {
-        self.all.entry(id).or_insert(Event { control: None, step: Step::Over, end: None, at, told: Told::Nothing });
+        self.all.entry(id).or_insert(Event { control: None, step: Step::Saving, end: None, at, told: Told::Nothing });
     }
 
     /// It is on the disk, or is not.
     pub(super) fn saved(&mut self, id: EventId, result: Result<(), &str>, at: Option<UnixTime>) {
         let Some(event) = self.all.get_mut(&id).filter(|e| e.step == Step::Saving) else { return };
         match result {
+            // On a full disk too: it is obeyed all the same.
+            _ if event.control.is_none() => event.step = Step::Over,
             Ok(()) => event.step = Step::Saved { before_restart: false },
             Err(why) => self.end(id, refused(RefusalCode::FAILED, &format!("it cannot be stored now: {why}")), at),
         }
@@ -292,7 +294,9 @@ mod tests {
             assert!(events.control(&control(id), Some(now)));
             events.saved(event, Ok(()), Some(now));
             events.end(event, OutcomeKind::Done, Some(now));
-            events.limit(EventId::new(id + 10_000).unwrap(), Some(now));
+            let limit = EventId::new(id + 10_000).unwrap();
+            events.limit(limit, Some(now));
+            events.saved(limit, Ok(()), Some(now));
             let note = events.outcomes(now).1;
             events.told(&note);
             events.prune(|id| id.number() > 11_990);

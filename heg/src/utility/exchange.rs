@@ -68,6 +68,13 @@ impl std::fmt::Display for Failure {
 pub enum Input {
     /// How the way stands, whenever that changes.
     Link(Link),
+    /// The key management centre has stated this gateway's keys.
+    Enrolled {
+        /// The person who asked for it; none after a restart meanwhile.
+        by: Option<u32>,
+        /// The centre's address.
+        kmc: String,
+    },
     /// A number was taken from the utility. Comes before what its message says, so that both are written together.
     Window([u8; 24]),
     /// What came of [`Question::Poll`].
