@@ -91,7 +91,7 @@ impl Explained<'_> {
         let grid = &self.setup.grid;
         let alone = &self.setup.facts[self.i].alone.slots;
         let alone_view = View { room: None, extra: None, miss: None };
-        let free = energy.unhurt().place(grid, alone_view, scratch).slots;
+        let free = energy.unhurt().place(alone_view, scratch).slots;
         let ordered = self.setup.loads[self.i].ordered.is_some_and(|o| o.on);
         let within = |slots: &[u16], js: &std::ops::Range<usize>| {
             let mut js = js.clone().filter(|j| *j >= energy.forced);
@@ -177,14 +177,14 @@ impl Explained<'_> {
     }
 
     fn dropped(&self, scratch: &mut Scratch) -> Option<Dropped> {
-        let Setup { grid, jobs, facts, loads, room, .. } = self.setup;
+        let Setup { jobs, facts, loads, room, .. } = self.setup;
         let missing = self.placement.missing;
         if missing == 0 {
             return None;
         }
         let mut before_others = || {
             let view = View { room: Some(room), extra: None, miss: None };
-            jobs[self.i].place(grid, view, scratch).missing
+            jobs[self.i].place(view, scratch).missing
         };
         let reason = if loads[self.i].ordered.is_some_and(|o| !o.on) {
             DropReason::Override

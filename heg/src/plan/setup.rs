@@ -75,7 +75,7 @@ impl Setup {
         }
         let mut scratch = Scratch::default();
         for (job, facts) in setup.jobs.iter().zip(&mut setup.facts) {
-            facts.alone = job.place(&setup.grid, View { room: None, extra: None, miss: None }, &mut scratch);
+            facts.alone = job.place(View { room: None, extra: None, miss: None }, &mut scratch);
             setup.unavoidable[job.class] += u64::from(facts.alone.missing);
         }
         Ok(setup)
