@@ -100,9 +100,10 @@ impl Search {
             self.before.push((*i, placement));
         }
         self.arrange(setup);
-        let extra = self.lure();
-        for i in &self.taken {
-            self.current.place(setup, *i, extra.then_some(&self.extra), scratch);
+        let lure = self.choices.below(4);
+        for at in 0..self.taken.len() {
+            let extra = self.lure(lure);
+            self.current.place(setup, self.taken[at], extra.then_some(&self.extra), scratch);
         }
         let after = self.current.score;
         let allowed = before.1.saturating_add(i64::try_from(i128::from(apart) * i128::from(heat * heat) / 10_000_000).unwrap_or(0));
@@ -119,18 +120,21 @@ impl Search {
         }
     }
 
-    /// What is added to the cost of watts for one rebuild, if anything: the prices of the bound, which say where room is scarce, or a little
-    /// at random, so that loads don't all want the same.
-    fn lure(&mut self) -> bool {
-        let kind = self.choices.below(4);
-        if kind == 0 {
-            return false;
-        }
-        let prices = self.prices.as_deref().filter(|_| kind != 1);
-        if prices.is_none() && kind == 2 { return false; }
-        let noise = if kind == 2 { 1 } else { self.watt as usize / (1 + self.choices.below(40)) + 1 };
+    /// What is added to the cost of watts for one load, if anything: the prices of the bound, which say where room is scarce, and a little at
+    /// random or a few slots barred, so that loads don't all want the same.
+    fn lure(&mut self, kind: usize) -> bool {
+        let prices = self.prices.as_deref();
+        let (noise, one_in) = match kind {
+            0 => return false,
+            1 => (self.watt.saturating_mul(64), 8),
+            2 if prices.is_none() => return false,
+            2 => (0, 1),
+            _ => (self.watt / (1 + self.choices.below(40) as i64), 1),
+        };
         for (slot, extra) in self.extra.iter_mut().enumerate() {
-            *extra = prices.map_or(0, |p| p[slot]) + self.choices.below(noise) as i64;
+            let price = prices.filter(|_| kind != 1).map_or(0, |p| p[slot]);
+            let hit = noise > 0 && (one_in == 1 || self.choices.below(one_in) == 0);
+            *extra = price + if hit { self.choices.below(noise as usize + 1) as i64 } else { 0 };
         }
         true
     }
