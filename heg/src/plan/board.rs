@@ -41,7 +41,7 @@ impl Board {
     /// Places a load as well as the room allows, watts being dearer by `extra`.
     pub(super) fn place(&mut self, setup: &Setup, i: usize, extra: Option<&[i64]>, scratch: &mut Scratch) {
         let view = View { room: Some(&self.room), extra, miss: None };
-        let placement = setup.jobs[i].place(&setup.grid, view, scratch);
+        let placement = setup.jobs[i].place(view, scratch);
         self.put(&setup.jobs, i, placement);
     }
 }

@@ -6,7 +6,7 @@
 #![forbid(unsafe_code)]
 
 use super::board::Score;
-use super::job::{Job, Loss, Scratch, View};
+use super::job::{Loss, Scratch, View};
 use super::setup::Setup;
 
 /// Largest price of a watt in one slot, thousandths of a millionth: beyond any start cost spread over a watt.
@@ -75,7 +75,7 @@ impl Bound {
         let mut value: i64 = 0;
         for job in &setup.jobs {
             let view = View { room: None, extra: Some(&self.prices), miss: Some(self.miss[job.class]) };
-            let placement = place(job, setup, view, scratch);
+            let placement = job.place(view, scratch);
             value += job.value(&placement, view);
             undone[job.class] += u64::from(placement.missing);
             job.draws(&placement, |slot, watts| bought[slot] += watts);
@@ -121,8 +121,4 @@ impl Bound {
 
 fn worth(miss: &[i64; 4], loss: &Loss) -> i64 {
     miss.iter().zip(loss).map(|(price, loss)| price * *loss as i64).sum()
-}
-
-fn place(job: &Job, setup: &Setup, view: View<'_>, scratch: &mut Scratch) -> super::job::Placement {
-    job.place(&setup.grid, view, scratch)
 }

@@ -128,9 +128,4 @@ impl Cycle {
     pub(super) fn choices(&self) -> usize {
         self.starts.len()
     }
-
-    /// Whether any start fits.
-    pub(super) fn fits_somewhere(&self, view: View<'_>) -> bool {
-        (0..self.starts.len() as u16).any(|number| self.fits(number, view))
-    }
 }

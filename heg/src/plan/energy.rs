@@ -9,13 +9,13 @@ use super::job::{NEVER, Placement, Scratch, View, WHOLE};
 use super::problem::Span;
 use crate::limits::PLAN_STEPS_PER_ENERGY;
 
-/// What being on in one slot costs, depending on how much is still missing.
-#[derive(Clone, Copy, Default)]
+/// What being on in one slot gives and costs, depending on how much is still missing.
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Costs {
     /// Room in the slot.
     free: bool,
     /// Steps the slot gives.
-    steps: usize,
+    steps: u32,
     /// The whole slot.
     full: i64,
     /// One step of it, should the work be done before its end.
@@ -28,9 +28,10 @@ pub(super) struct Costs {
 
 impl Costs {
     /// Cost with `missing` > 0 steps to go, and what is missing afterwards. The load stops by itself in its last slot.
+    #[inline(always)]
     fn taken(&self, missing: usize) -> (i64, usize) {
-        if missing > self.steps {
-            (self.full + self.extra, missing - self.steps)
+        if missing > self.steps as usize {
+            (self.full + self.extra, missing - self.steps as usize)
         } else {
             (self.step * (missing as i64 - 1) + self.last + self.extra, 0)
         }
@@ -54,6 +55,16 @@ pub(super) struct Energy {
     pub(super) forced: usize,
     /// It is on at the start, so going on is no new start.
     on: bool,
+    cells: Vec<Cell>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Cell {
+    costs: Costs,
+    /// The first slot at whose start a run begun here may end; one past the window's end plus one where it never may.
+    run_end: u16,
+    /// The first slot at which it may be on again after going off at the start of this one.
+    pause_end: u16,
 }
 
 /// The wish of an interruptible load.
@@ -94,17 +105,19 @@ impl Energy {
             slots,
             forced: 0,
             on,
+            cells: Vec::new(),
         };
-        energy.forced = energy.slots_needed(grid, forced);
+        energy.cells = (0..energy.width()).map(|j| energy.cell(grid, j)).collect();
+        energy.forced = energy.slots_needed(forced);
         Some(energy)
     }
 
     /// Of the first `count` slots those that are on before the work is done.
-    fn slots_needed(&self, grid: &Grid, count: usize) -> usize {
+    fn slots_needed(&self, count: usize) -> usize {
         let mut missing = self.steps();
         let mut used = 0;
         while used < count && missing > 0 {
-            missing = missing.saturating_sub(self.steps_in(grid, used));
+            missing = missing.saturating_sub(self.steps_in(used));
             used += 1;
         }
         used
@@ -114,7 +127,7 @@ impl Energy {
     pub(super) fn force(&mut self, grid: &Grid, until: i64, room: &[i64]) {
         let wanted = self.slots.clone().take_while(|s| grid.slots[*s].span.start < until && room[*s] >= self.watts);
         let count = wanted.count();
-        self.forced = self.forced.max(self.slots_needed(grid, count));
+        self.forced = self.forced.max(self.slots_needed(count));
     }
 
     /// First slot of the window.
@@ -136,8 +149,8 @@ impl Energy {
         ((self.seconds + self.step_s - 1) / self.step_s) as usize
     }
 
-    fn steps_in(&self, grid: &Grid, j: usize) -> usize {
-        (self.part(grid, j).seconds() / self.step_s) as usize
+    fn steps_in(&self, j: usize) -> usize {
+        self.cells[j].costs.steps as usize
     }
 
     /// Seconds that `missing` steps stand for; the last step may be shorter.
@@ -150,24 +163,39 @@ impl Energy {
         (self.seconds_of(steps) * i64::from(WHOLE) / self.seconds) as u32
     }
 
-    fn costs(&self, grid: &Grid, j: usize, view: View<'_>) -> Costs {
+    fn cell(&self, grid: &Grid, j: usize) -> Cell {
         let slot = self.slots.start + j;
-        Costs {
-            free: view.fits(slot, self.watts),
-            steps: self.steps_in(grid, j),
-            full: grid.cost(slot, self.watts * self.part(grid, j).seconds()),
+        let part = self.part(grid, j);
+        let (mut run_end, mut pause_end) = (j + 1, j);
+        while run_end <= self.width() && self.part(grid, run_end - 1).end - part.start < self.min_on_s {
+            run_end += 1;
+        }
+        while pause_end < self.width() && self.part(grid, pause_end).start - part.start < self.min_off_s {
+            pause_end += 1;
+        }
+        let costs = Costs {
+            free: true,
+            steps: (part.seconds() / self.step_s) as u32,
+            full: grid.cost(slot, self.watts * part.seconds()),
             step: grid.cost(slot, self.watts * self.step_s),
             last: grid.cost(slot, self.watts * self.seconds_of(1)),
-            extra: view.extra(slot, self.watts),
-        }
+            extra: 0,
+        };
+        Cell { costs, run_end: run_end as u16, pause_end: pause_end as u16 }
+    }
+
+    #[inline(always)]
+    fn costs(&self, j: usize, view: View<'_>) -> Costs {
+        let slot = self.slots.start + j;
+        Costs { free: view.fits(slot, self.watts), extra: view.extra(slot, self.watts), ..self.cells[j].costs }
     }
 
     /// The forced slots: what is missing after them, and their cost.
-    fn after_forced(&self, grid: &Grid) -> (usize, i64) {
+    fn after_forced(&self) -> (usize, i64) {
         let view = View { room: None, extra: None, miss: None };
         let (mut missing, mut cost) = (self.steps(), if self.on || self.forced == 0 { 0 } else { self.start_cost });
         for j in 0..self.forced {
-            let (spent, left) = self.costs(grid, j, view).taken(missing);
+            let (spent, left) = self.costs(j, view).taken(missing);
             cost += spent;
             missing = left;
             if missing == 0 {
@@ -177,40 +205,31 @@ impl Energy {
         (missing, cost)
     }
 
-    /// The first slot at whose start a run begun at `j` may end; one past the window's end plus one where it never may.
-    fn run_end(&self, grid: &Grid, j: usize) -> usize {
-        let at = self.part(grid, j).start;
-        let mut end = j + 1;
-        while end <= self.width() && self.part(grid, end - 1).end - at < self.min_on_s {
-            end += 1;
-        }
-        end
+    #[inline(always)]
+    fn run_end(&self, j: usize) -> usize {
+        usize::from(self.cells[j].run_end)
     }
 
-    /// The first slot at which it may be on again after going off at the start of `j`.
-    fn pause_end(&self, grid: &Grid, j: usize) -> usize {
-        let at = self.part(grid, j).start;
-        let mut end = j;
-        while end < self.width() && self.part(grid, end).start - at < self.min_off_s {
-            end += 1;
-        }
-        end
+    /// As in [`Cell`]; the window's end is followed by nothing.
+    #[inline(always)]
+    fn pause_end(&self, j: usize) -> usize {
+        self.cells.get(j).map_or(j, |cell| usize::from(cell.pause_end))
     }
 
-    pub(super) fn place(&self, grid: &Grid, view: View<'_>, scratch: &mut Scratch) -> Placement {
-        let (missing, _) = self.after_forced(grid);
+    pub(super) fn place(&self, view: View<'_>, scratch: &mut Scratch) -> Placement {
+        let (missing, _) = self.after_forced();
         let forced = (0..self.forced).map(|j| (self.slots.start + j) as u16);
         let mut slots: Vec<u16> = forced.collect();
         if missing > 0 {
-            self.search(grid, view, missing, scratch, &mut slots);
+            self.search(view, missing, scratch, &mut slots);
         }
         let slots_from = |j: &u16| usize::from(*j) - self.slots.start;
-        let (missing, cost) = self.reckon(grid, slots.iter().map(slots_from));
+        let (missing, cost) = self.reckon(slots.iter().map(slots_from));
         Placement { slots: slots.split_off(self.forced), start: None, missing: self.missing(missing), cost }
     }
 
     /// Steps missing and cost with all those slots, the forced ones among them.
-    fn reckon(&self, grid: &Grid, slots: impl Iterator<Item = usize>) -> (usize, i64) {
+    fn reckon(&self, slots: impl Iterator<Item = usize>) -> (usize, i64) {
         let view = View { room: None, extra: None, miss: None };
         let (mut missing, mut cost) = (self.steps(), 0);
         let mut next = self.on.then_some(0);
@@ -220,7 +239,7 @@ impl Energy {
             }
             next = Some(j + 1);
             if missing > 0 {
-                let (spent, left) = self.costs(grid, j, view).taken(missing);
+                let (spent, left) = self.costs(j, view).taken(missing);
                 cost += spent;
                 missing = left;
             }
@@ -228,11 +247,11 @@ impl Energy {
         (missing, cost)
     }
 
-    fn search(&self, grid: &Grid, view: View<'_>, missing: usize, scratch: &mut Scratch, slots: &mut Vec<u16>) {
+    fn search(&self, view: View<'_>, missing: usize, scratch: &mut Scratch, slots: &mut Vec<u16>) {
         let (width, row) = (self.width(), missing + 1);
         let Scratch { on, off, costs, .. } = scratch;
         costs.clear();
-        costs.extend((0..width).map(|j| self.costs(grid, j, view)));
+        costs.extend((0..width).map(|j| self.costs(j, view)));
         let dear = costs.iter().map(|c| c.full.abs() + self.start_cost).sum::<i64>() + 1;
         for table in [&mut *on, &mut *off] {
             table.clear();
@@ -254,7 +273,7 @@ impl Energy {
                 plain_row(&mut head[this..], &tail[..row], cost);
                 continue;
             }
-            let (run_end, pause_end) = (self.run_end(grid, j), self.pause_end(grid, j));
+            let (run_end, pause_end) = (self.run_end(j), self.pause_end(j));
             for r in 1..row {
                 let stay = if cost.free {
                     let (spent, left) = cost.taken(r);
@@ -268,7 +287,7 @@ impl Energy {
             }
         }
         let on = if plain { &*off } else { &*on };
-        self.trace(grid, costs, on, off, missing, slots);
+        self.trace(costs, on, off, missing, slots);
     }
 
     /// Cost of a run from `j` at least up to `end`, and of the best after it.
@@ -289,21 +308,21 @@ impl Energy {
     }
 
     /// Follows the tables forward from the end of the forced slots.
-    fn trace(&self, grid: &Grid, costs: &[Costs], on: &[i64], off: &[i64], missing: usize, slots: &mut Vec<u16>) {
+    fn trace(&self, costs: &[Costs], on: &[i64], off: &[i64], missing: usize, slots: &mut Vec<u16>) {
         let (width, row) = (self.width(), missing + 1);
         let (mut j, mut missing) = (self.forced, missing);
         let mut running = self.on || self.forced > 0;
         while j < width && missing > 0 {
             let end = if running {
                 let (spent, left) = costs[j].taken(missing);
-                if !costs[j].free || spent + on[(j + 1) * row + left] > off[self.pause_end(grid, j) * row + missing] {
+                if !costs[j].free || spent + on[(j + 1) * row + left] > off[self.pause_end(j) * row + missing] {
                     running = false;
-                    j = self.pause_end(grid, j);
+                    j = self.pause_end(j);
                     continue;
                 }
                 j + 1
             } else {
-                let end = self.run_end(grid, j);
+                let end = self.run_end(j);
                 let begin = self.run(costs, on, row, j, end, missing).saturating_add(self.start_cost);
                 if begin > off[(j + 1) * row + missing] || begin >= NEVER {
                     j += 1;
@@ -321,7 +340,7 @@ impl Energy {
     }
 
     /// What those slots give, should a load be on in them by an earlier plan; `None` where a minimum time is not kept.
-    pub(super) fn placed(&self, grid: &Grid, slots: &[u16]) -> Option<Placement> {
+    pub(super) fn placed(&self, slots: &[u16]) -> Option<Placement> {
         let free = self.slots.start + self.forced..self.slots.end;
         let free = slots.iter().map(|s| usize::from(*s)).filter(|s| free.contains(s)).map(|s| s - self.slots.start);
         let mut js: Vec<usize> = (0..self.forced).chain(free).collect();
@@ -329,16 +348,16 @@ impl Energy {
         let mut missing = self.steps();
         js.retain(|j| {
             let needed = missing > 0;
-            missing = missing.saturating_sub(self.steps_in(grid, *j));
+            missing = missing.saturating_sub(self.steps_in(*j));
             needed
         });
-        let (missing, cost) = self.reckon(grid, js.iter().copied());
+        let (missing, cost) = self.reckon(js.iter().copied());
         // Where the run began, if it did in this plan, and where it would go on.
         let (mut begun, mut next) = (None, self.on.then_some(0));
         for j in &js {
             if next != Some(*j) {
                 if let Some(off) = next
-                    && (begun.is_some_and(|b| self.run_end(grid, b) > off) || self.pause_end(grid, off) > *j)
+                    && (begun.is_some_and(|b| self.run_end(b) > off) || self.pause_end(off) > *j)
                 {
                     return None;
                 }
@@ -346,7 +365,7 @@ impl Energy {
             }
             next = Some(j + 1);
         }
-        if missing > 0 && begun.zip(next).is_some_and(|(b, end)| self.run_end(grid, b) > end) {
+        if missing > 0 && begun.zip(next).is_some_and(|(b, end)| self.run_end(b) > end) {
             return None;
         }
         let chosen = js.iter().skip(self.forced).map(|j| (self.slots.start + j) as u16).collect();
@@ -355,7 +374,9 @@ impl Energy {
 
     /// The same without minimum times and start cost.
     pub(super) fn unhurt(&self) -> Self {
-        Self { min_on_s: 0, min_off_s: 0, start_cost: 0, ..self.clone() }
+        let cell = |(j, cell): (usize, &Cell)| Cell { run_end: j as u16 + 1, pause_end: j as u16, ..*cell };
+        let cells = self.cells.iter().enumerate().map(cell).collect();
+        Self { min_on_s: 0, min_off_s: 0, start_cost: 0, cells, ..self.clone() }
     }
 
     /// Runs with their spans and the seconds in them, forced slots included; the last ends when the work is done.
@@ -365,7 +386,7 @@ impl Energy {
         let mut runs: Vec<(Span, Range<usize>)> = Vec::new();
         for j in all {
             let mut part = self.part(grid, j);
-            let steps = self.steps_in(grid, j);
+            let steps = self.steps_in(j);
             if missing <= steps {
                 part.end = part.start + self.seconds_of(missing);
             }

@@ -5,9 +5,9 @@ use super::board::Board;
 use super::energy::Energy;
 use super::grid::NANO;
 use super::job::{Kind, Placement, Scratch, View};
-use super::outcome::{DropReason, Dropped, LoadPlan, Plan, Run, Why};
+use super::outcome::{DropReason, Dropped, LoadPlan, OverCap, Plan, Run, Why};
 use super::presence::Presence;
-use super::problem::{Span, Work};
+use super::problem::{Slot, Span, Work};
 use super::setup::Setup;
 
 /// `kept` names the loads that stand where they do by the plan before; `lower` is the bound for what can be chosen.
@@ -20,10 +20,15 @@ pub(super) fn plan(setup: &Setup, board: &Board, kept: &[bool], lower: Option<i6
         dropped.extend(load.dropped(&mut scratch));
         load.plan(&mut scratch)
     });
+    let loads = loads.collect();
+    let exceeded = setup.grid.slots.iter().zip(&board.room).filter(|(_, room)| **room < 0);
+    let over = |(slot, room): (&Slot, &i64)| OverCap { span: slot.span, watts: u32::try_from(-room).unwrap_or(u32::MAX) };
+    // Where a choice had to exceed the cap, plans are not compared by it, and the bound says nothing.
+    let lower = lower.filter(|_| board.room.iter().zip(&setup.room).all(|(left, room)| *left >= (*room).min(0)));
     Plan {
-        loads: loads.collect(),
+        loads,
         dropped,
-        over_cap: setup.over_cap.clone(),
+        over_cap: exceeded.map(over).collect(),
         unpriced: setup.grid.unpriced(),
         cost: rounded_up(board.score.1 + settled),
         lower_bound: lower.map(|lower| (lower + settled).div_euclid(NANO)),
@@ -91,7 +96,7 @@ impl Explained<'_> {
         let grid = &self.setup.grid;
         let alone = &self.setup.facts[self.i].alone.slots;
         let alone_view = View { room: None, extra: None, miss: None };
-        let free = energy.unhurt().place(grid, alone_view, scratch).slots;
+        let free = energy.unhurt().place(alone_view, scratch).slots;
         let ordered = self.setup.loads[self.i].ordered.is_some_and(|o| o.on);
         let within = |slots: &[u16], js: &std::ops::Range<usize>| {
             let mut js = js.clone().filter(|j| *j >= energy.forced);
@@ -177,14 +182,14 @@ impl Explained<'_> {
     }
 
     fn dropped(&self, scratch: &mut Scratch) -> Option<Dropped> {
-        let Setup { grid, jobs, facts, loads, room, .. } = self.setup;
+        let Setup { jobs, facts, loads, room, .. } = self.setup;
         let missing = self.placement.missing;
         if missing == 0 {
             return None;
         }
         let mut before_others = || {
             let view = View { room: Some(room), extra: None, miss: None };
-            jobs[self.i].place(grid, view, scratch).missing
+            jobs[self.i].place(view, scratch).missing
         };
         let reason = if loads[self.i].ordered.is_some_and(|o| !o.on) {
             DropReason::Override

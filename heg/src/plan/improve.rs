@@ -35,25 +35,28 @@ pub(super) struct Search {
     choices: Choices,
     /// Loads that have a choice.
     movable: Vec<usize>,
-    rank: Vec<usize>,
-    /// Added to the cost of watts in scarce slots, while putting in.
-    extra: Option<Vec<i64>>,
+    /// Prices of the bound.
+    prices: Option<Vec<i64>>,
+    /// Added to the cost of watts while putting in.
+    extra: Vec<i64>,
+    /// Usual cost of a watt through a slot.
+    watt: i64,
     taken: Vec<usize>,
     before: Vec<(usize, Placement)>,
 }
 
 impl Search {
-    pub(super) fn new(setup: &Setup, first: Board, order: &[usize], seed: u64) -> Self {
+    pub(super) fn new(setup: &Setup, first: Board, seed: u64) -> Self {
         let has_choice = |i: &usize| !matches!(setup.jobs[*i].kind, Kind::Fixed);
-        let mut rank = vec![0; order.len()];
-        order.iter().enumerate().for_each(|(place, i)| rank[*i] = place);
         Self {
             current: first.clone(),
             best: first,
             choices: Choices(seed),
             movable: (0..setup.jobs.len()).filter(has_choice).collect(),
-            rank,
-            extra: None,
+            prices: None,
+            extra: vec![0; setup.grid.len()],
+            watt: (0..setup.grid.len()).map(|s| setup.grid.cost(s, setup.grid.slots[s].span.seconds()).abs()).sum::<i64>()
+                / setup.grid.len() as i64,
             taken: Vec::new(),
             before: Vec::new(),
         }
@@ -81,7 +84,7 @@ impl Search {
         let Some(prices) = bound.prices() else { return };
         let prices = prices.to_vec();
         self.offer(greedy::build(setup, order, Some(&prices), scratch));
-        self.extra = Some(prices);
+        self.prices = Some(prices);
     }
 
     /// One rebuild. `heat` in 0..=1000 says how much worse a plan may be to go on from, of the distance `apart` to the bound.
@@ -97,13 +100,13 @@ impl Search {
             self.before.push((*i, placement));
         }
         self.arrange(setup);
-        let guided = self.choices.below(2) == 0;
-        let extra = self.extra.as_deref().filter(|_| guided);
-        for i in &self.taken {
-            self.current.place(setup, *i, extra, scratch);
+        let lure = self.choices.below(4);
+        for at in 0..self.taken.len() {
+            let extra = self.lure(lure);
+            self.current.place(setup, self.taken[at], extra.then_some(&self.extra), scratch);
         }
         let after = self.current.score;
-        let allowed = before.1.saturating_add(i64::try_from(i128::from(apart) * i128::from(heat) / 1_000_000).unwrap_or(0));
+        let allowed = before.1.saturating_add(i64::try_from(i128::from(apart) * i128::from(heat * heat) / 10_000_000).unwrap_or(0));
         let kept = after.0 < before.0 || (after.0 == before.0 && after.1 <= allowed);
         if !kept {
             for i in &self.taken {
@@ -117,9 +120,23 @@ impl Search {
         }
     }
 
-    /// Goes on from the best plan.
-    pub(super) fn settle(&mut self) {
-        self.current.clone_from(&self.best);
+    /// What is added to the cost of watts for one load, if anything: the prices of the bound, which say where room is scarce, and a little at
+    /// random or a few slots barred, so that loads don't all want the same.
+    fn lure(&mut self, kind: usize) -> bool {
+        let prices = self.prices.as_deref();
+        let (noise, one_in) = match kind {
+            0 => return false,
+            1 => (self.watt.saturating_mul(64), 8),
+            2 if prices.is_none() => return false,
+            2 => (0, 1),
+            _ => (self.watt / (1 + self.choices.below(40) as i64), 1),
+        };
+        for (slot, extra) in self.extra.iter_mut().enumerate() {
+            let price = prices.filter(|_| kind != 1).map_or(0, |p| p[slot]);
+            let hit = noise > 0 && (one_in == 1 || self.choices.below(one_in) == 0);
+            *extra = price + if hit { self.choices.below(noise as usize + 1) as i64 } else { 0 };
+        }
+        true
     }
 
     /// Which loads are taken out: one that has it worse than it could alone, those that stand where it would be best, and some at random.
@@ -161,16 +178,14 @@ impl Search {
         }
     }
 
-    /// The order in which they are put in again: as at first, or at random, the important first or not.
+    /// The order in which they are put in again: at random, every other time the important first.
     fn arrange(&mut self, setup: &Setup) {
-        let Self { choices, taken, rank, .. } = self;
+        let Self { choices, taken, .. } = self;
         for at in (1..taken.len()).rev() {
             taken.swap(at, choices.below(at + 1));
         }
-        match choices.below(4) {
-            0 => taken.sort_by_key(|i| rank[*i]),
-            1 | 2 => taken.sort_by_key(|i| setup.jobs[*i].class),
-            _ => {}
+        if choices.below(2) == 0 {
+            taken.sort_by_key(|i| setup.jobs[*i].class);
         }
     }
 }

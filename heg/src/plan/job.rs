@@ -3,7 +3,6 @@
 
 use super::cycle::Cycle;
 use super::energy::Energy;
-use super::grid::Grid;
 use super::presence::Presence;
 
 /// All of a load's work, in the steps that missing work is counted in.
@@ -40,10 +39,12 @@ pub(super) struct View<'a> {
 }
 
 impl View<'_> {
+    #[inline(always)]
     pub(super) fn fits(&self, slot: usize, watts: i64) -> bool {
         self.room.is_none_or(|room| room[slot] >= watts)
     }
 
+    #[inline(always)]
     pub(super) fn extra(&self, slot: usize, watts: i64) -> i64 {
         self.extra.map_or(0, |extra| extra[slot] * watts)
     }
@@ -55,7 +56,7 @@ pub(super) struct Scratch {
     pub(super) on: Vec<i64>,
     pub(super) off: Vec<i64>,
     pub(super) costs: Vec<super::energy::Costs>,
-    pub(super) wide: Vec<[i128; 2]>,
+    pub(super) wide: Vec<super::presence::Row>,
 }
 
 #[derive(Clone, Debug)]
@@ -76,16 +77,17 @@ pub(super) struct Job {
 
 impl Job {
     /// The best placement in `view`: least undone first (or at its price), then cheapest, then earliest.
-    pub(super) fn place(&self, grid: &Grid, view: View<'_>, scratch: &mut Scratch) -> Placement {
+    pub(super) fn place(&self, view: View<'_>, scratch: &mut Scratch) -> Placement {
         match &self.kind {
             Kind::Fixed => Placement::default(),
             Kind::Cycle(cycle) => cycle.place(view),
-            Kind::Energy(energy) => energy.place(grid, view, scratch),
+            Kind::Energy(energy) => energy.place(view, scratch),
             Kind::Presence(presence) => presence.place(view, scratch),
         }
     }
 
     /// Calls `visit` with each slot and the watts drawn there by choice.
+    #[inline]
     pub(super) fn draws(&self, placement: &Placement, mut visit: impl FnMut(usize, i64)) {
         match &self.kind {
             Kind::Fixed => {}

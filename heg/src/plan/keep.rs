@@ -86,7 +86,7 @@ fn placed(grid: &Grid, job: &Job, runs: &[Span]) -> Option<Placement> {
     match &job.kind {
         Kind::Fixed => None,
         Kind::Cycle(cycle) => cycle.start_at(grid, runs.first()?.start).map(|number| cycle.at(number)),
-        Kind::Energy(energy) => energy.placed(grid, &slots()),
+        Kind::Energy(energy) => energy.placed(&slots()),
         Kind::Presence(presence) => presence.placed(&slots()),
     }
 }

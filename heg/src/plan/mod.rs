@@ -72,7 +72,7 @@ impl Improver {
         let mut scratch = Scratch::default();
         let order = greedy::order(&setup);
         let first = greedy::build(&setup, &order, None, &mut scratch);
-        let mut search = Search::new(&setup, first, &order, problem.seed);
+        let mut search = Search::new(&setup, first, problem.seed);
         let mut keep = keep::Keep::new(&setup, problem);
         if let Some(board) = keep.board(&setup, &order, &mut scratch) {
             search.offer(board);

@@ -141,28 +141,29 @@ impl Presence {
     fn search(&self, view: View<'_>, scratch: &mut Scratch) -> Option<Placement> {
         let n = self.cells.len();
         let dear = self.cells.iter().map(|c| i128::from(c.cost.abs()) + i128::from(self.start_cost)).sum::<i128>() + 1;
-        let table = &mut scratch.wide;
-        table.clear();
-        table.resize(n + 1, [0, 0]);
+        let rows = &mut scratch.wide;
+        rows.clear();
+        rows.resize(n + 1, Row::default());
         for s in (0..n).rev() {
-            table[s] = [NEVER, NEVER];
-            table[s][OFF] = self.run(table, s, view).min(self.wait(table, s, dear, view));
-            table[s][ON] = self.stay(table, s, view).min(self.leave(table, s, dear, view));
+            rows[s].spent = self.spent(s, view);
+            rows[s].lost = self.lost(s, dear, view);
+            rows[s].off = self.run(rows, s).min(wait(rows, s));
+            rows[s].on = stay(rows, s).min(self.leave(rows, s));
         }
         let (mut s, mut on) = (0, self.on);
-        if table[0][usize::from(on)] >= NEVER {
+        if (if on { rows[0].on } else { rows[0].off }) >= NEVER {
             return None;
         }
         let mut slots = Vec::new();
         while s < n {
             let end = if on {
-                if self.stay(table, s, view) > self.leave(table, s, dear, view) {
+                if stay(rows, s) > self.leave(rows, s) {
                     on = false;
                     s = usize::from(self.pause_end[s]);
                     continue;
                 }
                 s + 1
-            } else if self.run(table, s, view) <= self.wait(table, s, dear, view) {
+            } else if self.run(rows, s) <= wait(rows, s) {
                 usize::from(self.run_end[s])
             } else {
                 s += 1;
@@ -176,27 +177,16 @@ impl Presence {
     }
 
     /// From off at the start of `s`: on at once, for the minimum time at least.
-    fn run(&self, table: &[[i128; 2]], s: usize, view: View<'_>) -> i128 {
+    fn run(&self, rows: &[Row], s: usize) -> i128 {
         let end = usize::from(self.run_end[s]).min(self.cells.len());
-        let spent = (s..end).map(|s| self.spent(s, view)).fold(i128::from(self.start_cost), add);
-        add(spent, table[end][ON])
-    }
-
-    /// From off: off for this slot too.
-    fn wait(&self, table: &[[i128; 2]], s: usize, dear: i128, view: View<'_>) -> i128 {
-        add(self.lost(s, dear, view), table[s + 1][OFF])
-    }
-
-    /// From on: on for this slot too.
-    fn stay(&self, table: &[[i128; 2]], s: usize, view: View<'_>) -> i128 {
-        add(self.spent(s, view), table[s + 1][ON])
+        let spent = rows[s..end].iter().fold(i128::from(self.start_cost), |sum, row| add(sum, row.spent));
+        add(spent, rows[end].on)
     }
 
     /// From on: off at the start of `s`, for the minimum time at least.
-    fn leave(&self, table: &[[i128; 2]], s: usize, dear: i128, view: View<'_>) -> i128 {
+    fn leave(&self, rows: &[Row], s: usize) -> i128 {
         let end = usize::from(self.pause_end[s]).min(self.cells.len());
-        let lost = (s..end).map(|s| self.lost(s, dear, view)).fold(0, add);
-        add(lost, table[end][OFF])
+        add(rows[s..end].iter().fold(0, |sum, row| add(sum, row.lost)), rows[end].off)
     }
 
     fn reckon(&self, slots: Vec<u16>) -> Placement {
@@ -232,12 +222,6 @@ impl Presence {
         Some(self.reckon(slots.to_vec()))
     }
 
-    /// The same without minimum times and start cost.
-    pub(super) fn unhurt(&self) -> Self {
-        let n = self.cells.len() as u16;
-        Self { start_cost: 0, run_end: (1..=n).collect(), pause_end: (0..n).collect(), ..self.clone() }
-    }
-
     /// Seconds it is on in `slot` when it is on there.
     pub(super) fn seconds(&self, slot: usize) -> i64 {
         i64::from(self.cells[slot].on_s)
@@ -249,8 +233,24 @@ impl Presence {
     }
 }
 
-const OFF: usize = 0;
-const ON: usize = 1;
+/// One slot in the search: what being on costs and being off is worth, and the best from here to the end after being on or off before.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Row {
+    spent: i128,
+    lost: i128,
+    on: i128,
+    off: i128,
+}
+
+/// From off: off for this slot too.
+fn wait(rows: &[Row], s: usize) -> i128 {
+    add(rows[s].lost, rows[s + 1].off)
+}
+
+/// From on: on for this slot too.
+fn stay(rows: &[Row], s: usize) -> i128 {
+    add(rows[s].spent, rows[s + 1].on)
+}
 
 fn add(a: i128, b: i128) -> i128 {
     (a + b).min(NEVER)

@@ -7,7 +7,7 @@ use super::cycle::{Cycle, footprint};
 use super::energy::{self, Energy};
 use super::grid::Grid;
 use super::job::{Job, Kind, Loss, NEVER, Placement, Scratch, View};
-use super::outcome::{OverCap, Why};
+use super::outcome::Why;
 use super::presence::{self, Presence};
 use super::problem::{Load, Now, Phase, Problem, ProblemError, Span, Work};
 
@@ -42,7 +42,6 @@ pub(super) struct Setup {
     pub(super) facts: Vec<Facts>,
     /// Watts that jobs may share in each slot.
     pub(super) room: Vec<i64>,
-    pub(super) over_cap: Vec<OverCap>,
     /// Work that can't be done even without a cap, by class.
     pub(super) unavoidable: Loss,
 }
@@ -58,7 +57,6 @@ impl Setup {
             room: room.collect(),
             jobs: Vec::with_capacity(problem.loads.len()),
             facts: Vec::with_capacity(problem.loads.len()),
-            over_cap: Vec::new(),
             unavoidable: Loss::default(),
             loads: problem.loads.clone(),
             grid,
@@ -66,16 +64,12 @@ impl Setup {
         for load in &problem.loads {
             setup.add(load);
         }
-        let exceeded = setup.grid.slots.iter().zip(&setup.room).filter(|(_, room)| **room < 0);
-        setup.over_cap = exceeded
-            .map(|(slot, room)| OverCap { span: slot.span, watts: u32::try_from(-room).unwrap_or(u32::MAX) })
-            .collect();
         for i in 0..setup.loads.len() {
             setup.order(i);
         }
         let mut scratch = Scratch::default();
         for (job, facts) in setup.jobs.iter().zip(&mut setup.facts) {
-            facts.alone = job.place(&setup.grid, View { room: None, extra: None, miss: None }, &mut scratch);
+            facts.alone = job.place(View { room: None, extra: None, miss: None }, &mut scratch);
             setup.unavoidable[job.class] += u64::from(facts.alone.missing);
         }
         Ok(setup)

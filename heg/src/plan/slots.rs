@@ -86,7 +86,7 @@ pub fn cut(outlook: &Outlook<'_>) -> Result<Vec<Slot>, SlotsError> {
     if many {
         return Err(SlotsError::TooMany);
     }
-    let prices = closed(outlook.prices)?;
+    let prices = closed(outlook.prices, step)?;
     let mut base = outlook.base.to_vec();
     base.sort_unstable();
     if let Some(pair) = base.windows(2).find(|pair| pair[1].0.start < pair[0].0.end) {
@@ -139,18 +139,19 @@ fn delayed(limit: &LimitSpan) -> (Span, u32) {
     (Span { start: later(limit.span.start), end: later(limit.span.end) }, limit.watts)
 }
 
-/// Prices in order, small holes closed.
-fn closed(prices: &[PriceSpan]) -> Result<Vec<PriceSpan>, SlotsError> {
+/// Prices in order, small holes closed, also one before the clock's next edge: tariffs lose their last quarter hour that way.
+fn closed(prices: &[PriceSpan], step: i64) -> Result<Vec<PriceSpan>, SlotsError> {
     let mut prices: Vec<PriceSpan> = prices.iter().filter(|p| p.span.start < p.span.end).copied().collect();
     prices.sort_unstable_by_key(|p| p.span);
-    for i in 1..prices.len() {
-        let (end, start) = (prices[i - 1].span.end, prices[i].span.start);
-        if start < end {
+    for i in 0..prices.len() {
+        let end = prices[i].span.end;
+        let edge = end.saturating_sub(1).div_euclid(step).saturating_add(1).saturating_mul(step);
+        let next = prices.get(i + 1).map(|p| p.span.start);
+        if let Some(start) = next.filter(|start| *start < end) {
             return Err(SlotsError::TwoPrices(start));
         }
-        if start - end <= PLAN_HOLE_CLOSED_S {
-            prices[i - 1].span.end = start;
-        }
+        let near = |at: &i64| at.saturating_sub(end) <= PLAN_HOLE_CLOSED_S;
+        prices[i].span.end = next.filter(near).or(Some(edge).filter(near)).unwrap_or(end);
     }
     Ok(prices)
 }
