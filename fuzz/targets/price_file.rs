@@ -2,7 +2,7 @@
 #![no_main]
 use jiff::tz::TimeZone;
 use libfuzzer_sys::fuzz_target;
-use utility::tariff::{Expected, read};
+use tariff::price_file::{Expected, read};
 use utility_wire::{Message, Per, PriceSeries};
 
 fuzz_target!(|text: &str| {

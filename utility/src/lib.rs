@@ -1,6 +1,6 @@
 //! The utility's server: knows its homes, publishes prices, makes limits and controls, and writes down who did what.
 //!
-//! The deciding modules ([`sites`], [`tariff`], [`events`], [`rules`], [`readings`], [`quota`]) are pure. [`store`] keeps everything, on
+//! Price files are read by the crate `tariff`. The deciding modules ([`sites`], [`events`], [`rules`], [`readings`], [`quota`]) are pure. [`store`] keeps everything, on
 //! SQLite or PostgreSQL; [`service`] is what homes may ask, without HTTP; [`console`] is what operators may ask, over HTTP; [`app`] binds
 //! them.
 
@@ -19,4 +19,3 @@ pub mod rules;
 pub mod service;
 pub mod sites;
 pub mod store;
-pub mod tariff;
