@@ -20,6 +20,10 @@ use crate::limits::{NAMED_MAX, PATIENCE_S_MAX};
 use crate::store::Retention;
 use crate::wake::SecureOn;
 
+mod tariff;
+
+pub use tariff::{FeedUrl, FeedUrlError, Place, Tariff};
+
 /// Where the configuration is when no other file is named.
 pub const DEFAULT_PATH: &str = "/etc/heg/heg-gateway.toml";
 /// Where `hegctl` looks for the control socket when no other is named.
@@ -46,6 +50,8 @@ pub struct Config {
     pub commands: Commands,
     /// `[store]`
     pub store: Store,
+    /// `[tariff]`
+    pub tariff: Tariff,
     /// `[control]`
     pub control: Control,
     /// `[[appliance]]`

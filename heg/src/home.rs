@@ -20,6 +20,7 @@ use crate::control_point::Appliances;
 use crate::gateway::{self, AskId, Gateway, Input, Reply};
 use crate::journal::Entry;
 use crate::now::Now;
+use crate::prices::{self, HomePrices, News};
 use crate::store::batch::{Batch, Pending, Settled};
 use crate::wake::SecureOn;
 
@@ -45,6 +46,8 @@ pub enum Effect {
     LookUpNeighbour(IpAddr),
     /// Write a batch; [`Home::written`] or [`Home::began_anew`] must follow.
     Write(Batch),
+    /// Put this where [`HomePrices::new`] finds it after a restart.
+    KeepPrices(Vec<u8>),
     /// An entry was made in the journal (it is written by itself).
     Journalled(Entry),
     /// Something about an appliance looks different now.
@@ -70,6 +73,7 @@ pub struct Home {
     gateway: Gateway,
     appliances: Appliances,
     device: RootDevice,
+    prices: HomePrices,
     pending: Pending<(AskId, Reply)>,
     effects: VecDeque<Effect>,
     now: Now,
@@ -78,7 +82,31 @@ pub struct Home {
 impl Home {
     /// Joins the parts; ordinary changes are written at most `write_every` so often.
     pub fn new(gateway: Gateway, appliances: Appliances, device: RootDevice, write_every: Duration, now: Now) -> Self {
-        Self { gateway, appliances, device, pending: Pending::new(write_every), effects: VecDeque::new(), now }
+        let prices = HomePrices::new(prices::Settings::nothing(gateway.zone().clone()), None, now);
+        Self { gateway, appliances, device, prices, pending: Pending::new(write_every), effects: VecDeque::new(), now }
+    }
+
+    /// The same home, which knows what energy costs.
+    #[must_use]
+    pub fn with_prices(self, prices: HomePrices) -> Self {
+        Self { prices, ..self }
+    }
+
+    /// What energy costs.
+    pub fn prices(&self) -> &HomePrices {
+        &self.prices
+    }
+
+    /// News of the price file or feed.
+    pub fn handle_prices(&mut self, news: News, now: Now) {
+        self.now = now;
+        self.prices.handle(news, now);
+    }
+
+    /// Another tariff.
+    pub fn set_tariff(&mut self, settings: prices::Settings, now: Now) {
+        self.now = now;
+        self.prices.configure(settings, now);
     }
 
     /// The mind: registry, commands, registrations.
@@ -211,11 +239,13 @@ impl Home {
         if due(self.gateway.poll_timeout()) {
             self.gateway.handle_timeout(now);
         }
+        self.prices.handle_timeout(now);
     }
 
     /// When [`Self::handle_timeout`] is due, or there is a batch to write.
     pub fn poll_timeout(&self) -> Option<BootTime> {
         let machines = earliest(self.appliances.machine_ref().poll_timeout(), self.device.poll_timeout());
+        let machines = earliest(machines, self.prices.poll_timeout());
         earliest(machines, earliest(self.gateway.poll_timeout(), self.pending.poll_timeout()))
     }
 
@@ -232,10 +262,20 @@ impl Home {
                 self.gateway.handle(input, self.now);
             } else if let Some(effect) = self.gateway.poll_effect() {
                 self.pass_on(effect);
+            } else if let Some(effect) = self.prices.poll_effect() {
+                match effect {
+                    prices::Effect::Journal(entry) => self.journal(entry),
+                    prices::Effect::Keep(bytes) => self.effects.push_back(Effect::KeepPrices(bytes)),
+                }
             } else {
                 return self.pending.take(self.now.boot).map(Effect::Write);
             }
         }
+    }
+
+    fn journal(&mut self, entry: Entry) {
+        self.pending.entry(entry.clone(), self.now.boot);
+        self.effects.push_back(Effect::Journalled(entry));
     }
 
     fn pass_on(&mut self, effect: gateway::Effect) {
@@ -263,10 +303,7 @@ impl Home {
                 self.pending.registration(registration.key(), Some(registration), ask, boot);
             }
             gateway::Effect::DropRegistration { ask, key } => self.pending.registration(key, None, ask, boot),
-            gateway::Effect::Journal(entry) => {
-                self.pending.entry(entry.clone(), boot);
-                self.effects.push_back(Effect::Journalled(entry));
-            }
+            gateway::Effect::Journal(entry) => self.journal(entry),
             gateway::Effect::Answer { ask, reply } => self.pending.reply((ask, reply), boot),
             gateway::Effect::Changed(udn) => self.effects.push_back(Effect::Changed(udn)),
         }

@@ -1,7 +1,7 @@
 //! The home energy gateway: finds the appliances of a home, knows their state, wakes and commands them, keeps their
 //! registrations, and writes down what it did and why.
 //!
-//! The deciding modules ([`gateway`], [`registry`], [`commands`], [`registrations`], [`journal`]) are pure: facts in, orders
+//! The deciding modules ([`gateway`], [`registry`], [`commands`], [`registrations`], [`prices`], [`journal`]) are pure: facts in, orders
 //! out, both clocks passed in; [`home`] joins them with device and control point. The others each own one outside thing; [`app`] binds
 //! them in one loop.
 
@@ -20,6 +20,8 @@ pub mod limits;
 pub mod neighbours;
 pub mod now;
 pub mod page;
+pub mod price_feed;
+pub mod prices;
 pub mod registrations;
 pub mod registry;
 pub mod store;

@@ -257,7 +257,7 @@ impl GatewayHost {
                     self.writing = Some((self.now + takes, batch));
                 }
                 Effect::Journalled(entry) => self.kept.journal.push(entry),
-                Effect::Changed(_) | Effect::Forgotten(_) => {}
+                Effect::Changed(_) | Effect::Forgotten(_) | Effect::KeepPrices(_) => {}
             }
         }
         None

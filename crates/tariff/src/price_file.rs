@@ -17,7 +17,7 @@ use crate::limits::{PRICE_FILE_BYTES_MAX, PRICE_ROWS_MAX};
 use crate::price::{NotAPrice, Price, unit};
 
 /// What is known of a file beside its content.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Expected {
     /// The price zone it is for.
     pub zone: ZoneId,

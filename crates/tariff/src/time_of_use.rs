@@ -208,7 +208,7 @@ impl Table {
                 match local.offset() {
                     AmbiguousOffset::Unambiguous { .. } => local.earlier().into_iter().for_each(&mut add),
                     AmbiguousOffset::Fold { .. } => {
-                        let (earlier, later) = (local.clone().earlier(), local.later());
+                        let (earlier, later) = (local.earlier(), local.later());
                         earlier.into_iter().chain(later).for_each(&mut add);
                     }
                     // The clock never shows it: what changes then changes with the clock.

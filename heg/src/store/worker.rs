@@ -1,9 +1,10 @@
 //! The thread that owns the database: an fsync on an SD card may take seconds, and the loop must not wait for it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 
+use daemon_kit::state_dir;
 use jiff::Timestamp;
 use tokio::sync::mpsc as to_loop;
 
@@ -21,6 +22,8 @@ enum Job<T> {
     Write(Batch, Timestamp),
     Journal(JournalQuery, T),
     Retain(Retention),
+    /// Prices, in a file of their own: they may be lost without harm, and need no transaction.
+    KeepPrices(PathBuf, Vec<u8>),
 }
 
 /// What the thread did.
@@ -88,6 +91,11 @@ impl<T: Send + 'static> Worker<T> {
         self.send(Job::Retain(retention));
     }
 
+    /// Writes prices to a file, whole or not at all. They come again, so a failure is only logged.
+    pub fn keep_prices(&self, path: PathBuf, bytes: Vec<u8>) {
+        self.send(Job::KeepPrices(path, bytes));
+    }
+
     fn send(&self, job: Job<T>) {
         let sent = self.jobs.as_ref().is_some_and(|jobs| jobs.send(job).is_ok());
         if !sent {
@@ -136,6 +144,12 @@ fn serve<T>(mut store: Store, inbox: &mpsc::Receiver<Job<T>>, outbox: &to_loop::
             Job::Journal(query, who) => Done::Journal(who, store.journal(&query).map_err(|error| chain(&error))),
             Job::Retain(retention) => {
                 store.set_retention(retention);
+                continue;
+            }
+            Job::KeepPrices(path, bytes) => {
+                if let Err(error) = state_dir::write_atomically(&path, &bytes) {
+                    tracing::warn!(error = %format!("{:#}", anyhow::Error::from(error)), "prices not kept");
+                }
                 continue;
             }
         };

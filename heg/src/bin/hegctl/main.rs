@@ -14,6 +14,7 @@ use daemon_kit::clock;
 use daemon_kit::control::client::{self, ClientError, encoded};
 use daemon_kit::control::{ErrorBody, wants_json};
 use daemon_kit::exit::Exit;
+use heg::api::prices::PricesView;
 use heg::api::{ApplianceView, EntryView, OutcomeView, RegistrationView, ScheduleBody, StatusView, WatchLine};
 use heg::config::DEFAULT_SOCKET;
 use serde::Serialize;
@@ -154,6 +155,7 @@ impl Gateway {
                 }
                 self.show::<Vec<EntryView>>(&path, Output::journal).await
             }
+            Command::Prices => self.show::<PricesView>("/v1/prices", Output::prices).await,
             Command::Watch => self.watch().await,
             Command::Completion { .. } => Ok(0),
         }
