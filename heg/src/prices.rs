@@ -165,7 +165,7 @@ impl HomePrices {
                 match self.read(&text, &watched) {
                     Ok(series) => {
                         self.refused = None;
-                        self.take(&watched, series, unix(at.min(now.wall)), now);
+                        self.take(&watched, series, unix(at), now);
                     }
                     Err(why) => {
                         tracing::info!(of = watched.name, why, "prices refused");
@@ -178,7 +178,7 @@ impl HomePrices {
                 self.failure = None;
                 // One that was refused confirms nothing.
                 if self.refused.is_none() {
-                    self.prices.confirm(watched.source, unix(at.min(now.wall)));
+                    self.prices.confirm(watched.source, unix(at));
                 }
             }
             News::Failed(why) => self.failure = Some(why),
@@ -253,6 +253,7 @@ impl HomePrices {
         if !self.prices.add(watched.source, series, at) {
             return;
         }
+        self.prices.forget_over(watched.source, unix(now.wall));
         tracing::info!(of = watched.name, count, slot_s, span, "prices");
         let slots = if slot_s.is_multiple_of(60) { format!("{} min", slot_s / 60) } else { format!("{slot_s} s") };
         self.journal(Ending::Observed, &format!("{}: {count} prices of {slots}, {span}", watched.name), now);

@@ -216,8 +216,8 @@ impl Prices {
         }
     }
 
-    /// Another series of a source; it goes before those known, of which the ones that are over are forgotten. `false` when the newest says
-    /// the same: the source is confirmed then, and that is all.
+    /// Another series of a source; it goes before those known. `false` when the newest says the same: the source is confirmed then, and that
+    /// is all.
     pub fn add(&mut self, source: Source, series: PriceSeries, confirmed: UnixTime) -> bool {
         let known = self.published.entry(source).or_insert_with(|| Published { series: Vec::new(), confirmed });
         known.confirmed = confirmed;
@@ -226,10 +226,17 @@ impl Prices {
             return false;
         }
         // What another covers whole is never asked again.
-        known.series.retain(|s| s.end() > confirmed && !(series.start() <= s.start() && s.end() <= series.end()));
+        known.series.retain(|s| s.start() < series.start() || series.end() < s.end());
         known.series.insert(0, series);
         known.series.truncate(SERIES_PER_SOURCE_MAX);
         true
+    }
+
+    /// Forgets the series of a source that are over.
+    pub fn forget_over(&mut self, source: Source, now: UnixTime) {
+        if let Some(published) = self.published.get_mut(&source) {
+            published.series.retain(|s| s.end() > now);
+        }
     }
 
     /// A source was looked at and says what it said before.
@@ -442,7 +449,12 @@ impl Prices {
         let series = || self.published.values().flat_map(|p| &p.series);
         let (Some(first), Some(last)) = (series().map(PriceSeries::start).min(), series().map(PriceSeries::end).max())
         else {
-            return if self.terms.table.is_some() { Missing::NoPeriod } else { Missing::Nothing };
+            return match (self.published.is_empty(), &self.terms.table) {
+                // All that was published is over and forgotten.
+                (false, _) => Missing::NotYet,
+                (true, Some(_)) => Missing::NoPeriod,
+                (true, None) => Missing::Nothing,
+            };
         };
         if self.published.values().any(|p| p.at(at).is_some()) {
             Missing::PartOfBillingSlot

@@ -132,6 +132,20 @@ fn what_becomes_late_is_journalled_at_that_minute_and_once() {
 }
 
 #[test]
+fn a_machine_that_starts_in_1970_takes_the_file_and_knows_its_age_when_the_clock_is_set() {
+    let mut dated = settings();
+    dated.terms.stale_after_s = Some(36 * 3600);
+    let mut home = HomePrices::new(dated, None, now("1970-01-01T00:01:00Z"));
+    home.handle(day("2026-11-26", "0.31"), now("1970-01-01T00:02:00Z"));
+    told(&mut home);
+    home.handle_timeout(now(TODAY));
+    assert_eq!((home.stale(), home.status().as_deref()), (vec![], Some("prices until 2026-11-28 00:00 from file")));
+    // Written at 23:00 UTC of the 26th.
+    home.handle_timeout(now("2026-11-28T11:00:00Z"));
+    assert!(home.stale()[0].contains("prices of the file were last confirmed 2026-11-27 00:00"), "{:?}", home.stale());
+}
+
+#[test]
 fn money_of_another_country_is_refused_from_the_file_and_left_out_from_the_utility() {
     let mut home = HomePrices::new(settings(), None, now(TODAY));
     let News::Document { text, at } = day("2026-11-26", "0.31") else { panic!() };

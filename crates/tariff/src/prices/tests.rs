@@ -176,9 +176,14 @@ fn the_same_again_is_nothing_new_and_what_is_covered_or_over_is_forgotten() {
     assert!(prices.add(Source::File, series(start, 900, &[7, 8, 9]), start));
     assert_eq!(prices.series(Source::File).len(), 1);
     for day in 1..40 {
-        prices.add(Source::File, series(start.plus(day * DAY_S), 3600, &[1; 24]), start.plus(day * DAY_S));
-        assert!(prices.series(Source::File).len() <= 2);
+        prices.add(Source::File, series(start.plus(day * DAY_S), 3600, &[1; 24]), start);
+        assert!(prices.series(Source::File).len() <= SERIES_PER_SOURCE_MAX);
     }
+    prices.forget_over(Source::File, start.plus(39 * DAY_S));
+    assert_eq!(prices.series(Source::File).len(), 1);
+    prices.forget_over(Source::File, start.plus(40 * DAY_S));
+    assert_eq!((prices.series(Source::File).len(), prices.confirmed(Source::File)), (0, Some(start)));
+    assert_eq!(prices.gaps(start, start.plus(60))[0].why, Missing::NotYet);
 }
 
 proptest! {
