@@ -25,6 +25,9 @@ use crate::utility::{self, Allowed};
 use crate::wake::SecureOn;
 
 pub mod planning;
+mod tariff;
+
+pub use tariff::{FeedUrl, FeedUrlError, Place, Tariff};
 
 /// Where the configuration is when no other file is named.
 pub const DEFAULT_PATH: &str = "/etc/heg/heg-gateway.toml";
@@ -54,6 +57,8 @@ pub struct Config {
     pub store: Store,
     /// `[utility]`
     pub utility: Utility,
+    /// `[tariff]`
+    pub tariff: Tariff,
     /// `[control]`
     pub control: Control,
     /// `[plan]`

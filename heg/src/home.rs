@@ -22,6 +22,7 @@ use crate::control_point::Appliances;
 use crate::gateway::{self, AskId, Gateway, Input, Reply};
 use crate::journal::Entry;
 use crate::now::Now;
+use crate::prices::{self, HomePrices, News};
 use crate::store::batch::{Batch, Pending, Settled};
 use crate::planner::{self, Decision, Planner};
 use crate::utility::{self, Question, Utility};
@@ -49,6 +50,8 @@ pub enum Effect {
     LookUpNeighbour(IpAddr),
     /// Write a batch; [`Home::written`] or [`Home::began_anew`] must follow.
     Write(Batch),
+    /// Put this where [`HomePrices::new`] finds it after a restart.
+    KeepPrices(Vec<u8>),
     /// An entry was made in the journal (it is written by itself).
     Journalled(Entry),
     /// Something about an appliance looks different now.
@@ -80,6 +83,7 @@ pub struct Home {
     device: RootDevice,
     utility: Utility,
     planner: Planner,
+    prices: HomePrices,
     pending: Pending<(AskId, Reply)>,
     effects: VecDeque<Effect>,
     now: Now,
@@ -97,7 +101,31 @@ impl Home {
         now: Now,
     ) -> Self {
         let (pending, effects) = (Pending::new(write_every), VecDeque::new());
-        Self { gateway, appliances, device, utility, planner, pending, effects, now }
+        let prices = HomePrices::new(prices::Settings::nothing(gateway.zone().clone()), None, now);
+        Self { gateway, appliances, device, utility, planner, prices, pending, effects, now }
+    }
+
+    /// The same home, which knows what energy costs.
+    #[must_use]
+    pub fn with_prices(self, prices: HomePrices) -> Self {
+        Self { prices, ..self }
+    }
+
+    /// What energy costs.
+    pub fn prices(&self) -> &HomePrices {
+        &self.prices
+    }
+
+    /// News of the price file or feed.
+    pub fn handle_prices(&mut self, news: News, now: Now) {
+        self.now = now;
+        self.prices.handle(news, now);
+    }
+
+    /// Another tariff.
+    pub fn set_tariff(&mut self, settings: prices::Settings, now: Now) {
+        self.now = now;
+        self.prices.configure(settings, now);
     }
 
     /// The mind: registry, commands, registrations.
@@ -273,6 +301,7 @@ impl Home {
         if due(self.planner.poll_timeout()) {
             self.planner.handle_timeout(&self.gateway, now);
         }
+        self.prices.handle_timeout(now);
     }
 
     /// When [`Self::handle_timeout`] is due, or there is a batch to write.
@@ -280,7 +309,7 @@ impl Home {
         let machines = earliest(self.appliances.machine_ref().poll_timeout(), self.device.poll_timeout());
         let minds = earliest(self.gateway.poll_timeout(), self.utility.poll_timeout());
         let rest = earliest(self.planner.poll_timeout(), self.pending.poll_timeout());
-        earliest(machines, earliest(minds, rest))
+        earliest(earliest(machines, self.prices.poll_timeout()), earliest(minds, rest))
     }
 
     /// The next order. What the parts have for one another is passed on the way.
@@ -300,10 +329,20 @@ impl Home {
                 self.pass_on_of_utility(effect);
             } else if let Some(effect) = self.planner.poll_effect() {
                 self.pass_on_of_planner(effect);
+            } else if let Some(effect) = self.prices.poll_effect() {
+                match effect {
+                    prices::Effect::Journal(entry) => self.journal(entry),
+                    prices::Effect::Keep(bytes) => self.effects.push_back(Effect::KeepPrices(bytes)),
+                }
             } else {
                 return self.pending.take(self.now.boot).map(Effect::Write);
             }
         }
+    }
+
+    fn journal(&mut self, entry: Entry) {
+        self.pending.entry(entry.clone(), self.now.boot);
+        self.effects.push_back(Effect::Journalled(entry));
     }
 
     fn pass_on(&mut self, effect: gateway::Effect) {
@@ -333,10 +372,7 @@ impl Home {
                 self.pending.registration(registration.key(), Some(registration), ask, boot);
             }
             gateway::Effect::DropRegistration { ask, key } => self.pending.registration(key, None, ask, boot),
-            gateway::Effect::Journal(entry) => {
-                self.pending.entry(entry.clone(), boot);
-                self.effects.push_back(Effect::Journalled(entry));
-            }
+            gateway::Effect::Journal(entry) => self.journal(entry),
             gateway::Effect::Answer { ask, reply } => self.pending.reply((ask, reply), boot),
             gateway::Effect::Ended { udn, verb, cause, outcome } => {
                 self.planner.handle(planner::Input::Ended { udn, verb, cause, outcome }, self.now);
@@ -359,10 +395,7 @@ impl Home {
                 self.gateway.handle(Input::PlannerOrders { udn, verb, cause }, self.now);
             }
             planner::Effect::Save { slot, value, soon } => self.pending.planner(slot, value, soon, boot),
-            planner::Effect::Journal(entry) => {
-                self.pending.entry(entry.clone(), boot);
-                self.effects.push_back(Effect::Journalled(entry));
-            }
+            planner::Effect::Journal(entry) => self.journal(entry),
             planner::Effect::Answer { ask, reply } => self.pending.reply((ask, reply), boot),
             planner::Effect::Decided(decision) => self.effects.push_back(Effect::Decided(decision)),
         }
@@ -377,10 +410,7 @@ impl Home {
             }
             utility::Effect::Save { slot, value, soon } => self.pending.utility(slot, value, soon, boot),
             utility::Effect::Flush { ticket } => self.pending.mark(ticket, boot),
-            utility::Effect::Journal(entry) => {
-                self.pending.entry(entry.clone(), boot);
-                self.effects.push_back(Effect::Journalled(entry));
-            }
+            utility::Effect::Journal(entry) => self.journal(entry),
             utility::Effect::Answer { ask, reply } => self.pending.reply((ask, reply), boot),
         }
     }

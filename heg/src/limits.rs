@@ -61,6 +61,21 @@ pub const STORE_RETRY_MAX: Duration = Duration::from_secs(300);
 /// Databases set aside as damaged that are kept; the oldest goes when another is added.
 pub const SET_ASIDE_MAX: usize = 3;
 
+/// A price file is looked at so often: a look is one call of the kernel.
+pub const PRICE_FILE_EVERY: Duration = Duration::from_secs(30);
+/// A price file is left alone until it has not changed for so long: who writes it in place is done by then.
+pub const PRICE_FILE_SETTLES: Duration = Duration::from_secs(1);
+/// A price feed is asked so often: tomorrow's prices are here a quarter of an hour after they are out.
+pub const FEED_EVERY: Duration = Duration::from_secs(15 * 60);
+/// A price feed's answer has to be whole within this.
+pub const FEED_TIMEOUT: Duration = Duration::from_secs(20);
+/// First bound of the random wait after a price feed failed, doubled each time: a proxy on this machine that restarts is back by then.
+pub const FEED_RETRY_FIRST: Duration = Duration::from_secs(5);
+/// Longest bound of that wait: today's prices are there, and tomorrow's are out for ten hours before they are needed.
+pub const FEED_RETRY_MAX: Duration = Duration::from_secs(3600);
+/// Prices as kept on disk: as many series as are kept at all, each of 388 prices of 12 characters.
+pub const PRICES_KEPT_BYTES_MAX: u64 = 128 * 1024;
+
 /// Requests on the control socket that wait for a command's outcome.
 pub const CONTROL_WAITING_MAX: usize = 64;
 /// `watch` streams at once, as many as the control socket keeps open.

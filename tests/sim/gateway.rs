@@ -263,7 +263,7 @@ impl GatewayHost {
                 }
                 Effect::Journalled(entry) => self.kept.journal.push(entry),
                 // This house has no utility.
-                Effect::Ask(_) | Effect::Decided(_) | Effect::Changed(_) | Effect::Forgotten(_) => {}
+                Effect::Ask(_) | Effect::Decided(_) | Effect::Changed(_) | Effect::Forgotten(_) | Effect::KeepPrices(_) => {}
             }
         }
         None

@@ -32,6 +32,8 @@ pub enum Route {
     Ask(Wanted),
     /// `GET /v1/journal?since=TIME&limit=N&appliance=ID`
     Journal(JournalQuery),
+    /// `GET /v1/prices`
+    Prices,
     /// `GET /v1/watch`
     Watch,
     /// `GET /v1/utility`
@@ -124,6 +126,7 @@ pub fn route(request: &ControlRequest, gateway: &Gateway) -> Result<Route, Route
         ["status"] => allow(Method::GET).map(|()| Route::Status),
         ["appliances"] => allow(Method::GET).map(|()| Route::Appliances),
         ["registrations"] => allow(Method::GET).map(|()| Route::Registrations(None)),
+        ["prices"] => allow(Method::GET).map(|()| Route::Prices),
         ["watch"] => allow(Method::GET).map(|()| Route::Watch),
         ["utility"] => allow(Method::GET).map(|()| Route::Utility),
         ["utility", "enrol"] => {

@@ -89,6 +89,8 @@ pub(crate) enum Command {
         #[arg(long, value_name = "ID")]
         appliance: Option<String>,
     },
+    /// Show what energy costs today and tomorrow, where that is from, and what is missing or stale
+    Prices,
     /// Show changes as they happen, until interrupted
     Watch,
     /// Enrol this gateway at the utility's key management centre

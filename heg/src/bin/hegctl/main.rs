@@ -15,6 +15,7 @@ use daemon_kit::control::client::{self, ClientError, encoded};
 use daemon_kit::control::{ErrorBody, wants_json};
 use daemon_kit::exit::Exit;
 use heg::api::utility::{ConsentBody, EnrolBody, UtilityView};
+use heg::api::prices::PricesView;
 use heg::api::{ApplianceView, EntryView, OutcomeView, RegistrationView, ScheduleBody, StatusView, WatchLine};
 use heg::config::DEFAULT_SOCKET;
 use serde::Serialize;
@@ -155,6 +156,7 @@ impl Gateway {
                 }
                 self.show::<Vec<EntryView>>(&path, Output::journal).await
             }
+            Command::Prices => self.show::<PricesView>("/v1/prices", Output::prices).await,
             Command::Watch => self.watch().await,
             Command::Enrol { token, replace } => self.order("/v1/utility/enrol", &EnrolBody { token, replace }).await,
             Command::Utility => self.show::<UtilityView>("/v1/utility", Output::utility).await,

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 
 use comfy_table::{ContentArrangement, Table, presets};
 use heg::api::utility::{LimitView, UtilityView};
+use heg::api::prices::PricesView;
 use heg::api::{ApplianceView, EntryView, OutcomeView, RegistrationView, StatusView, WatchLine};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -204,6 +205,39 @@ impl Output {
     fn limit(&self, l: &LimitView) -> String {
         let end = l.end.as_deref().map_or_else(|| "called off".to_owned(), |end| self.local(end));
         format!("{} W from {} until {end} (number {})", l.watts, self.local(&l.start), l.id)
+    }
+
+    pub(crate) fn prices(&self, p: &PricesView) -> io::Result<()> {
+        let per = format!("{}/{}", p.currency.as_deref().unwrap_or("?"), p.per);
+        let mut pairs = Pairs::default();
+        match (p.now, &p.source) {
+            (Some(now), Some(source)) => pairs.add("now", format!("{now} {per} from {source}")),
+            _ => pairs.add("now", "no price"),
+        }
+        pairs.maybe("until", p.until.as_deref().map(|at| self.local(at)));
+        pairs.maybe("confirmed", p.confirmed.as_deref().map(|at| self.local(at)));
+        for stale in &p.stale {
+            pairs.add("stale", clean(stale));
+        }
+        for trouble in &p.troubles {
+            pairs.add("trouble", clean(trouble));
+        }
+        for missing in &p.missing {
+            let (from, until) = (self.local(&missing.from), self.local(&missing.until));
+            pairs.add("missing", format!("{from} to {until}: {}", missing.why));
+        }
+        pairs.print()?;
+        let mut table = table(["FROM", "TO", &format!("PRICE {per}"), "SOURCE"]);
+        for slot in &p.slots {
+            table.add_row([
+                self.local(&slot.from),
+                self.local(&slot.until),
+                slot.price.map_or_else(|| "-".to_owned(), |price| price.to_string()),
+                slot.source.clone().unwrap_or_else(|| "-".to_owned()),
+            ]);
+        }
+        line("")?;
+        print(&table)
     }
 
     /// What became of an order: good news to stdout, bad news to stderr.
