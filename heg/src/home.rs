@@ -22,11 +22,14 @@ use crate::control_point::Appliances;
 use crate::gateway::{self, AskId, Gateway, Input, Reply};
 use crate::journal::Entry;
 use crate::now::Now;
+use crate::plan::slots::PriceSpan;
+use crate::planner::{self, Decision, Planner};
 use crate::prices::{self, HomePrices, News};
 use crate::store::batch::{Batch, Pending, Settled};
-use crate::planner::{self, Decision, Planner};
 use crate::utility::{self, Question, Utility};
 use crate::wake::SecureOn;
+
+mod planning;
 
 /// An order to `app.rs`.
 #[expect(
@@ -84,6 +87,10 @@ pub struct Home {
     utility: Utility,
     planner: Planner,
     prices: HomePrices,
+    /// Versions of the utility's price series that the prices have.
+    told: Vec<u64>,
+    /// The prices that the planner has.
+    planned: Vec<PriceSpan>,
     pending: Pending<(AskId, Reply)>,
     effects: VecDeque<Effect>,
     now: Now,
@@ -101,14 +108,20 @@ impl Home {
         now: Now,
     ) -> Self {
         let (pending, effects) = (Pending::new(write_every), VecDeque::new());
+        let mut planner = planner;
+        planner.stored_limits(utility.known().limits().clone(), now);
         let prices = HomePrices::new(prices::Settings::nothing(gateway.zone().clone()), None, now);
-        Self { gateway, appliances, device, utility, planner, prices, pending, effects, now }
+        let (told, planned) = (Vec::new(), Vec::new());
+        Self { gateway, appliances, device, utility, planner, prices, told, planned, pending, effects, now }
     }
 
     /// The same home, which knows what energy costs.
     #[must_use]
     pub fn with_prices(self, prices: HomePrices) -> Self {
-        Self { prices, ..self }
+        let mut home = Self { prices, ..self };
+        home.utility_told(None, None, home.now);
+        home.prices_changed(home.now);
+        home
     }
 
     /// What energy costs.
@@ -120,12 +133,14 @@ impl Home {
     pub fn handle_prices(&mut self, news: News, now: Now) {
         self.now = now;
         self.prices.handle(news, now);
+        self.prices_changed(now);
     }
 
     /// Another tariff.
     pub fn set_tariff(&mut self, settings: prices::Settings, now: Now) {
         self.now = now;
         self.prices.configure(settings, now);
+        self.prices_changed(now);
     }
 
     /// The mind: registry, commands, registrations.
@@ -136,17 +151,6 @@ impl Home {
     /// The dealings with the utility.
     pub fn utility(&self) -> &Utility {
         &self.utility
-    }
-
-    /// The planner: rules, plan, decisions, savings.
-    pub fn planner(&self) -> &Planner {
-        &self.planner
-    }
-
-    /// A fact for the planner.
-    pub fn handle_planner(&mut self, input: planner::Input, now: Now) {
-        self.now = now;
-        self.planner.handle(input, now);
     }
 
     /// Subscriptions to the gateway's own device.
@@ -181,7 +185,10 @@ impl Home {
     /// A fact about the utility.
     pub fn handle_utility(&mut self, input: utility::Input, now: Now) {
         self.now = now;
+        let answer = planning::answer(&input);
+        let before = self.utility.peer().map(str::to_owned);
         self.utility.handle(input, &self.gateway, now);
+        self.utility_told(answer, before.as_deref(), now);
     }
 
     /// The utility calls; see [`Utility::called`].
@@ -301,7 +308,10 @@ impl Home {
         if due(self.planner.poll_timeout()) {
             self.planner.handle_timeout(&self.gateway, now);
         }
-        self.prices.handle_timeout(now);
+        if due(self.prices.poll_timeout()) {
+            self.prices.handle_timeout(now);
+            self.prices_changed(now);
+        }
     }
 
     /// When [`Self::handle_timeout`] is due, or there is a batch to write.
@@ -388,26 +398,11 @@ impl Home {
         }
     }
 
-    fn pass_on_of_planner(&mut self, effect: planner::Effect) {
-        let boot = self.now.boot;
-        match effect {
-            planner::Effect::Order { udn, verb, cause } => {
-                self.gateway.handle(Input::PlannerOrders { udn, verb, cause }, self.now);
-            }
-            planner::Effect::Save { slot, value, soon } => self.pending.planner(slot, value, soon, boot),
-            planner::Effect::Journal(entry) => self.journal(entry),
-            planner::Effect::Answer { ask, reply } => self.pending.reply((ask, reply), boot),
-            planner::Effect::Decided(decision) => self.effects.push_back(Effect::Decided(decision)),
-        }
-    }
-
     fn pass_on_of_utility(&mut self, effect: utility::Effect) {
         let boot = self.now.boot;
         match effect {
             utility::Effect::Ask(question) => self.effects.push_back(Effect::Ask(question)),
-            utility::Effect::Order { id, udn, verb } => {
-                self.gateway.handle(Input::UtilityOrders { id, udn, verb }, self.now);
-            }
+            utility::Effect::Order { id, udn, verb } => self.utility_orders(id, udn, verb),
             utility::Effect::Save { slot, value, soon } => self.pending.utility(slot, value, soon, boot),
             utility::Effect::Flush { ticket } => self.pending.mark(ticket, boot),
             utility::Effect::Journal(entry) => self.journal(entry),

@@ -24,13 +24,14 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use energy_model::RegId;
 use upnp::ids::Udn;
-use upnp::time::BootTime;
+use upnp::time::{BootTime, earliest};
+use utility_wire::{LimitSet, UnixTime};
 
-use crate::envelope::Cap;
+use crate::envelope::{self, Cap, Envelope};
 use crate::gateway::{AskError, Gateway, Reply};
 use crate::journal::{Cause, Ending, Entry};
 use crate::limits::{
-    ENDED_LIMITS_MAX, PLAN_APART_S, PLAN_ROLL_S, PLAN_SLOT_S, PLAN_STEPS_PER_TURN, REASON_BYTES_MAX, SAVINGS_WRITE_EVERY_S, bounded,
+    ENDED_LIMITS_MAX, PLAN_AHEAD_MAX_S, PLAN_APART_S, PLAN_ROLL_S, PLAN_SLOT_S, PLAN_STEPS_PER_TURN, REASON_BYTES_MAX, SAVINGS_WRITE_EVERY_S, bounded,
 };
 use crate::now::Now;
 use crate::plan::slots::LimitSpan;
@@ -54,7 +55,7 @@ mod tariff;
 mod work;
 
 pub use decisions::{Act, Decision};
-pub use exchange::{Change, Control, Effect, Input, Settings, Soon};
+pub use exchange::{Change, Effect, Input, Settings, Soon};
 pub use savings::Sums;
 pub use sight::{PlannedLoad, Sight};
 pub use slot::Slot;
@@ -103,7 +104,11 @@ pub struct Planner {
     settings: Settings,
     book: Book,
     tariff: Tariff,
+    envelope: Envelope,
+    /// What the home may draw from each instant on, as far as is known.
     caps: Vec<(i64, Option<Cap>)>,
+    /// The limit that held last.
+    last_cap: Option<Cap>,
     /// Limits that have ended, for as long as load comes back.
     ended: Vec<LimitSpan>,
     standings: BTreeMap<Udn, Standing>,
@@ -132,11 +137,14 @@ pub struct Planner {
 impl Planner {
     /// As it was left. `home` is the gateway's UUID, from which plans draw.
     pub fn new(home: &str, settings: Settings, rows: Rows, now: Now) -> Self {
+        let engaged = rows.iter().any(|(slot, _)| *slot == Slot::Engaged);
         let mut planner = Self {
             home: home.into(),
             book: Book::default(),
             tariff: Tariff::default(),
+            envelope: Envelope::new(home.into(), settings.terms, None, engaged, now.boot),
             caps: Vec::new(),
+            last_cap: None,
             ended: Vec::new(),
             standings: BTreeMap::new(),
             restored_work: BTreeMap::new(),
@@ -176,6 +184,8 @@ impl Planner {
                 self.book.restore(*number, Rule { made: Some(kept.made.parse().ok()?), ..rule });
             }
             Slot::LastRule => _ = value.parse::<u32>().ok()?,
+            // Looked for before.
+            Slot::Engaged => {}
             Slot::Work(udn) => _ = self.restored_work.insert(udn.clone(), serde_json::from_str(value).ok()?),
             Slot::Plan => {
                 let runs: Vec<(String, Vec<(i64, i64)>)> = serde_json::from_str(value).ok()?;
@@ -197,7 +207,8 @@ impl Planner {
             Some((Slot::Work(udn.clone()), serde_json::to_string(standing.work.as_ref()?).ok()?))
         });
         let plan = self.plan_row().map(|row| (Slot::Plan, row));
-        rules.chain([last]).chain(works).chain(plan).chain(self.ledger.rows()).collect()
+        let engaged = self.envelope.is_engaged().then(|| (Slot::Engaged, "yes".to_owned()));
+        rules.chain([last]).chain(engaged).chain(works).chain(plan).chain(self.ledger.rows()).collect()
     }
 
     /// Takes a fact.
@@ -210,11 +221,19 @@ impl Planner {
                 self.tariff.set(spans, &currency, at);
                 self.replan(at);
             }
-            Input::Caps(caps) => self.capped(caps, at),
-            Input::Controlled(udn, control) => {
-                if let Some(standing) = self.standings.get_mut(&udn) {
-                    standing.control = Some(control);
+            Input::Heard { next_within, limits } => {
+                let engaged = self.envelope.is_engaged();
+                self.envelope.heard(next_within, now.boot);
+                self.envelope.stated(limits);
+                if !engaged && self.envelope.is_engaged() {
+                    self.save(Slot::Engaged, Some("yes".to_owned()), Soon::Soon);
                 }
+            }
+            Input::UtilityGone => {
+                if self.envelope.is_engaged() {
+                    self.save(Slot::Engaged, None, Soon::Soon);
+                }
+                self.envelope.forget();
             }
             Input::Appliance(udn) => _ = self.changed.insert(udn),
             Input::Forgotten(udn) => self.forgotten(&udn, at),
@@ -232,6 +251,7 @@ impl Planner {
             }
             Input::Configured(settings) => {
                 self.book.configure(settings.rules.clone());
+                self.envelope.set_terms(settings.terms, now.boot);
                 self.settings = settings;
                 self.everything_changed(at);
             }
@@ -243,17 +263,36 @@ impl Planner {
         self.replan(at);
     }
 
-    fn capped(&mut self, caps: Vec<(i64, Option<Cap>)>, at: i64) {
-        let before = self.cap(at);
-        if caps == self.caps {
-            return;
+    /// The limits that were in the store, at the start.
+    pub fn stored_limits(&mut self, limits: LimitSet, now: Now) {
+        let engaged = self.envelope.is_engaged();
+        self.envelope = Envelope::new(self.home.to_string(), self.settings.terms, Some(limits), engaged, now.boot);
+    }
+
+    /// What the home may draw now and later.
+    fn look_at_limits(&mut self, now: Now) {
+        let at = now.wall.as_second();
+        self.envelope.handle_timeout(now.boot);
+        let unix = |at: i64| UnixTime::new(u64::try_from(at).unwrap_or(0));
+        let ahead = self.envelope.ahead(unix(at), unix(at + PLAN_AHEAD_MAX_S));
+        let start = |at: UnixTime| i64::try_from(at.seconds()).unwrap_or(i64::MAX);
+        let caps: Vec<_> = ahead.into_iter().map(|(from, cap)| (start(from), cap)).collect();
+        let cap = caps.first().and_then(|(_, cap)| *cap);
+        if let (Some(last), None) = (self.last_cap, cap) {
+            self.limit_ended(last, at);
+            self.replan(at);
         }
-        self.caps = caps;
-        if let (Some(cap), None) = (before, self.cap(at)) {
-            // It ended before its time, or the failsafe was lifted.
-            self.limit_ended(cap, at);
+        if self.last_cap != cap {
+            tracing::info!(watts = cap.map(|c| c.watts.count()), cause = ?cap.map(|c| c.cause), "limit");
         }
-        self.replan(at);
+        self.last_cap = cap;
+        // The first holds since some time already.
+        let same = caps.len() == self.caps.len()
+            && caps.iter().zip(&self.caps).enumerate().all(|(i, (new, old))| new.1 == old.1 && (i == 0 || new.0 == old.0));
+        if !same {
+            self.caps = caps;
+            self.replan(at);
+        }
     }
 
     fn limit_ended(&mut self, cap: Cap, at: i64) {
@@ -261,6 +300,11 @@ impl Planner {
         self.ended.retain(|limit| limit.span.end + comeback > at);
         self.ended.truncate(ENDED_LIMITS_MAX - 1);
         self.ended.push(LimitSpan { span: Span { start: at - 1, end: at }, watts: cap.watts.count(), delay_s: 0 });
+    }
+
+    /// Where the home stands with limits.
+    pub fn envelope(&self) -> envelope::State {
+        self.envelope.state()
     }
 
     /// The limit that holds at an instant.
@@ -343,6 +387,7 @@ impl Planner {
     pub fn handle_timeout(&mut self, gateway: &Gateway, now: Now) {
         self.last = now;
         let at = now.wall.as_second();
+        self.look_at_limits(now);
         self.account(at);
         self.observe(gateway, now);
         self.pass_time(now);
@@ -459,7 +504,7 @@ impl Planner {
 
     /// When [`Self::handle_timeout`] wants to be called; never for `None`.
     pub fn poll_timeout(&self) -> Option<BootTime> {
-        self.due.map(|due| self.last.boot_at(timestamp(due)))
+        earliest(self.due.map(|due| self.last.boot_at(timestamp(due))), self.envelope.poll_timeout())
     }
 
     /// The next order.

@@ -8,7 +8,6 @@ use std::time::Duration;
 use energy_model::{Flexibility, Importance, PowerState, RegId, WakeMethod, Watts};
 use heg::commands::{CallFailure, Patience, Verb};
 use heg::config::Config;
-use heg::envelope::{self, Cap};
 use heg::gateway::{Answer, AskId, Effect, Gateway, Input, Order, Reply, Request, Restored, Settings, Wanted};
 use heg::journal::{Cause, Ending, Entry};
 use heg::now::Now;
@@ -22,7 +21,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use upnp::ids::Udn;
 use upnp::time::BootTime;
-use utility_wire::EventId;
+use utility_wire::{EventId, Limit, LimitSet, UnixTime};
 
 use PowerState::{Off, On, Standby};
 
@@ -30,6 +29,8 @@ use PowerState::{Off, On, Standby};
 const CENTS: [i64; 24] =
     [20, 18, 12, 10, 14, 20, 28, 32, 30, 24, 18, 14, 12, 14, 18, 24, 30, 38, 42, 40, 34, 28, 26, 22];
 
+/// Limits as low as the tests like.
+const NO_FLOOR: &str = "[plan]\nfloor-w = 0\n";
 const PUMP: &str = "[[load]]\nudn = 'uuid:pump'\nplan = 'yes'\n";
 const WASHER: &str = "[[load]]\nudn = 'uuid:washer'\nplan = 'yes'\nkind = 'Deferrable'
     phases = [{ minutes = 60, watts = 2000 }, { minutes = 60, watts = 500 }]
@@ -39,7 +40,7 @@ const CAR: &str = "[[load]]\nudn = 'uuid:car'\nplan = 'yes'\nkind = 'Interruptib
 
 #[test]
 fn without_somebodys_yes_nothing_is_ever_switched() {
-    let mut house = House::new("", "17:00:00");
+    let mut house = House::new(NO_FLOOR, "17:00:00");
     for (name, flexibility) in [("pump", Flexibility::Curtailable), ("tv", Flexibility::StandbyAble)] {
         house.find(name, flexibility, 1500, On);
     }
@@ -128,7 +129,8 @@ fn under_a_limit_the_less_important_gives_way_and_comes_back_in_its_turn() {
 
 #[test]
 fn a_refusal_is_taken_and_asked_again_later_and_what_is_forbidden_is_not_asked_at_all() {
-    let mut house = House::new("[[rule]]\nkind = 'plan'\nplan = 'limits'\n", "12:00:00");
+    let rule = "[[rule]]\nkind = 'plan'\nplan = 'limits'\n";
+    let mut house = House::new(&format!("{NO_FLOOR}{rule}"), "12:00:00");
     house.find("nas", Flexibility::StandbyAble, 3000, On);
     house.appliance("nas").refuses = Some("a backup is running");
     house.limit(Some(1000));
@@ -151,8 +153,23 @@ fn a_refusal_is_taken_and_asked_again_later_and_what_is_forbidden_is_not_asked_a
 }
 
 #[test]
+fn without_word_of_the_utility_the_failsafe_limit_is_kept_and_lifted_again() {
+    let mut house = House::new("[[rule]]\nkind = 'plan'\nplan = 'limits'\n", "12:00:00");
+    house.find("boiler", Flexibility::Curtailable, 6000, On);
+    house.limit(Some(9000));
+    let heard = planner::Input::Heard { next_within: Duration::from_secs(60), limits: None };
+    house.feed(heard.clone());
+    house.run_to("27T12:03:00");
+    assert_eq!(house.switched(), ["27T12:02 boiler off failsafe"]);
+    assert_eq!(house.state("boiler"), Off);
+    house.feed(heard);
+    house.run_to("27T12:04:30");
+    assert_eq!((house.state("boiler"), house.switched().len()), (On, 2), "9000 W are allowed again");
+}
+
+#[test]
 fn a_person_goes_before_the_plan_and_a_limit_before_a_persons_on() {
-    let mut house = House::new(&format!("{PUMP}price-max = 0.35\n"), "12:00:00");
+    let mut house = House::new(&format!("{PUMP}price-max = 0.35\n{NO_FLOOR}"), "12:00:00");
     house.find("pump", Flexibility::Curtailable, 3000, On);
     let opt_out = house.rule(r#"{"kind":"opt-out","appliance":"uuid:pump"}"#);
     house.run_to("27T18:00:00");
@@ -323,9 +340,21 @@ impl House {
     }
 
     fn limit(&mut self, watts: Option<u32>) {
-        let cause = envelope::Cause::Limit(EventId::new(7).unwrap());
-        let cap = watts.map(|watts| Cap { watts: Watts::new(watts), cause });
-        self.feed(planner::Input::Caps(vec![(self.now.wall.as_second(), cap)]));
+        let limit = |watts| Limit {
+            id: EventId::new(7).unwrap(),
+            supersedes: None,
+            start: UnixTime::new(self.now.wall.as_second() as u64),
+            duration_s: None,
+            watts: Watts::new(watts),
+            priority: 0,
+            randomise_s: 0,
+            cancelled: false,
+        };
+        let limits: Vec<Limit> = watts.map(limit).into_iter().collect();
+        let limits = Some(LimitSet { target: None, version: 1, limits: limits.try_into().unwrap() });
+        // So that the failsafe is no matter here.
+        let next_within = Duration::from_secs(30 * 86_400);
+        self.feed(planner::Input::Heard { next_within, limits });
     }
 
     fn rule(&mut self, json: &str) -> RuleId {

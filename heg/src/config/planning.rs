@@ -1,8 +1,12 @@
 //! `[plan]`, `[[load]]` and `[[rule]]`: how the home is planned.
 
+use std::time::Duration;
+
+use energy_model::Watts;
 use jiff::tz::TimeZone;
 use serde::Deserialize;
 
+use crate::envelope::Terms;
 use crate::limits::{NAMED_MAX, ORDER_S_MAX, PLAN_PRICE_MAX, PLAN_WATTS_MAX, RULES_MAX};
 use crate::plan::slots::Comeback;
 use crate::planner::Settings;
@@ -26,6 +30,14 @@ pub struct Plan {
     pub comeback_w_per_minute: u32,
     /// For so long, s.
     pub comeback_s: u32,
+    /// Whether the utility may limit what the home draws.
+    pub limits: bool,
+    /// What holds while the utility is not heard, where it has limited this home before, W.
+    pub failsafe_w: u32,
+    /// That is not given up for want of a word on limits before so long, s.
+    pub failsafe_s: u32,
+    /// No limit goes below this, W.
+    pub floor_w: u32,
 }
 
 impl Default for Plan {
@@ -37,6 +49,10 @@ impl Default for Plan {
             by_hand_s: 7200,
             comeback_w_per_minute: 500,
             comeback_s: 900,
+            limits: true,
+            failsafe_w: 4200,
+            failsafe_s: 7200,
+            floor_w: 4200,
         }
     }
 }
@@ -58,6 +74,9 @@ pub(super) fn check(plan: &Plan, loads: &[LoadForm], rules: &[RuleForm]) -> Resu
     }
     if plan.comeback_w_per_minute == 0 || plan.comeback_s > 86_400 {
         return wrong("plan.comeback-w-per-minute", "expected at least 1 W, for at most 86400 s".into());
+    }
+    if !(7200..=86_400).contains(&plan.failsafe_s) {
+        return wrong("plan.failsafe-s", "expected 7200 to 86400".into());
     }
     if loads.len() > NAMED_MAX {
         return wrong("load", format!("expected at most {NAMED_MAX}"));
@@ -94,6 +113,12 @@ impl super::Config {
             comeback: Comeback { watts_per_minute: self.plan.comeback_w_per_minute, for_s: self.plan.comeback_s },
             keep_unless_saves: (self.plan.keep_unless_saves * 1e6).round() as i64,
             by_hand_s: self.plan.by_hand_s.into(),
+            terms: Terms {
+                accepted: self.plan.limits,
+                failsafe: Watts::new(self.plan.failsafe_w),
+                failsafe_min: Duration::from_secs(self.plan.failsafe_s.into()),
+                floor: Watts::new(self.plan.floor_w),
+            },
             zone,
         }
     }

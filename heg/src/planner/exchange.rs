@@ -2,15 +2,16 @@
 #![forbid(unsafe_code)]
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use jiff::tz::TimeZone;
 use upnp::ids::Udn;
-use utility_wire::EventId;
+use utility_wire::{EventId, LimitSet};
 
 use super::decisions::Decision;
 use super::slot::Slot;
 use crate::commands::{Outcome, Verb};
-use crate::envelope::Cap;
+use crate::envelope::Terms;
 use crate::gateway::{AskId, Reply};
 use crate::journal::{Cause, Entry};
 use crate::plan::slots::{Comeback, PriceSpan};
@@ -35,19 +36,21 @@ pub struct Settings {
     pub keep_unless_saves: i64,
     /// An appliance switched by hand is left so for this time, s.
     pub by_hand_s: i64,
+    /// What the home has agreed to as to limits.
+    pub terms: Terms,
     /// Local time.
     pub zone: TimeZone,
 }
 
-/// What the utility has ordered of an appliance.
+/// What the utility has ordered of an appliance; it holds for as long as a person's command does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Control {
+pub(super) struct Control {
     /// By which order.
-    pub id: EventId,
+    pub(super) id: EventId,
     /// On or off.
-    pub on: bool,
+    pub(super) on: bool,
     /// Until when, seconds since 1970.
-    pub until: i64,
+    pub(super) until: i64,
 }
 
 /// A fact.
@@ -60,10 +63,15 @@ pub enum Input {
         /// In which currency, ISO 4217.
         currency: Box<str>,
     },
-    /// What the home may draw from each instant on, as far as is known: [`Envelope::ahead`](crate::envelope::Envelope::ahead).
-    Caps(Vec<(i64, Option<Cap>)>),
-    /// The utility has ordered an appliance, with the home's consent.
-    Controlled(Udn, Control),
+    /// The utility answered.
+    Heard {
+        /// When the next answer is due at the latest.
+        next_within: Duration,
+        /// Which limits there are, where it said others than before.
+        limits: Option<LimitSet>,
+    },
+    /// The home belongs to no utility any more, or to another one.
+    UtilityGone,
     /// Something about an appliance looks different.
     Appliance(Udn),
     /// An appliance was forgotten.

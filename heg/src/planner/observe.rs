@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use upnp::ids::Udn;
 
 use super::build::timestamp;
+use super::exchange::Control;
 use super::savings::Sums;
 use super::standing::{Standing, Unwilling, is_on, switches};
 use super::work::{self, cycle_s};
@@ -151,6 +152,10 @@ impl Planner {
         }
         match cause {
             Cause::Person(uid) if verb != Verb::Wake => self.by_hand(udn, to, Author::Person(uid), now),
+            Cause::Utility(id) => {
+                let until = at + self.settings.by_hand_s;
+                standing.control = Some(Control { id, on: to, until });
+            }
             Cause::Registration(reg) if to => standing.woken = Some((reg, at + WOKEN_KEPT_S)),
             _ => {}
         }

@@ -17,7 +17,7 @@ use crate::now::Now;
 use crate::plan::{DropReason, Dropped, Span, Why};
 use crate::rules::load::Task;
 use crate::rules::precedence::{Claims, Ruler, Ruling, decide};
-use crate::rules::{Consent, Source};
+use crate::rules::{Consent, Source, What};
 
 impl Planner {
     /// Orders what differs.
@@ -77,6 +77,19 @@ impl Planner {
         self.standings.get(udn).map_or(Ruling { on: None, by: Ruler::Nobody }, |standing| {
             decide(&self.claims(gateway, udn, standing, at))
         })
+    }
+
+    /// Why an order of the utility must not be carried out now, whatever the home's consent; `None`: it may.
+    pub fn forbids(&self, gateway: &Gateway, udn: &Udn, on: bool, at: i64) -> Option<String> {
+        let standing = self.standings.get(udn)?;
+        let of_utility = |what: &What| matches!(what, What::OptOut(of) if of.of_utility());
+        if let Some(rule) = self.book.weightiest(udn, timestamp(at), of_utility) {
+            return Some(format!("a person has opted out (rule {})", rule.id));
+        }
+        let unasked = Claims { unwilling: false, control: None, ..self.claims(gateway, udn, standing, at) };
+        let ruling = decide(&unasked);
+        let outranks = ruling.by.rank() < Ruler::CONTROL_RANK && ruling.on.is_some_and(|wanted| wanted != on);
+        outranks.then(|| format!("here goes before it: {}", ruling.by))
     }
 
     fn claims(&self, gateway: &Gateway, udn: &Udn, standing: &Standing, at: i64) -> Claims {

@@ -10,6 +10,8 @@ pub enum Slot {
     Rule(u32),
     /// The last number given to a rule, decimal.
     LastRule,
+    /// That the utility has stated a limit once: `yes`.
+    Engaged,
     /// How far an appliance's work of the day is done: JSON.
     Work(Udn),
     /// When each load runs by the plan: JSON.
@@ -26,6 +28,7 @@ impl Slot {
         match self {
             Self::Rule(number) => format!("rule {number}"),
             Self::LastRule => "last-rule".into(),
+            Self::Engaged => "engaged".into(),
             Self::Work(udn) => format!("work {udn}"),
             Self::Plan => "plan".into(),
             Self::Day(day) => format!("day {day}"),
@@ -38,6 +41,7 @@ impl Slot {
         Some(match key.split_once(' ') {
             None if key == "plan" => Self::Plan,
             None if key == "last-rule" => Self::LastRule,
+            None if key == "engaged" => Self::Engaged,
             Some(("rule", number)) => Self::Rule(number.parse().ok()?),
             Some(("work", udn)) => Self::Work(Udn::parse(udn).ok()?),
             Some(("day", day)) => Self::Day(day.into()),
@@ -60,6 +64,7 @@ mod tests {
         for slot in [
             Slot::Rule(7),
             Slot::LastRule,
+            Slot::Engaged,
             Slot::Work(udn()),
             Slot::Plan,
             Slot::Day("2026-11-27".into()),

@@ -74,6 +74,9 @@ pub enum Ruler {
 }
 
 impl Ruler {
+    /// The place of [`Self::Control`].
+    pub const CONTROL_RANK: usize = 6;
+
     /// Its place in [`RANKS`], from 0.
     pub fn rank(&self) -> usize {
         match self {
@@ -83,7 +86,7 @@ impl Ruler {
             Self::Comfort(_) => 3,
             Self::Limit(_) => 4,
             Self::OrderOn(_) => 5,
-            Self::Control(_) => 6,
+            Self::Control(_) => Self::CONTROL_RANK,
             Self::OptOut(_) => 7,
             Self::Plan(_) => 8,
             Self::Nobody => 9,
