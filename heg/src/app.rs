@@ -23,6 +23,7 @@ use upnp::net::{IncomingRequest, Interface};
 use upnp::time::{BootTime, earliest};
 use upnp_net::{InterfaceFilter, Net, NetConfig, NetEvent, Responder};
 
+use crate::api::planning::{DecisionView, PlanView, RuleView, SavingsView, WhyView};
 use crate::api::prices::PricesView;
 use crate::api::routes::{self, Route, RouteError};
 use crate::api::utility::{EnrolBody, UtilityView};
@@ -41,6 +42,7 @@ use crate::planner::{self, Planner};
 use crate::price_feed::PriceFeed;
 use crate::prices::{HomePrices, News};
 use crate::registrations::Key;
+use crate::rules::Rule;
 use crate::store::worker::{Done, Worker};
 use crate::store::{self, JournalQuery};
 use crate::utility::{self, Utility};
@@ -355,7 +357,10 @@ impl App {
                 }
                 self.recent.push_back(entry);
             }
-            Effect::Decided(_) => {}
+            Effect::Decided(decision) => {
+                let decision = DecisionView::new(self.home.gateway(), &decision);
+                self.tell(&WatchLine::Decision { decision });
+            }
             Effect::Ask(question) => self.client.ask(question, now),
             Effect::Forgotten(udn) => self.tell(&WatchLine::Forgotten { udn: udn.to_string() }),
             Effect::Changed(udn) => {
@@ -438,6 +443,33 @@ impl App {
             }
             Route::Journal(query) => self.journal(query, request, now),
             Route::Prices => request.respond_json(StatusCode::OK, &PricesView::new(self.home.prices(), now)),
+            Route::Rules(udn) => {
+                let gateway = self.home.gateway();
+                let about = |r: &&Rule| udn.as_ref().is_none_or(|udn| r.is_about(udn));
+                let rules = self.home.planner().book().iter().filter(about);
+                request
+                    .respond_json(StatusCode::OK, &rules.map(|r| RuleView::new(gateway, r, now)).collect::<Vec<_>>());
+            }
+            Route::Plan => {
+                let view = PlanView::new(self.home.planner(), self.home.gateway(), now);
+                request.respond_json(StatusCode::OK, &view);
+            }
+            Route::Savings => {
+                let view = SavingsView::new(self.home.planner(), self.home.gateway());
+                request.respond_json(StatusCode::OK, &view);
+            }
+            Route::Why(udn) => match WhyView::new(self.home.planner(), self.home.gateway(), &udn, now) {
+                Some(view) => request.respond_json(StatusCode::OK, &view),
+                None => refuse(request, AskError::Busy.into()),
+            },
+            Route::Change(_) if self.askers.len() >= CONTROL_WAITING_MAX + ASKS_MAX => {
+                refuse(request, AskError::Busy.into());
+            }
+            Route::Change(change) => {
+                let uid = request.peer.uid;
+                let ask = self.ask(Asker::Control(request));
+                self.home.handle_planner(planner::Input::Asked { ask, uid, change }, now);
+            }
             Route::Watch => self.watch(request),
             Route::Utility => {
                 let view = UtilityView::new(self.home.utility(), &self.client, self.home.gateway(), now);
@@ -505,6 +537,7 @@ impl App {
     fn troubles(&self) -> Vec<String> {
         let mut troubles: Vec<_> = self.home.trouble().into_iter().collect();
         troubles.extend(self.client.trouble());
+        troubles.extend(self.home.planner().troubles());
         let prices = self.home.prices();
         troubles.extend(prices.stale().into_iter().chain(prices.troubles()));
         troubles.extend(self.troubles.iter().cloned());
@@ -585,8 +618,18 @@ impl App {
                 self.config.discovery.poll_every_s = config.discovery.poll_every_s;
                 (utility.listen, utility.reachable) =
                     (self.config.utility.listen, self.config.utility.reachable.clone());
-                self.config =
-                    Config { log, commands, store, tariff, utility, appliance, plan, load, rule, ..self.config.clone() };
+                self.config = Config {
+                    log,
+                    commands,
+                    store,
+                    tariff,
+                    utility,
+                    appliance,
+                    plan,
+                    load,
+                    rule,
+                    ..self.config.clone()
+                };
                 tracing::info!("configuration read again");
             }
             Err(error) => {

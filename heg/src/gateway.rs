@@ -19,11 +19,11 @@ use crate::commands::{CallFailure, Closed, CommandId, Commands, Need, Outcome, P
 use crate::journal::{Cause, Ending, Entry};
 use crate::limits::{REASON_BYTES_MAX, bounded};
 use crate::now::Now;
+use crate::planner;
 use crate::registrations::{Key, Registration, RegistrationError, Registrations, Wish};
 use crate::registry::{
     Appliance, Facts, Found, Profile, Question, Registry, ResolveError, Ticket, Transition, state_word,
 };
-use crate::planner;
 use crate::rules::RuleId;
 use crate::rules::book::BookError;
 use crate::utility::Rows;

@@ -55,7 +55,9 @@ impl fmt::Display for Cause {
 
 /// A text that is no [`Cause`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("expected appliance, gateway, price, window, plan, failsafe, person:UID, registration:REGID, rule:ID or utility:ID")]
+#[error(
+    "expected appliance, gateway, price, window, plan, failsafe, person:UID, registration:REGID, rule:ID or utility:ID"
+)]
 pub struct CauseError;
 
 impl FromStr for Cause {
@@ -182,7 +184,9 @@ mod tests {
         {
             assert_eq!(cause.to_string().parse(), Ok(cause));
         }
-        for bad in ["", "person", "person:-1", "registration:0", "gateway:1", "people:1", "utility:0", "rule:0", "rule:x1"] {
+        for bad in
+            ["", "person", "person:-1", "registration:0", "gateway:1", "people:1", "utility:0", "rule:0", "rule:x1"]
+        {
             assert_eq!(bad.parse::<Cause>(), Err(CauseError), "{bad:?}");
         }
         for (ending, word) in ENDINGS {

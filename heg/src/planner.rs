@@ -31,7 +31,8 @@ use crate::envelope::{self, Cap, Envelope};
 use crate::gateway::{AskError, Gateway, Reply};
 use crate::journal::{Cause, Ending, Entry};
 use crate::limits::{
-    ENDED_LIMITS_MAX, PLAN_AHEAD_MAX_S, PLAN_APART_S, PLAN_ROLL_S, PLAN_SLOT_S, PLAN_STEPS_PER_TURN, REASON_BYTES_MAX, SAVINGS_WRITE_EVERY_S, bounded,
+    ENDED_LIMITS_MAX, PLAN_AHEAD_MAX_S, PLAN_APART_S, PLAN_ROLL_S, PLAN_SLOT_S, PLAN_STEPS_PER_TURN, REASON_BYTES_MAX,
+    SAVINGS_WRITE_EVERY_S, bounded,
 };
 use crate::now::Now;
 use crate::plan::slots::LimitSpan;
@@ -288,7 +289,11 @@ impl Planner {
         self.last_cap = cap;
         // The first holds since some time already.
         let same = caps.len() == self.caps.len()
-            && caps.iter().zip(&self.caps).enumerate().all(|(i, (new, old))| new.1 == old.1 && (i == 0 || new.0 == old.0));
+            && caps
+                .iter()
+                .zip(&self.caps)
+                .enumerate()
+                .all(|(i, (new, old))| new.1 == old.1 && (i == 0 || new.0 == old.0));
         if !same {
             self.caps = caps;
             self.replan(at);
@@ -492,7 +497,13 @@ impl Planner {
         let of_standings = self.standings.values().flat_map(|s| {
             let work = s.work.as_ref().filter(|w| !w.done);
             let over = s.control.map(|c| c.until);
-            [s.unwilling.as_ref().map(|u| u.until), work.map(|w| w.start), work.map(|w| w.end), over, s.woken.map(|w| w.1)]
+            [
+                s.unwilling.as_ref().map(|u| u.until),
+                work.map(|w| w.start),
+                work.map(|w| w.end),
+                over,
+                s.woken.map(|w| w.1),
+            ]
         });
         let rules = self.book.next_edge(timestamp(at)).map(|edge| edge.as_second());
         let charging = || self.standings.values().any(|s| s.work.as_ref().is_some_and(|w| !w.done && w.taken_ws > 0));

@@ -18,9 +18,9 @@ use upnp::ids::Udn;
 use crate::gateway::Restored;
 use crate::journal::Entry;
 use crate::limits::{PRUNE_EVERY, SET_ASIDE_MAX};
+use crate::planner;
 use crate::registrations::{Key, Registrant, Registration, Wish};
 use crate::registry::{Facts, KnownBy, Profile};
-use crate::planner;
 use crate::utility::Slot;
 
 pub mod batch;

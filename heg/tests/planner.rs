@@ -89,7 +89,11 @@ fn above_its_highest_price_it_pauses_and_goes_on_afterwards_but_a_hand_goes_befo
     house.find("pump", Flexibility::Curtailable, 1000, On);
     house.run_to("27T18:30:00");
     assert_eq!(house.switched(), ["27T17:00 pump off price"]);
-    assert!(house.why("pump").starts_with("0.4200 EUR/kWh now; on again at 2026-11-27T20:00:00Z"), "{}", house.why("pump"));
+    assert!(
+        house.why("pump").starts_with("0.4200 EUR/kWh now; on again at 2026-11-27T20:00:00Z"),
+        "{}",
+        house.why("pump")
+    );
     house.tell("pump", On);
     house.run_to("27T20:29:00");
     assert_eq!(house.switched().len(), 1, "what a person switched on stays on");
@@ -513,11 +517,7 @@ impl House {
 
 fn gateway(now: Now) -> Gateway {
     let patience = Patience { command: Duration::from_secs(20), wake: Duration::from_secs(90) };
-    let settings = Settings {
-        poll_every: Duration::from_secs(300),
-        patience,
-        overrides: BTreeMap::new(),
-        zone: TimeZone::UTC,
-    };
+    let settings =
+        Settings { poll_every: Duration::from_secs(300), patience, overrides: BTreeMap::new(), zone: TimeZone::UTC };
     Gateway::new(settings, Restored::default(), now)
 }

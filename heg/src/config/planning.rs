@@ -94,7 +94,10 @@ pub(super) fn check(plan: &Plan, loads: &[LoadForm], rules: &[RuleForm]) -> Resu
     }
     let once = |rule: &RuleForm| matches!(rule.kind, Kind::Run | Kind::Charge | Kind::On | Kind::Off);
     if let Some(rule) = rules.iter().find(|rule| once(rule)) {
-        return wrong("rule.kind", format!("{} is said once, with hegctl; every day is `every-day` of [[load]]", rule.kind));
+        return wrong(
+            "rule.kind",
+            format!("{} is said once, with hegctl; every day is `every-day` of [[load]]", rule.kind),
+        );
     }
     Book::read(rules).map_err(|(place, e)| ("rule".to_owned(), format!("the {place}. one: {e}")))?;
     Ok(())

@@ -187,7 +187,10 @@ pub(super) fn timestamp(at: i64) -> Timestamp {
 fn without(spans: Vec<Span>, others: &[Span]) -> Vec<Span> {
     others.iter().fold(spans, |spans, other| {
         let parts = |span: Span| {
-            [Span { start: span.start, end: span.end.min(other.start) }, Span { start: span.start.max(other.end), end: span.end }]
+            [
+                Span { start: span.start, end: span.end.min(other.start) },
+                Span { start: span.start.max(other.end), end: span.end },
+            ]
         };
         spans.into_iter().flat_map(parts).filter(|part| part.start < part.end).collect()
     })

@@ -48,11 +48,14 @@ mod tests {
     fn a_window_over_midnight_is_there_from_the_evening_before() {
         let within = Span { start: at("2026-11-27T01:00:00Z"), end: at("2026-11-28T23:00:00Z") };
         let found = spans(window("22:00:00-06:00:00"), &TimeZone::UTC, within);
-        assert_eq!(found, [
-            Span { start: at("2026-11-26T22:00:00Z"), end: at("2026-11-27T06:00:00Z") },
-            Span { start: at("2026-11-27T22:00:00Z"), end: at("2026-11-28T06:00:00Z") },
-            Span { start: at("2026-11-28T22:00:00Z"), end: at("2026-11-29T06:00:00Z") },
-        ]);
+        assert_eq!(
+            found,
+            [
+                Span { start: at("2026-11-26T22:00:00Z"), end: at("2026-11-27T06:00:00Z") },
+                Span { start: at("2026-11-27T22:00:00Z"), end: at("2026-11-28T06:00:00Z") },
+                Span { start: at("2026-11-28T22:00:00Z"), end: at("2026-11-29T06:00:00Z") },
+            ]
+        );
     }
 
     #[test]

@@ -118,7 +118,9 @@ pub(super) fn planned(why: Why, cap: Option<envelope::Cause>) -> Cause {
         (Why::Price, _) => Cause::Price,
         (Why::Window | Why::Deadline, _) => Cause::Window,
         (Why::Cap, Some(limit)) => limited(limit),
-        (Why::Cap, None) | (Why::Frozen | Why::Hysteresis | Why::MinimumTime | Why::Kept | Why::Override, _) => Cause::Plan,
+        (Why::Cap, None) | (Why::Frozen | Why::Hysteresis | Why::MinimumTime | Why::Kept | Why::Override, _) => {
+            Cause::Plan
+        }
     }
 }
 

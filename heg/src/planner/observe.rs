@@ -40,10 +40,10 @@ impl Planner {
         let at = now.wall.as_second();
         let load = self.new_load(gateway, udn, now);
         let restored = &mut self.restored_work;
-        let standing = self.standings.entry(udn.clone()).or_insert_with(|| Standing {
-            work: restored.remove(udn),
-            ..Standing::new(load.clone())
-        });
+        let standing = self
+            .standings
+            .entry(udn.clone())
+            .or_insert_with(|| Standing { work: restored.remove(udn), ..Standing::new(load.clone()) });
         let (was, is) = (standing.on, is_on(appliance.state()));
         let profile = appliance.profile();
         standing.power_w = match (is, profile.power) {
@@ -111,7 +111,9 @@ impl Planner {
                 let action = format!("rule {}: {}", rule.id, form.words());
                 let (cause, reason) = match by {
                     Author::Person(uid) => (Cause::Person(uid), "a person's command holds for a while"),
-                    Author::Hand | Author::Config => (Cause::Appliance, "switched by hand, or by itself; so it stays for a while"),
+                    Author::Hand | Author::Config => {
+                        (Cause::Appliance, "switched by hand, or by itself; so it stays for a while")
+                    }
                 };
                 self.journal(Some(udn), &action, cause, Ending::Registered, reason, now);
                 self.everything_changed(now.wall.as_second());
@@ -215,7 +217,8 @@ impl Planner {
     /// The work that comes first now.
     fn next_work(&mut self, udn: &Udn, task: &Task, at: i64) {
         let Some(standing) = self.standings.get(udn) else { return };
-        let running = standing.work.as_ref().is_some_and(|w| !w.done && w.began.is_some() && matches!(task, Task::Cycle { .. }));
+        let running =
+            standing.work.as_ref().is_some_and(|w| !w.done && w.began.is_some() && matches!(task, Task::Cycle { .. }));
         if running {
             return;
         }
@@ -291,9 +294,11 @@ impl Planner {
                     self.ledger.add(udn, Sums { cost, at_once: cost, energy_ws }, at, &self.settings.zone);
                 }
                 (Ok(Task::Presence { .. }), _) if standing.ours == Some(false) => {
-                    let paused = self.current.as_ref().and_then(|c| c.of(udn)).is_some_and(|load| {
-                        load.pauses.iter().any(|pause| pause.span.within(span).is_some())
-                    });
+                    let paused = self
+                        .current
+                        .as_ref()
+                        .and_then(|c| c.of(udn))
+                        .is_some_and(|load| load.pauses.iter().any(|pause| pause.span.within(span).is_some()));
                     let spared = watts.saturating_sub(standing.load.rest_w);
                     let at_once = self.tariff.cost(span, spared).filter(|_| paused).unwrap_or(0);
                     self.ledger.add(udn, Sums { cost: 0, at_once, energy_ws: 0 }, at, &self.settings.zone);

@@ -62,7 +62,8 @@ impl Planner {
     /// Enters a decision, in the journal too.
     fn decided(&mut self, decision: Decision, now: Now) {
         let saves = decision.saves.filter(|micros| *micros != 0);
-        let saves = saves.map(|micros| format!("; saves {}", money(micros, self.tariff.currency()))).unwrap_or_default();
+        let saves =
+            saves.map(|micros| format!("; saves {}", money(micros, self.tariff.currency()))).unwrap_or_default();
         let reason = format!("{}{saves}", decision.because);
         let Decision { udn, act, cause, .. } = &decision;
         let ending = if matches!(act, Act::Drop(_)) { Ending::Dropped } else { Ending::Decided };
@@ -74,9 +75,9 @@ impl Planner {
 
     /// Who decides over an appliance now, and what.
     pub fn ruling(&self, gateway: &Gateway, udn: &Udn, at: i64) -> Ruling {
-        self.standings.get(udn).map_or(Ruling { on: None, by: Ruler::Nobody }, |standing| {
-            decide(&self.claims(gateway, udn, standing, at))
-        })
+        self.standings
+            .get(udn)
+            .map_or(Ruling { on: None, by: Ruler::Nobody }, |standing| decide(&self.claims(gateway, udn, standing, at)))
     }
 
     /// Why an order of the utility must not be carried out now, whatever the home's consent; `None`: it may.
@@ -111,7 +112,9 @@ impl Planner {
             // Beyond limits an appliance that isn't planned is only let go on.
             (Some(_), None) if planned => Some((false, pause.map_or(Why::Window, |p| p.why))),
             // A charge the plan has begun ends when there is no more to do.
-            (None, _) if planned && standing.ours == Some(true) && self.is_charged(standing) => Some((false, Why::Window)),
+            (None, _) if planned && standing.ours == Some(true) && self.is_charged(standing) => {
+                Some((false, Why::Window))
+            }
             _ => None,
         };
         Claims {
@@ -130,7 +133,11 @@ impl Planner {
     fn why_on(&self, standing: &Standing, planned: bool, why: Why) -> Why {
         match &standing.load.task {
             Ok(Task::Presence { only, price_max, .. }) if why == Why::Window && (only.is_empty() || !planned) => {
-                if planned && price_max.is_some() { Why::Price } else { Why::Cap }
+                if planned && price_max.is_some() {
+                    Why::Price
+                } else {
+                    Why::Cap
+                }
             }
             _ => why,
         }
@@ -162,10 +169,11 @@ impl Planner {
         let price = self.tariff.at(at).map(|p| format!("{} now", price_words(p, self.tariff.currency())));
         let load = self.current.as_ref().and_then(|c| c.of(udn));
         let next = load.and_then(|l| l.runs.iter().map(|r| r.span.start).find(|start| *start > at));
-        let then = next.filter(|_| !on).map(|start| format!("; on again at {:.0}", timestamp(start))).unwrap_or_default();
+        let then =
+            next.filter(|_| !on).map(|start| format!("; on again at {:.0}", timestamp(start))).unwrap_or_default();
         match by {
-            Ruler::Limit(_) => match self.cap(at) {
-                Some(cap) => format!("{by} leaves no room: {} W for the home{then}", cap.watts),
+            Ruler::Limit(cause) => match self.cap(at) {
+                Some(cap) => format!("{cause} leaves no room: {} W for the home{then}", cap.watts),
                 None => format!("no room for it now{then}"),
             },
             Ruler::OrderOn(_) | Ruler::OrderOff(_) => {
@@ -214,7 +222,9 @@ impl Planner {
                 && standing.told_start != Some(run.span.start)
             {
                 let saves = standing.work.as_ref().and_then(|work| match &standing.load.task {
-                    Ok(Task::Cycle { phases, .. }) => Some(cycle_cost(phases, work.start.max(at), &self.tariff)? - load.cost),
+                    Ok(Task::Cycle { phases, .. }) => {
+                        Some(cycle_cost(phases, work.start.max(at), &self.tariff)? - load.cost)
+                    }
                     _ => {
                         let seconds = i64::try_from(load.energy_ws / u64::from(standing.load.power_w.max(1))).ok()?;
                         let start = work.start.max(at);

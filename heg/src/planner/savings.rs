@@ -78,7 +78,8 @@ impl Ledger {
 
     /// The rows that are other than in the store, and those to be taken out because they are old.
     pub(super) fn take_unsaved(&mut self) -> Vec<(Slot, Option<String>)> {
-        let mut rows: Vec<_> = std::mem::take(&mut self.unsaved).into_iter().map(|slot| (slot.clone(), self.value(&slot))).collect();
+        let mut rows: Vec<_> =
+            std::mem::take(&mut self.unsaved).into_iter().map(|slot| (slot.clone(), self.value(&slot))).collect();
         while self.days.len() > SAVING_DAYS_KEPT
             && let Some((day, _)) = self.days.pop_first()
         {
@@ -146,7 +147,10 @@ mod tests {
             again.restore(&slot, &value.unwrap()).unwrap();
         }
         assert_eq!(again.rows().collect::<Vec<_>>(), ledger.rows().collect::<Vec<_>>());
-        assert_eq!(again.months().map(|(month, _, s)| (month, s.saved())).collect::<Vec<_>>(), [("2026-10", 5), ("2026-11", 10)]);
+        assert_eq!(
+            again.months().map(|(month, _, s)| (month, s.saved())).collect::<Vec<_>>(),
+            [("2026-10", 5), ("2026-11", 10)]
+        );
         assert!(!ledger.is_unsaved());
     }
 

@@ -78,13 +78,15 @@ impl Planner {
     /// Its loads.
     pub fn planned(&self) -> impl Iterator<Item = PlannedLoad<'_>> {
         let current = self.current.iter();
-        current.flat_map(|c| c.whose.iter().zip(&c.plan.loads).map(|(udn, load)| PlannedLoad {
-            udn,
-            runs: &load.runs,
-            pauses: &load.pauses,
-            cost: load.cost,
-            dropped: c.plan.dropped.iter().find(|d| d.id == load.id).copied(),
-        }))
+        current.flat_map(|c| {
+            c.whose.iter().zip(&c.plan.loads).map(|(udn, load)| PlannedLoad {
+                udn,
+                runs: &load.runs,
+                pauses: &load.pauses,
+                cost: load.cost,
+                dropped: c.plan.dropped.iter().find(|d| d.id == load.id).copied(),
+            })
+        })
     }
 
     /// What is known of an appliance at `at`; `None` while it was not seen.
@@ -108,7 +110,8 @@ impl Planner {
 
     /// What is not well, each a sentence.
     pub fn troubles(&self) -> Vec<String> {
-        let mut troubles: Vec<String> = self.trouble.iter().map(|why| format!("no plan could be made: {why}")).collect();
+        let mut troubles: Vec<String> =
+            self.trouble.iter().map(|why| format!("no plan could be made: {why}")).collect();
         if let Some(over) = self.current.as_ref().and_then(|c| c.plan.over_cap.first()) {
             troubles.push(format!(
                 "the limit is exceeded by {} W from {:.0} on, by what is not to be switched off",

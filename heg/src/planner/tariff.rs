@@ -82,13 +82,10 @@ mod tests {
         assert_eq!(tariff.cost(Span { start: 1800, end: 5400 }, 1000), Some(150_000));
         assert_eq!(tariff.cost(Span { start: 5400, end: 9000 }, 1000), None, "half of it has no price");
         tariff.set(vec![price(5400, 9000, -50_000)], "EUR", 3600);
-        assert_eq!([0, 5399, 5400, 8999, 9000].map(|t| tariff.at(t)), [
-            Some(100_000),
-            Some(200_000),
-            Some(-50_000),
-            Some(-50_000),
-            None
-        ]);
+        assert_eq!(
+            [0, 5399, 5400, 8999, 9000].map(|t| tariff.at(t)),
+            [Some(100_000), Some(200_000), Some(-50_000), Some(-50_000), None]
+        );
         assert_eq!(tariff.cost(Span { start: 3600, end: 7200 }, 2000), Some(150_000));
         let later = PRICES_KEPT_S + 6000;
         tariff.set(vec![price(later, later + 1, 1)], "EUR", later);

@@ -127,6 +127,7 @@ pub(super) fn next(udn: &Udn, task: &Task, book: &Book, zone: &TimeZone, at: i64
     let open = asked.chain(daily).filter(|work| work.end > at && same(work).is_none_or(|last| !last.done));
     let first = open.min_by_key(|work| (work.end, work.start))?;
     let progress = same(&first).cloned();
-    let progress = progress.map_or(first.clone(), |progress| Work { end: first.end, need_wh: first.need_wh, ..progress });
+    let progress =
+        progress.map_or(first.clone(), |progress| Work { end: first.end, need_wh: first.need_wh, ..progress });
     Some(Work { past, ..progress })
 }

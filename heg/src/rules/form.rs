@@ -286,7 +286,10 @@ mod tests {
             (r#"{"kind":"importance","importance":"Low"}"#, "a rule of kind importance needs `appliance`"),
             (r#"{"kind":"price-max","price":1e9}"#, "expected -1000 to 1000"),
             (r#"{"kind":"only","window":{"start":"22:00:00","end":"22:00:00"}}"#, "window"),
-            (r#"{"kind":"charge","appliance":"uuid:tv","energy-wh":0,"until":"2026-11-28T06:00:00Z"}"#, "expected 1 to"),
+            (
+                r#"{"kind":"charge","appliance":"uuid:tv","energy-wh":0,"until":"2026-11-28T06:00:00Z"}"#,
+                "expected 1 to",
+            ),
             (r#"{"kind":"run","appliance":"uuid:tv"}"#, "a rule of kind run needs `until`"),
             (r#"{"kind":"run","appliance":"uuid:tv","until":"tomorrow"}"#, "expected a moment as RFC 3339"),
             (r#"{"kind":"run","appliance":"uuid:tv","until":"2026-11-27T11:00:00Z"}"#, "before it begins"),

@@ -246,13 +246,7 @@ pub struct Load {
 
 impl Load {
     /// The appliance `udn`, of which ApplianceInfo:1 says `facts` and the configuration `said`, under the rules of `book` at `now`.
-    pub fn new(
-        udn: &Udn,
-        facts: Option<&Facts>,
-        said: Option<&Settings>,
-        book: &Book,
-        now: jiff::Timestamp,
-    ) -> Self {
+    pub fn new(udn: &Udn, facts: Option<&Facts>, said: Option<&Settings>, book: &Book, now: jiff::Timestamp) -> Self {
         let form = said.map(|s| &s.form);
         let in_config = |consent: Consent| (consent, Source::Config);
         let rule = |pick: fn(&What) -> bool| book.weightiest(udn, now, pick).map(|r| (r.what, Source::Rule(r.id)));

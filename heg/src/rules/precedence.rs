@@ -100,7 +100,7 @@ impl Ruler {
 }
 
 impl fmt::Display for Ruler {
-    /// `limit 7`, `order-on, rule 3`.
+    /// `limit: limit 7`, `order-on, rule 3`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.word())?;
         match self {
@@ -108,9 +108,7 @@ impl fmt::Display for Ruler {
             Self::OrderOff(id) | Self::OrderOn(id) | Self::OptOut(id) => write!(f, ", rule {id}"),
             Self::Comfort(Source::Default | Source::Appliance) => f.write_str(", class Critical"),
             Self::Comfort(source) => write!(f, ", {source}"),
-            Self::Limit(envelope::Cause::Limit(id)) => write!(f, " {id}"),
-            Self::Limit(envelope::Cause::Start) => f.write_str(", failsafe at the start"),
-            Self::Limit(envelope::Cause::Failsafe) => f.write_str(", failsafe: the utility is not heard"),
+            Self::Limit(cause) => write!(f, ": {cause}"),
             Self::Control(id) => write!(f, " {id}"),
             Self::Plan(why) => write!(f, ", {why}"),
             Self::Appliance | Self::Nobody => Ok(()),
