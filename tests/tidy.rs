@@ -98,6 +98,7 @@ const PURE_MODULES: &[&str] = &[
     "heg/src/rules/form.rs",
     "heg/src/rules/load.rs",
     "heg/src/rules/precedence.rs",
+    "heg/src/simulate.rs",
     "heg/src/store/batch.rs",
     "utility/src/events.rs",
     "utility/src/quota.rs",

@@ -27,6 +27,7 @@ pub mod prices;
 pub mod registrations;
 pub mod registry;
 pub mod rules;
+pub mod simulate;
 pub mod store;
 pub mod utility;
 pub mod utility_client;
