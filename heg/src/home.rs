@@ -32,10 +32,6 @@ use crate::wake::SecureOn;
 mod planning;
 
 /// An order to `app.rs`.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "an order is moved once or twice; boxing would allocate for each datagram"
-)]
 #[derive(Debug)]
 pub enum Effect {
     /// To the network driver.

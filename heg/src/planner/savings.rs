@@ -87,7 +87,7 @@ impl Ledger {
         }
         let months: BTreeSet<Box<str>> = self.months.keys().map(|(month, _)| month.clone()).collect();
         let old = months.len().saturating_sub(SAVING_MONTHS_KEPT);
-        let last_old = months.into_iter().take(old).last();
+        let last_old = old.checked_sub(1).and_then(|last| months.into_iter().nth(last));
         while let Some(first) = self.months.first_entry()
             && (Some(&first.key().0) <= last_old.as_ref() || self.months.len() > SAVING_MONTHS_KEPT * APPLIANCES_MAX)
             && let Some(((month, udn), _)) = self.months.pop_first()
