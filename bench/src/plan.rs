@@ -27,7 +27,9 @@ struct Optimum {
 /// Prints the section. `oracle` is a Python that has highspy; without it the plans are measured against their own bounds.
 pub(crate) fn print(oracle: Option<&Path>) -> Result<()> {
     println!("## Plans\n");
-    println!("| loads | seed | undone | first plan ms | its cost | default budget ms | cost | own bound | HiGHS {ORACLE_S} s | its bound | first over HiGHS | default over HiGHS | over best bound |");
+    println!(
+        "| loads | seed | undone | first plan ms | its cost | default budget ms | cost | own bound | HiGHS {ORACLE_S} s | its bound | first over HiGHS | default over HiGHS | over best bound |"
+    );
     println!("|---|---|---|---|---|---|---|---|---|---|---|---|---|");
     let idle = memory::of(std::process::id())?;
     let (mut most, mut over_oracle, mut over_bound) = (idle.rss, Vec::new(), Vec::new());
@@ -48,9 +50,22 @@ pub(crate) fn print(oracle: Option<&Path>) -> Result<()> {
             let (found, bound, first_over, over) = match &optimum {
                 Some(o) => {
                     over_oracle.push(above(cost, o.cost));
-                    let proven = if o.seconds < ORACLE_S as f64 { format!(" (optimal, {:.1} s)", o.seconds) } else { String::new() };
-                    let first_over = if same_work { format!("{:.2} %", above(cents(first.cost), o.cost)) } else { "other work".into() };
-                    (format!("{:.1}{proven}", o.cost), format!("{:.1}", o.bound), first_over, format!("{:+.2} %", above(cost, o.cost)))
+                    let proven = if o.seconds < ORACLE_S as f64 {
+                        format!(" (optimal, {:.1} s)", o.seconds)
+                    } else {
+                        String::new()
+                    };
+                    let first_over = if same_work {
+                        format!("{:.2} %", above(cents(first.cost), o.cost))
+                    } else {
+                        "other work".into()
+                    };
+                    (
+                        format!("{:.1}{proven}", o.cost),
+                        format!("{:.1}", o.bound),
+                        first_over,
+                        format!("{:+.2} %", above(cost, o.cost)),
+                    )
                 }
                 None => ("-".into(), "-".into(), "-".into(), "-".into()),
             };
@@ -68,11 +83,19 @@ pub(crate) fn print(oracle: Option<&Path>) -> Result<()> {
     let largest = |values: &[f64]| values.iter().copied().fold(f64::MIN, f64::max);
     let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len().max(1) as f64;
     if !over_oracle.is_empty() {
-        println!("\nDefault budget over HiGHS: mean {:+.2} %, worst {:+.2} %.", mean(&over_oracle), largest(&over_oracle));
+        println!(
+            "\nDefault budget over HiGHS: mean {:+.2} %, worst {:+.2} %.",
+            mean(&over_oracle),
+            largest(&over_oracle)
+        );
     }
     println!("Over the best bound known: mean {:.2} %, worst {:.2} %.", mean(&over_bound), largest(&over_bound));
     let at_most: Vec<f64> = wholes.iter().filter(|(loads, _)| *loads == 160).map(|(_, ms)| *ms).collect();
-    println!("Longest first plan {:.2} ms, longest whole plan of 160 loads {:.0} ms.", largest(&firsts), largest(&at_most));
+    println!(
+        "Longest first plan {:.2} ms, longest whole plan of 160 loads {:.0} ms.",
+        largest(&firsts),
+        largest(&at_most)
+    );
     println!("Memory: {} kB resident before the first plan, at most {most} kB after any.\n", idle.rss);
     Ok(())
 }
@@ -106,7 +129,8 @@ fn check(problem: &Problem, plan: &Plan) -> Result<()> {
     for slot in &problem.slots {
         let mut watts = slot.base_w;
         for (load, planned) in problem.loads.iter().zip(&plan.loads) {
-            watts += planned.runs.iter().map(|run| instances::power_within(&load.work, run.span, slot.span)).sum::<u32>();
+            watts +=
+                planned.runs.iter().map(|run| instances::power_within(&load.work, run.span, slot.span)).sum::<u32>();
         }
         ensure!(slot.cap_w.is_none_or(|cap| watts <= cap), "{watts} W in the slot from {}", slot.span.start);
     }
@@ -124,7 +148,8 @@ fn solve(python: &Path, problem: &Problem, plan: &Plan) -> Result<Optimum> {
     ensure!(out.status.success(), "the oracle: {}", String::from_utf8_lossy(&out.stderr));
     let text = String::from_utf8(out.stdout)?;
     let last = text.lines().last().context("the oracle said nothing")?;
-    let numbers: Vec<f64> = last.split(' ').map(str::parse).collect::<Result<_, _>>().with_context(|| last.to_owned())?;
+    let numbers: Vec<f64> =
+        last.split(' ').map(str::parse).collect::<Result<_, _>>().with_context(|| last.to_owned())?;
     let [cost, bound, seconds] = numbers[..] else { anyhow::bail!("the oracle said {last}") };
     Ok(Optimum { cost, bound, seconds })
 }

@@ -252,7 +252,7 @@ impl Energy {
         let Scratch { on, off, costs, .. } = scratch;
         costs.clear();
         costs.extend((0..width).map(|j| self.costs(j, view)));
-        let dear = costs.iter().map(|c| c.full.abs() + self.start_cost).sum::<i64>() + 1;
+        let dear = costs.iter().map(|c| c.full.abs() + c.extra + self.start_cost).sum::<i64>() + 1;
         for table in [&mut *on, &mut *off] {
             table.clear();
             table.resize((width + 1) * row, 0);
