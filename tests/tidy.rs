@@ -65,6 +65,7 @@ const PURE_MODULES: &[&str] = &[
     "heg/src/plan/keep.rs",
     "heg/src/plan/mod.rs",
     "heg/src/plan/outcome.rs",
+    "heg/src/plan/pair.rs",
     "heg/src/plan/presence.rs",
     "heg/src/plan/problem.rs",
     "heg/src/plan/setup.rs",

@@ -6,12 +6,15 @@ use super::board::{Board, Score};
 use super::bound::Bound;
 use super::greedy;
 use super::job::{Kind, Placement, Scratch};
+use super::pair;
 use super::setup::Setup;
 
 /// Loads taken out at a time, at most, but for a few at random.
 const TAKEN_MAX: usize = 10;
 /// Those at random.
 const STRANGERS: usize = 2;
+/// One rebuild in so many places two interruptible loads together.
+const PAIR_ONE_IN: usize = 24;
 /// Heat at the start of a search.
 pub(super) const HEAT_MOST: i64 = 1000;
 /// At that heat, a plan may be worse by this part of the distance to the bound and still be gone on from.
@@ -45,6 +48,8 @@ pub(super) struct Search {
     choices: Choices,
     /// Loads that have a choice.
     movable: Vec<usize>,
+    /// Interruptible loads without minimum times.
+    plain: Vec<usize>,
     /// Prices of the bound.
     prices: Option<Vec<i64>>,
     /// Added to the cost of watts while putting in.
@@ -65,6 +70,9 @@ impl Search {
             best: first,
             choices: Choices(seed),
             movable: (0..setup.jobs.len()).filter(has_choice).collect(),
+            plain: (0..setup.jobs.len())
+                .filter(|i| matches!(&setup.jobs[*i].kind, Kind::Energy(energy) if energy.is_plain()))
+                .collect(),
             prices: None,
             extra: vec![0; setup.grid.len()],
             watt: usual_watt(setup),
@@ -105,6 +113,10 @@ impl Search {
         if self.movable.is_empty() {
             return;
         }
+        if self.plain.len() > 1 && self.choices.below(PAIR_ONE_IN) == 0 {
+            self.pair(setup, scratch);
+            return;
+        }
         self.choose(setup);
         let before: Score = self.current.score;
         self.before.clear();
@@ -131,6 +143,26 @@ impl Search {
                 self.current.put(&setup.jobs, i, placement);
             }
         } else if after < self.best.score {
+            self.best.clone_from(&self.current);
+        }
+    }
+
+    /// Two interruptible loads put where they are best together.
+    fn pair(&mut self, setup: &Setup, scratch: &mut Scratch) {
+        let one = self.plain[self.choices.below(self.plain.len())];
+        let other = self.plain[self.choices.below(self.plain.len())];
+        let (Kind::Energy(a), Kind::Energy(b)) = (&setup.jobs[one].kind, &setup.jobs[other].kind) else { return };
+        let apart = a.slots().end.min(b.slots().end) <= a.slots().start.max(b.slots().start);
+        let undone = self.current.placed[one].missing > 0 || self.current.placed[other].missing > 0;
+        if one == other || apart || undone {
+            return;
+        }
+        let before = [one, other].map(|i| self.current.take(&setup.jobs, i));
+        let after = pair::place(a, b, &self.current.room, &mut scratch.on).unwrap_or(before);
+        for (i, placement) in [one, other].into_iter().zip(after) {
+            self.current.put(&setup.jobs, i, placement);
+        }
+        if self.current.score < self.best.score {
             self.best.clone_from(&self.current);
         }
     }

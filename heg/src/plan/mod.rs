@@ -21,6 +21,7 @@ mod improve;
 mod job;
 mod keep;
 pub mod outcome;
+mod pair;
 mod presence;
 pub mod problem;
 mod setup;
