@@ -60,20 +60,21 @@ pub(crate) fn home(loads: usize, seed: u64) -> Result<Problem> {
         _ => ("NL-2024-11", 0),
     };
     let prices = prices(series, from, SLOTS)?;
+    let budget = Budget::for_loads(loads);
     let mut draw = Draw::new(seed * 1000 + loads as u64);
     let slot = |i: usize| Span { start: i as i64 * SLOT_S, end: (i as i64 + 1) * SLOT_S };
     let slots: Vec<Slot> =
         (0..SLOTS).map(|i| Slot { span: slot(i), price: Some(prices[i]), cap_w: None, base_w: 400 }).collect();
     let loads = (0..loads).map(|i| load(i, &mut draw)).collect();
-    let budget = Budget { bound_steps: 0, rebuilds: 0 };
-    let mut problem = Problem { slots, loads, before: Vec::new(), keep_unless_saves: 0, seed, budget };
+    let none = Budget { bound_steps: 0, rebuilds: 0 };
+    let mut problem = Problem { slots, loads, before: Vec::new(), keep_unless_saves: 0, seed, budget: none };
     let peak = peak(&problem)?;
     for (i, slot) in problem.slots.iter_mut().enumerate() {
         let evening = (16 * 4..20 * 4).contains(&(i % 96));
         let cap = if evening { peak / 2 * 6 / 10 } else { peak / 2 };
         slot.cap_w = Some(cap.max(CAP_LEAST));
     }
-    problem.budget = Budget::default();
+    problem.budget = budget;
     Ok(problem)
 }
 
@@ -128,7 +129,8 @@ fn load(number: usize, draw: &mut Draw) -> Load {
             Work::Cycle { phases, earliest, deadline, running_since: None }
         }
         1 => {
-            let phases = vec![phase(2, draw.one_of(&[1800, 2000, 2200])), phase(draw.one_of(&[2, 3, 4]), 200), phase(1, 450)];
+            let phases =
+                vec![phase(2, draw.one_of(&[1800, 2000, 2200])), phase(draw.one_of(&[2, 3, 4]), 200), phase(1, 450)];
             let (earliest, deadline) = window(begin, draw.between(16, 80));
             Work::Cycle { phases, earliest, deadline, running_since: None }
         }

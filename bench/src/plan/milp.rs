@@ -85,7 +85,13 @@ fn per_watt(problem: &Problem, slot: usize) -> f64 {
     problem.slots[slot].price.unwrap_or(0) as f64 / 1e6 * 100.0 / 1000.0 * SLOT_S as f64 / 3600.0
 }
 
-fn cycle(model: &mut Model, problem: &Problem, load: &Load, draws: &mut [Vec<(usize, f64)>], undone: &mut Vec<(usize, f64)>) {
+fn cycle(
+    model: &mut Model,
+    problem: &Problem,
+    load: &Load,
+    draws: &mut [Vec<(usize, f64)>],
+    undone: &mut Vec<(usize, f64)>,
+) {
     let Work::Cycle { phases, earliest, deadline, .. } = &load.work else { return };
     let watts: Vec<f64> = phases
         .iter()
@@ -106,19 +112,26 @@ fn cycle(model: &mut Model, problem: &Problem, load: &Load, draws: &mut [Vec<(us
 }
 
 /// On and off per slot: energy and presence.
-fn runs(model: &mut Model, problem: &Problem, load: &Load, draws: &mut [Vec<(usize, f64)>], undone: &mut (f64, Vec<(usize, f64)>)) {
+fn runs(
+    model: &mut Model,
+    problem: &Problem,
+    load: &Load,
+    draws: &mut [Vec<(usize, f64)>],
+    undone: &mut (f64, Vec<(usize, f64)>),
+) {
     let n = problem.slots.len();
     let all = (0, n as i64 * SLOT_S);
     let (watts, window, needed) = match &load.work {
-        Work::Energy { watts, energy_wh, earliest, deadline } => {
-            (*watts, (*earliest, *deadline), Some((u64::from(*energy_wh) * 3600 / u64::from(*watts) / SLOT_S as u64) as f64))
-        }
+        Work::Energy { watts, energy_wh, earliest, deadline } => (
+            *watts,
+            (*earliest, *deadline),
+            Some((u64::from(*energy_wh) * 3600 / u64::from(*watts) / SLOT_S as u64) as f64),
+        ),
         Work::Presence { watts, .. } => (*watts, all, None),
         Work::Cycle { .. } => return,
     };
     let (first, end) = ((window.0 / SLOT_S) as usize, ((window.1 / SLOT_S) as usize).min(n));
-    let on: Vec<usize> =
-        (first..end).map(|s| model.binary(f64::from(watts) * per_watt(problem, s))).collect();
+    let on: Vec<usize> = (first..end).map(|s| model.binary(f64::from(watts) * per_watt(problem, s))).collect();
     on.iter().enumerate().for_each(|(j, x)| draws[first + j].push((*x, f64::from(watts))));
     let starts: Vec<usize> = on.iter().map(|_| model.binary(load.start_cost as f64 / 1e4)).collect();
     for j in 0..on.len() {
@@ -167,9 +180,8 @@ fn runs(model: &mut Model, problem: &Problem, load: &Load, draws: &mut [Vec<(usi
             undone.1.extend(on.iter().map(|x| (*x, -1e6 / needed)));
         }
         (Work::Presence { wanted, .. }, None) => {
-            let wanted: Vec<usize> = (0..n)
-                .filter(|s| wanted.iter().any(|w| w.within(problem.slots[*s].span).is_some()))
-                .collect();
+            let wanted: Vec<usize> =
+                (0..n).filter(|s| wanted.iter().any(|w| w.within(problem.slots[*s].span).is_some())).collect();
             undone.0 -= 1e6;
             undone.1.extend(wanted.iter().map(|s| (on[*s], -1e6 / wanted.len() as f64)));
         }

@@ -9,8 +9,6 @@ use super::board::Score;
 use super::job::{Loss, Scratch, View};
 use super::setup::Setup;
 
-/// Largest price of a watt in one slot, thousandths of a millionth: beyond any start cost spread over a watt.
-const PRICE_MAX: i64 = 1 << 40;
 /// Steps without a better bound until the step is halved.
 const PATIENCE: u32 = 4;
 /// Step lengths are counted in this part.
@@ -59,7 +57,8 @@ impl Bound {
         for class in 0..self.miss.len() {
             // What can be done wholly must be: its price is beyond any cost. Else about what a load costs, to begin with.
             let whole = score.0[class] <= setup.unavoidable[class];
-            let price = if whole { alone / 50_000 + 1 } else { 4 * alone / (1_000_000 * setup.jobs.len().max(1) as i64) + 1 };
+            let price =
+                if whole { alone / 50_000 + 1 } else { 4 * alone / (1_000_000 * setup.jobs.len().max(1) as i64) + 1 };
             self.miss[class] = price.min(most.max(1));
         }
         self.best = None;
@@ -106,7 +105,7 @@ impl Bound {
         if norm > 0 {
             for (price, lean) in self.prices.iter_mut().zip(&self.lean) {
                 let step = apart * self.length / LENGTH_ONE * i128::from(*lean) / norm;
-                *price = (i128::from(*price) + step).clamp(0, i128::from(PRICE_MAX)) as i64;
+                *price = (i128::from(*price) + step).clamp(0, i128::from(setup.extra_max / 2)) as i64;
             }
         }
         for class in 0..self.miss.len() {

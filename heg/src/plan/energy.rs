@@ -29,7 +29,7 @@ pub(super) struct Costs {
 impl Costs {
     /// Cost with `missing` > 0 steps to go, and what is missing afterwards. The load stops by itself in its last slot.
     #[inline(always)]
-    fn taken(&self, missing: usize) -> (i64, usize) {
+    pub(super) fn taken(&self, missing: usize) -> (i64, usize) {
         if missing > self.steps as usize {
             (self.full + self.extra, missing - self.steps as usize)
         } else {
@@ -130,6 +130,21 @@ impl Energy {
         self.forced = self.forced.max(self.slots_needed(count));
     }
 
+    /// Whether it may be on in any slots, without minimum times, start cost or anything settled.
+    pub(super) fn is_plain(&self) -> bool {
+        self.min_on_s == 0 && self.min_off_s == 0 && self.start_cost == 0 && self.forced == 0
+    }
+
+    /// Slots of the window.
+    pub(super) fn slots(&self) -> Range<usize> {
+        self.slots.clone()
+    }
+
+    /// What `slot` gives and costs; `None` outside the window.
+    pub(super) fn costs_in(&self, slot: usize) -> Option<Costs> {
+        self.slots.contains(&slot).then(|| self.cells[slot - self.slots.start].costs)
+    }
+
     /// First slot of the window.
     pub(super) fn first(&self) -> usize {
         self.slots.start
@@ -145,7 +160,7 @@ impl Energy {
         Span { start: slot.start.max(self.window.start), end: slot.end.min(self.window.end) }
     }
 
-    fn steps(&self) -> usize {
+    pub(super) fn steps(&self) -> usize {
         ((self.seconds + self.step_s - 1) / self.step_s) as usize
     }
 
@@ -252,7 +267,7 @@ impl Energy {
         let Scratch { on, off, costs, .. } = scratch;
         costs.clear();
         costs.extend((0..width).map(|j| self.costs(j, view)));
-        let dear = costs.iter().map(|c| c.full.abs() + self.start_cost).sum::<i64>() + 1;
+        let dear = costs.iter().map(|c| c.full.abs() + c.extra + self.start_cost).sum::<i64>() + 1;
         for table in [&mut *on, &mut *off] {
             table.clear();
             table.resize((width + 1) * row, 0);

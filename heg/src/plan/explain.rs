@@ -22,7 +22,8 @@ pub(super) fn plan(setup: &Setup, board: &Board, kept: &[bool], lower: Option<i6
     });
     let loads = loads.collect();
     let exceeded = setup.grid.slots.iter().zip(&board.room).filter(|(_, room)| **room < 0);
-    let over = |(slot, room): (&Slot, &i64)| OverCap { span: slot.span, watts: u32::try_from(-room).unwrap_or(u32::MAX) };
+    let over =
+        |(slot, room): (&Slot, &i64)| OverCap { span: slot.span, watts: u32::try_from(-room).unwrap_or(u32::MAX) };
     // Where a choice had to exceed the cap, plans are not compared by it, and the bound says nothing.
     let lower = lower.filter(|_| board.room.iter().zip(&setup.room).all(|(left, room)| *left >= (*room).min(0)));
     Plan {
@@ -194,7 +195,11 @@ impl Explained<'_> {
         let reason = if loads[self.i].ordered.is_some_and(|o| !o.on) {
             DropReason::Override
         } else if facts[self.i].alone.missing >= missing {
-            if matches!(jobs[self.i].kind, Kind::Presence(_)) { DropReason::MinimumTime } else { DropReason::WindowTooShort }
+            if matches!(jobs[self.i].kind, Kind::Presence(_)) {
+                DropReason::MinimumTime
+            } else {
+                DropReason::WindowTooShort
+            }
         } else if before_others() >= missing {
             DropReason::CapBelowPower
         } else {

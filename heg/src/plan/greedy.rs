@@ -16,7 +16,9 @@ pub(super) fn order(setup: &Setup) -> Vec<usize> {
             Kind::Fixed => (0, 0),
             Kind::Presence(presence) => (1, presence.watts),
             Kind::Cycle(cycle) => (cycle.choices(), 0),
-            Kind::Energy(energy) => (energy.width() - setup.facts[*i].alone.slots.len().min(energy.width()), energy.watts),
+            Kind::Energy(energy) => {
+                (energy.width() - setup.facts[*i].alone.slots.len().min(energy.width()), energy.watts)
+            }
         };
         (job.class, choices, Reverse(watts), *i)
     });

@@ -6,10 +6,23 @@ use super::board::{Board, Score};
 use super::bound::Bound;
 use super::greedy;
 use super::job::{Kind, Placement, Scratch};
+use super::pair;
 use super::setup::Setup;
 
-/// Loads taken out at a time, at most.
-const TAKEN_MAX: u64 = 10;
+/// Loads taken out at a time, at most, but for a few at random.
+const TAKEN_MAX: usize = 10;
+/// Those at random.
+const STRANGERS: usize = 2;
+/// One rebuild in so many places two interruptible loads together.
+const PAIR_ONE_IN: usize = 24;
+/// Heat at the start of a search.
+pub(super) const HEAT_MOST: i64 = 1000;
+/// At that heat, a plan may be worse by this part of the distance to the bound and still be gone on from.
+const WORSE_PART: i64 = 10;
+/// One slot in so many is made dear where a load is kept from some.
+const BARRED_ONE_IN: usize = 8;
+/// How dear, at most: so many times the usual price.
+const BARRED_TIMES: i64 = 64;
 
 /// SplitMix64: the same numbers on every machine and in every version, which no crate promises.
 pub(super) struct Choices(pub(super) u64);
@@ -35,12 +48,16 @@ pub(super) struct Search {
     choices: Choices,
     /// Loads that have a choice.
     movable: Vec<usize>,
+    /// Interruptible loads without minimum times.
+    plain: Vec<usize>,
     /// Prices of the bound.
     prices: Option<Vec<i64>>,
     /// Added to the cost of watts while putting in.
     extra: Vec<i64>,
     /// Usual cost of a watt through a slot.
     watt: i64,
+    /// The most that is added at random.
+    noise_max: i64,
     taken: Vec<usize>,
     before: Vec<(usize, Placement)>,
 }
@@ -53,10 +70,13 @@ impl Search {
             best: first,
             choices: Choices(seed),
             movable: (0..setup.jobs.len()).filter(has_choice).collect(),
+            plain: (0..setup.jobs.len())
+                .filter(|i| matches!(&setup.jobs[*i].kind, Kind::Energy(energy) if energy.is_plain()))
+                .collect(),
             prices: None,
             extra: vec![0; setup.grid.len()],
-            watt: (0..setup.grid.len()).map(|s| setup.grid.cost(s, setup.grid.slots[s].span.seconds()).abs()).sum::<i64>()
-                / setup.grid.len() as i64,
+            watt: usual_watt(setup),
+            noise_max: setup.extra_max / 2,
             taken: Vec::new(),
             before: Vec::new(),
         }
@@ -87,9 +107,14 @@ impl Search {
         self.prices = Some(prices);
     }
 
-    /// One rebuild. `heat` in 0..=1000 says how much worse a plan may be to go on from, of the distance `apart` to the bound.
+    /// One rebuild. `heat`, up to [`HEAT_MOST`], says how much worse a plan may be and still be gone on from, as a part of the
+    /// distance `apart` to the bound; it counts squared.
     pub(super) fn rebuild(&mut self, setup: &Setup, heat: i64, apart: i64, scratch: &mut Scratch) {
         if self.movable.is_empty() {
+            return;
+        }
+        if self.plain.len() > 1 && self.choices.below(PAIR_ONE_IN) == 0 {
+            self.pair(setup, scratch);
             return;
         }
         self.choose(setup);
@@ -106,7 +131,9 @@ impl Search {
             self.current.place(setup, self.taken[at], extra.then_some(&self.extra), scratch);
         }
         let after = self.current.score;
-        let allowed = before.1.saturating_add(i64::try_from(i128::from(apart) * i128::from(heat * heat) / 10_000_000).unwrap_or(0));
+        let heat = i128::from(heat) * i128::from(heat) * i128::from(apart);
+        let worse = heat / i128::from(HEAT_MOST * HEAT_MOST * WORSE_PART);
+        let allowed = before.1.saturating_add(i64::try_from(worse).unwrap_or(0));
         let kept = after.0 < before.0 || (after.0 == before.0 && after.1 <= allowed);
         if !kept {
             for i in &self.taken {
@@ -120,21 +147,49 @@ impl Search {
         }
     }
 
+    /// Two interruptible loads put where they are best together.
+    fn pair(&mut self, setup: &Setup, scratch: &mut Scratch) {
+        let one = self.plain[self.choices.below(self.plain.len())];
+        let other = self.plain[self.choices.below(self.plain.len())];
+        let (Kind::Energy(a), Kind::Energy(b)) = (&setup.jobs[one].kind, &setup.jobs[other].kind) else { return };
+        let apart = a.slots().end.min(b.slots().end) <= a.slots().start.max(b.slots().start);
+        let undone = self.current.placed[one].missing > 0 || self.current.placed[other].missing > 0;
+        if one == other || apart || undone {
+            return;
+        }
+        let before = [one, other].map(|i| self.current.take(&setup.jobs, i));
+        let after = pair::place(a, b, &self.current.room, &mut scratch.on).unwrap_or(before);
+        for (i, placement) in [one, other].into_iter().zip(after) {
+            self.current.put(&setup.jobs, i, placement);
+        }
+        if self.current.score < self.best.score {
+            self.best.clone_from(&self.current);
+        }
+    }
+
     /// What is added to the cost of watts for one load, if anything: the prices of the bound, which say where room is scarce, and a little at
     /// random or a few slots barred, so that loads don't all want the same.
     fn lure(&mut self, kind: usize) -> bool {
-        let prices = self.prices.as_deref();
-        let (noise, one_in) = match kind {
+        let Self { prices, choices, extra, watt, noise_max, .. } = self;
+        let prices = prices.as_deref();
+        match kind {
             0 => return false,
-            1 => (self.watt.saturating_mul(64), 8),
-            2 if prices.is_none() => return false,
-            2 => (0, 1),
-            _ => (self.watt / (1 + self.choices.below(40) as i64), 1),
-        };
-        for (slot, extra) in self.extra.iter_mut().enumerate() {
-            let price = prices.filter(|_| kind != 1).map_or(0, |p| p[slot]);
-            let hit = noise > 0 && (one_in == 1 || self.choices.below(one_in) == 0);
-            *extra = price + if hit { self.choices.below(noise as usize + 1) as i64 } else { 0 };
+            1 => {
+                let most = watt.saturating_mul(BARRED_TIMES).min(*noise_max) as usize + 1;
+                for extra in extra {
+                    *extra = if choices.below(BARRED_ONE_IN) == 0 { choices.below(most) as i64 } else { 0 };
+                }
+            }
+            2 => match prices {
+                Some(prices) => extra.copy_from_slice(prices),
+                None => return false,
+            },
+            _ => {
+                let most = (*watt).min(*noise_max) as usize / (1 + choices.below(40)) + 1;
+                for (slot, extra) in extra.iter_mut().enumerate() {
+                    *extra = prices.map_or(0, |prices| prices[slot]) + choices.below(most) as i64;
+                }
+            }
         }
         true
     }
@@ -142,7 +197,7 @@ impl Search {
     /// Which loads are taken out: one that has it worse than it could alone, those that stand where it would be best, and some at random.
     fn choose(&mut self, setup: &Setup) {
         let Self { current, choices, movable, taken, .. } = self;
-        let count = 2 + choices.below(TAKEN_MAX as usize - 1);
+        let count = 2 + choices.below(TAKEN_MAX - 1);
         taken.clear();
         let worse = |i: usize| {
             let (placed, alone) = (&current.placed[i], &setup.facts[i].alone);
@@ -170,7 +225,7 @@ impl Search {
                 }
             }
         }
-        for _ in 0..2 {
+        for _ in 0..STRANGERS {
             let other = movable[choices.below(movable.len())];
             if !taken.contains(&other) {
                 taken.push(other);
@@ -188,4 +243,10 @@ impl Search {
             taken.sort_by_key(|i| setup.jobs[*i].class);
         }
     }
+}
+
+fn usual_watt(setup: &Setup) -> i64 {
+    let grid = &setup.grid;
+    let all: i64 = (0..grid.len()).map(|s| grid.cost(s, grid.slots[s].span.seconds()).abs()).sum();
+    all / grid.len() as i64
 }

@@ -21,20 +21,19 @@ mod improve;
 mod job;
 mod keep;
 pub mod outcome;
+mod pair;
 mod presence;
 pub mod problem;
 mod setup;
 pub mod slots;
 
 use bound::Bound;
-use improve::Search;
+use improve::{HEAT_MOST, Search};
 use job::Scratch;
 use setup::Setup;
 
-pub use outcome::{Dropped, DropReason, LoadPlan, OverCap, Plan, Run, Why};
-pub use problem::{
-    Before, Budget, Load, LoadId, Now, Override, Phase, Problem, ProblemError, Slot, Span, Work,
-};
+pub use outcome::{DropReason, Dropped, LoadPlan, OverCap, Plan, Run, Why};
+pub use problem::{Before, Budget, Load, LoadId, Now, Override, Phase, Problem, ProblemError, Slot, Span, Work};
 
 /// The seed of a home's plan: the same plan number draws otherwise in another home, and the next plan otherwise than this one.
 pub fn seed(home: &str, plan_number: u64) -> u64 {
@@ -94,33 +93,48 @@ impl Improver {
     }
 
     fn one(&mut self) -> bool {
-        let Self { setup, search, bound, scratch, .. } = self;
         // First a little search, so that undone work is about what it will be; then the bound, which guides the rest.
-        let bound_at = self.budget.rebuilds / 8;
-        if self.rebuilds >= bound_at && self.bound_steps < self.budget.bound_steps {
-            if self.aimed.is_none() {
-                bound.aim(setup, &search.best.score);
-                self.aimed = Some(search.best.score.0);
-            }
-            bound.step(setup, &search.best.score, scratch);
-            self.bound_steps += 1;
-            if search.is_perfect(setup) {
+        let bound_from = self.budget.rebuilds / 8;
+        if self.rebuilds >= bound_from && self.bound_steps < self.budget.bound_steps {
+            self.raise_bound();
+            if self.search.is_perfect(&self.setup) {
                 self.rebuilds = self.budget.rebuilds;
             }
             if self.bound_steps == self.budget.bound_steps {
-                search.learn(setup, bound, &self.order, scratch);
+                self.search.learn(&self.setup, &self.bound, &self.order, &mut self.scratch);
             }
             return true;
         }
         if self.rebuilds < self.budget.rebuilds {
             let left = i64::from(self.budget.rebuilds - self.rebuilds);
-            let heat = 1000 * left / i64::from(self.budget.rebuilds);
-            let apart = bound.lower(&search.best.score.0).map_or(0, |lower| (search.best.score.1 - lower).max(0));
-            search.rebuild(setup, heat, apart, scratch);
+            let heat = HEAT_MOST * left / i64::from(self.budget.rebuilds);
+            let (loss, cost) = self.search.best.score;
+            let apart = self.bound.lower(&loss).map_or(0, |lower| (cost - lower).max(0));
+            self.search.rebuild(&self.setup, heat, apart, &mut self.scratch);
             self.rebuilds += 1;
             return true;
         }
+        // What is left undone has changed since: the bound is about other plans.
+        if self.aimed.is_some_and(|loss| loss != self.search.best.score.0)
+            && self.bound_steps < 2 * self.budget.bound_steps
+        {
+            if self.bound_steps == self.budget.bound_steps {
+                self.bound.aim(&self.setup, &self.search.best.score);
+            }
+            self.raise_bound();
+            return true;
+        }
         false
+    }
+
+    fn raise_bound(&mut self) {
+        let score = &self.search.best.score;
+        if self.aimed.is_none() {
+            self.bound.aim(&self.setup, score);
+            self.aimed = Some(score.0);
+        }
+        self.bound.step(&self.setup, score, &mut self.scratch);
+        self.bound_steps += 1;
     }
 
     /// The best plan so far.

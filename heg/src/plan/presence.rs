@@ -140,7 +140,9 @@ impl Presence {
 
     fn search(&self, view: View<'_>, scratch: &mut Scratch) -> Option<Placement> {
         let n = self.cells.len();
-        let dear = self.cells.iter().map(|c| i128::from(c.cost.abs()) + i128::from(self.start_cost)).sum::<i128>() + 1;
+        let most =
+            |(s, c): (usize, &Cell)| i128::from(c.cost.abs() + self.start_cost) + i128::from(view.extra(s, self.watts));
+        let dear = self.cells.iter().enumerate().map(most).sum::<i128>() + 1;
         let rows = &mut scratch.wide;
         rows.clear();
         rows.resize(n + 1, Row::default());

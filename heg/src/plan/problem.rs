@@ -147,10 +147,12 @@ pub struct Budget {
     pub rebuilds: u32,
 }
 
-impl Default for Budget {
-    /// For 160 loads in 144 slots under 300 ms (docs/benchmarks.md).
-    fn default() -> Self {
-        Self { bound_steps: 60, rebuilds: 3000 }
+impl Budget {
+    /// The default for a home: under 300 ms on a current machine for 160 loads in 144 slots (docs/benchmarks.md). A rebuild takes longer in a
+    /// large home, so a small one gets more of them.
+    pub fn for_loads(loads: usize) -> Self {
+        let loads = u32::try_from(loads.min(APPLIANCES_MAX)).unwrap_or(u32::MAX);
+        Self { bound_steps: 60, rebuilds: 2000 + 240_000 / (loads + 20) }
     }
 }
 

@@ -9,6 +9,8 @@ use super::grid::Grid;
 use super::job::{Job, Kind, Loss, NEVER, Placement, Scratch, View};
 use super::outcome::Why;
 use super::presence::{self, Presence};
+use crate::limits::PLAN_STEPS_PER_ENERGY;
+
 use super::problem::{Load, Now, Phase, Problem, ProblemError, Span, Work};
 
 /// Room where there is no cap; more than all loads together draw.
@@ -42,6 +44,8 @@ pub(super) struct Setup {
     pub(super) facts: Vec<Facts>,
     /// Watts that jobs may share in each slot.
     pub(super) room: Vec<i64>,
+    /// The most that may be added to the cost of a watt in a slot, so that sums stay within 64 bits.
+    pub(super) extra_max: i64,
     /// Work that can't be done even without a cap, by class.
     pub(super) unavoidable: Loss,
 }
@@ -50,7 +54,7 @@ impl Setup {
     pub(super) fn new(problem: &Problem) -> Result<Self, ProblemError> {
         problem.check()?;
         let grid = Grid::new(problem.slots.clone());
-        in_64_bits(&grid, &problem.loads)?;
+        let extra_max = in_64_bits(&grid, &problem.loads)?;
         let rest: i64 = problem.loads.iter().map(rest_w).sum();
         let room = grid.slots.iter().map(|s| s.cap_w.map_or(NO_CAP, |cap| i64::from(cap) - i64::from(s.base_w) - rest));
         let mut setup = Self {
@@ -58,6 +62,7 @@ impl Setup {
             jobs: Vec::with_capacity(problem.loads.len()),
             facts: Vec::with_capacity(problem.loads.len()),
             unavoidable: Loss::default(),
+            extra_max,
             loads: problem.loads.clone(),
             grid,
         };
@@ -235,19 +240,24 @@ fn joined(mut spans: Vec<Span>) -> Vec<Span> {
     found
 }
 
-/// Whether no sum of costs can leave 64 bits: each load at its highest power all the time, with a start in each slot, and what the
-/// search of one load multiplies that with.
-fn in_64_bits(grid: &Grid, loads: &[Load]) -> Result<(), ProblemError> {
+/// Checks that no sum of costs can leave 64 bits: each load at its highest power all the time, with a start in each slot, and what the
+/// search of one load multiplies that with. The most that may be added to the cost of a watt is what is left.
+fn in_64_bits(grid: &Grid, loads: &[Load]) -> Result<i64, ProblemError> {
     let slots = grid.len() as i128;
     let watt: i128 = (0..grid.len()).map(|s| i128::from(grid.cost(s, grid.slots[s].span.seconds()).abs())).sum();
-    let most = |load: &Load| {
-        let watts = match &load.work {
-            Work::Cycle { phases, .. } => phases.iter().map(|p| p.watts).max().unwrap_or(0),
-            Work::Energy { watts, .. } | Work::Presence { watts, .. } => *watts,
-        };
-        watt * i128::from(watts) + slots * i128::from(load.start_cost * super::grid::NANO)
+    let watts = |load: &Load| match &load.work {
+        Work::Cycle { phases, .. } => phases.iter().map(|p| p.watts).max().unwrap_or(0),
+        Work::Energy { watts, .. } | Work::Presence { watts, .. } => *watts,
     };
+    let most = |load: &Load| watt * i128::from(watts(load)) + slots * i128::from(load.start_cost * super::grid::NANO);
+    let never = i128::from(NEVER);
+    let times = 8 * (slots + i128::from(PLAN_STEPS_PER_ENERGY));
     let all: i128 = loads.iter().map(most).sum();
-    let each = loads.iter().map(most).max().unwrap_or(0) * 4 * (slots + i128::from(crate::limits::PLAN_STEPS_PER_ENERGY));
-    if all.max(each) < i128::from(NEVER) { Ok(()) } else { Err(ProblemError::TooLarge) }
+    let each = loads.iter().map(most).max().unwrap_or(0) * times;
+    if all.max(each) >= never {
+        return Err(ProblemError::TooLarge);
+    }
+    let watts = loads.iter().map(watts).max().unwrap_or(0).max(1);
+    let extra = never / (times * slots * i128::from(watts));
+    Ok(i64::try_from(extra).unwrap_or(i64::MAX))
 }

@@ -46,12 +46,7 @@ pub(crate) fn cycle(watts: &[u32], first: i64, last: i64) -> Work {
 
 /// As much energy as that many quarter hours give.
 pub(crate) fn energy(watts: u32, quarters: u32, first: i64, last: i64) -> Work {
-    Work::Energy {
-        watts,
-        energy_wh: watts * quarters / 4,
-        earliest: first * QUARTER,
-        deadline: (last + 1) * QUARTER,
-    }
+    Work::Energy { watts, energy_wh: watts * quarters / 4, earliest: first * QUARTER, deadline: (last + 1) * QUARTER }
 }
 
 pub(crate) fn presence(watts: u32, first: i64, last: i64) -> Work {

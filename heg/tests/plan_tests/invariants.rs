@@ -1,7 +1,9 @@
 //! What holds for every plan, on homes of any shape.
 
 use energy_model::Importance;
-use heg::plan::{Before, Budget, Improver, Load, LoadPlan, Now, Override, Phase, Plan, Problem, Slot, Span, Work, plan};
+use heg::plan::{
+    Before, Budget, Improver, Load, LoadPlan, Now, Override, Phase, Plan, Problem, Slot, Span, Work, plan,
+};
 use proptest::prelude::*;
 
 use crate::home::{load, span};
@@ -26,14 +28,13 @@ fn work() -> impl Strategy<Value = Work> {
     let at = 1_699_999_000i64..1_700_030_000;
     let watts = 100u32..4000;
     prop_oneof![
-        (prop::collection::vec((300u32..3000, 50u32..2500), 1..5), at.clone(), 3000i64..30_000, any::<bool>()).prop_map(
-            |(phases, earliest, length, running)| Work::Cycle {
+        (prop::collection::vec((300u32..3000, 50u32..2500), 1..5), at.clone(), 3000i64..30_000, any::<bool>())
+            .prop_map(|(phases, earliest, length, running)| Work::Cycle {
                 phases: phases.into_iter().map(|(seconds, watts)| Phase { seconds, watts }).collect(),
                 earliest,
                 deadline: earliest + length,
                 running_since: running.then_some(1_700_000_000),
-            }
-        ),
+            }),
         (watts.clone(), 0u32..9000, at.clone(), 600i64..40_000).prop_map(|(watts, energy_wh, earliest, length)| {
             Work::Energy { watts, energy_wh, earliest, deadline: earliest + length }
         }),
@@ -52,10 +53,14 @@ fn work() -> impl Strategy<Value = Work> {
 fn homes(settled: bool) -> impl Strategy<Value = Problem> {
     let seconds = prop::sample::select(vec![0u32, 600, 1800, 3600]);
     let now = (any::<bool>(), prop::option::of(0i64..4000));
-    let one = (work(), 0usize..4, seconds.clone(), seconds, now, prop::option::weighted(0.1, (any::<bool>(), 0i64..9000)));
+    let one =
+        (work(), 0usize..4, seconds.clone(), seconds, now, prop::option::weighted(0.1, (any::<bool>(), 0i64..9000)));
     (slots(), prop::collection::vec(one, 1..14), any::<u64>()).prop_map(move |(slots, all, seed)| {
         let now = slots[0].span.start;
-        let make = |(i, (work, class, min_on_s, min_off_s, (on, since), ordered)): (u32, (Work, usize, u32, u32, (bool, Option<i64>), Option<(bool, i64)>))| {
+        let make = |(i, (work, class, min_on_s, min_off_s, (on, since), ordered)): (
+            u32,
+            (Work, usize, u32, u32, (bool, Option<i64>), Option<(bool, i64)>),
+        )| {
             let since = since.map(|s| now - s);
             let mut load = Load {
                 min_on_s,

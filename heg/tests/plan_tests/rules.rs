@@ -195,11 +195,15 @@ fn what_must_not_sleep_stays_on_at_any_price_and_over_any_cap_and_the_rest_sleep
 
 #[test]
 fn critical_presence_is_never_switched_off() {
-    let loads = vec![load(1, Importance::Critical, presence(300, 0, 3)), load(2, Importance::High, presence(300, 0, 3))];
+    let loads =
+        vec![load(1, Importance::Critical, presence(300, 0, 3)), load(2, Importance::High, presence(300, 0, 3))];
     let plan = plan(&problem(slots(&[100_000; 4], Some(400)), loads)).expect("a plan");
     assert_eq!(quarters(&plan, 1), [(0, 4)]);
     assert_eq!(runs(&plan, 1)[0].why, Why::Kept);
-    assert_eq!(dropped(&plan), [(2, 1_000_000, DropReason::CapTaken)].map(|(id, ppm, _)| (id, ppm, DropReason::CapBelowPower)));
+    assert_eq!(
+        dropped(&plan),
+        [(2, 1_000_000, DropReason::CapTaken)].map(|(id, ppm, _)| (id, ppm, DropReason::CapBelowPower))
+    );
 }
 
 #[test]
@@ -230,7 +234,8 @@ fn days_of_23_and_25_hours_are_planned_slot_by_slot() {
     for count in [92, 100] {
         let prices: Vec<i64> = (0..count).map(|i| 100_000 + (i * 37 % count) * 1000).collect();
         let last = count - 1;
-        let mut loads = vec![load(0, NORMAL, energy(1000, 8, 0, last)), load(1, NORMAL, cycle(&[800; 4], count / 2, last))];
+        let mut loads =
+            vec![load(0, NORMAL, energy(1000, 8, 0, last)), load(1, NORMAL, cycle(&[800; 4], count / 2, last))];
         loads.extend((2..8).map(|i| load(i, NORMAL, cycle(&[700, 700], 0, last))));
         let plan = plan(&problem(slots(&prices, Some(1500)), loads)).expect("a plan");
         assert!(plan.dropped.is_empty());
@@ -282,10 +287,18 @@ fn numbers_beyond_their_bounds_are_refused_by_name() {
     assert_eq!(refused(|p| p.loads[0].start_cost = -1), ProblemError::Load(LoadId(7), "the start cost"));
     let text = refused(|p| p.loads[0].work = cycle(&[], 0, 1)).to_string();
     assert_eq!(text, "load 7: the number of phases is out of bounds");
-    assert_eq!(refused(|p| p.loads[0].now = Now::On(Some(i64::MIN))), ProblemError::Load(LoadId(7), "the instant of its state"));
+    assert_eq!(
+        refused(|p| p.loads[0].now = Now::On(Some(i64::MIN))),
+        ProblemError::Load(LoadId(7), "the instant of its state")
+    );
     let most = Slot { price: Some(1_000_000_000), ..good().slots[0] };
     let many = |p: &mut Problem| {
-        let long = |i: i64| Slot { span: span(i * 90_000, (i + 1) * 90_000), price: Some(1_000_000_000), cap_w: None, base_w: 0 };
+        let long = |i: i64| Slot {
+            span: span(i * 90_000, (i + 1) * 90_000),
+            price: Some(1_000_000_000),
+            cap_w: None,
+            base_w: 0,
+        };
         p.slots = (0..800).map(long).collect();
         p.loads = (0..1000).map(|i| load(i, NORMAL, energy(90_000, 4, 0, 1))).collect();
     };

@@ -19,8 +19,14 @@ fn slots_end_at_every_edge_and_on_the_clock() {
     let base = [(span(0, 2000), 300)];
     let limits = [LimitSpan { span: span(1000, 1500), watts: 4200, delay_s: 60 }];
     let prices = hourly(1);
-    let slots = cut(&Outlook { prices: &prices, limits: &limits, always_w: Some(9000), base: &base, ..outlook(span(100, 3000)) })
-        .expect("slots");
+    let slots = cut(&Outlook {
+        prices: &prices,
+        limits: &limits,
+        always_w: Some(9000),
+        base: &base,
+        ..outlook(span(100, 3000))
+    })
+    .expect("slots");
     let starts: Vec<i64> = slots.iter().map(|s| s.span.start).collect();
     assert_eq!(starts, [100, 900, 1060, 1560, 1800, 2000, 2700]);
     assert_eq!(slots.last().map(|s| s.span.end), Some(3000));
@@ -33,7 +39,8 @@ fn slots_end_at_every_edge_and_on_the_clock() {
 fn load_comes_back_by_and_by_after_a_limit() {
     let limits = [LimitSpan { span: span(0, 1800), watts: 4200, delay_s: 0 }];
     let comeback = Some(Comeback { watts_per_minute: 100, for_s: 3600 });
-    let slots = cut(&Outlook { limits: &limits, comeback, always_w: Some(7000), ..outlook(span(0, 7200)) }).expect("slots");
+    let slots =
+        cut(&Outlook { limits: &limits, comeback, always_w: Some(7000), ..outlook(span(0, 7200)) }).expect("slots");
     let caps: Vec<_> = slots.iter().map(|s| s.cap_w.expect("a cap")).collect();
     assert_eq!(caps, [4200, 4200, 4200, 5700, 7000, 7000, 7000, 7000]);
     let free = cut(&Outlook { limits: &limits, comeback, ..outlook(span(0, 7200)) }).expect("slots");
