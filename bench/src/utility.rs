@@ -118,12 +118,7 @@ fn memory_and_load(wan: &mut Wan) -> Result<()> {
 }
 
 /// Enrols all homes and lets them report as fast as answers come; reports, processor time of the server, time.
-async fn report(
-    homes: &[(String, String)],
-    host: &str,
-    utility: u32,
-    _idle: Duration,
-) -> Result<(u32, Duration, Duration)> {
+async fn report(homes: &[(String, String)], host: &str, utility: u32) -> Result<(u32, Duration, Duration)> {
     let mut members = Vec::new();
     for (uuid, token) in homes {
         members.push(member(uuid, token).await.with_context(|| format!("enrolling {uuid}"))?);

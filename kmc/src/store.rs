@@ -541,13 +541,17 @@ impl Change<'_> {
         Ok(())
     }
 
-    /// Puts a statement among those that hold no longer.
+    /// Puts a statement among those that hold no longer, and with it those before it of the same keys' line whose time is not over: a peer
+    /// that has not heard of the newest goes by one of them.
     pub fn revoke(&self, stated: &Stated, reason: &str, now: UnixTime) -> Result<(), StoreError> {
-        let serial = stated.statement.serial();
-        let until = stated.statement.validity().until();
-        self.set_standing(serial, Standing::Revoked, None)?;
-        let sql = "INSERT OR IGNORE INTO revoked VALUES (?1, ?2, ?3, ?4)";
-        self.0.execute(sql, params![serial.0, now.0, until.0, reason])?;
+        let before = self.line(stated.lineage, Serial(0), stated.statement.serial())?;
+        let before = before.iter().filter(|s| s.statement.validity().until() > now);
+        for stated in before.chain([stated]) {
+            let (serial, until) = (stated.statement.serial(), stated.statement.validity().until());
+            self.set_standing(serial, Standing::Revoked, None)?;
+            let sql = "INSERT OR IGNORE INTO revoked VALUES (?1, ?2, ?3, ?4)";
+            self.0.execute(sql, params![serial.0, now.0, until.0, reason])?;
+        }
         Ok(())
     }
 

@@ -4,7 +4,7 @@ use std::fs;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use house_tests::house::House;
+use house_tests::house::{House, refused};
 use house_tests::machine::Power;
 use house_tests::wan::{FalseClock, Wan};
 use serde_json::Value;
@@ -51,6 +51,16 @@ fn connected(house: &House) -> Result<()> {
         let stale = v["stale"].as_array()?.is_empty();
         (v["enrolled"] == true && v["lost"] == false && v["heard"].is_string() && stale).then_some(())
     })
+}
+
+/// The people at home let the utility control everything, and it has heard so.
+fn consent(house: &House, wan: &Wan, home: &str) -> Result<()> {
+    house.gateway().hegctl_ok(&["consent", "yes"])?;
+    wait_until("the consent reported", 2 * SOON, || {
+        let all = appliances(wan, home)?;
+        (all.len() == 2 && all.iter().all(|a| a["consents"] == true)).then_some(())
+    })
+    .with_context(|| format!("it knows {:?}", appliances(wan, home)))
 }
 
 /// Waits until a control has come so far.
@@ -108,18 +118,18 @@ fn prices_limits_and_controls_reach_the_home_and_what_came_of_them_comes_back() 
             let made = wan.utilityctl_json(&["limit", "make", "north/feeder-7", "4800", "--duration", "30m"])?;
             seen(house, "the limit", |v| (v["limit"]["watts"] == 4800).then_some(()))?;
             let id = made["id"].as_u64().context("no number of the limit")?.to_string();
-            wait_until("the limit's start told", SOON, || {
+            wait_until("the limit received", SOON, || {
                 let counts = wan.utilityctl_json(&["limit", "responses", &id]).ok()?;
-                counts["counts"].as_array()?.iter().any(|c| c["outcome"] == "started" && c["homes"] == 1).then_some(())
+                counts["counts"].as_array()?.iter().any(|c| c["outcome"] == "received" && c["homes"] == 1).then_some(())
             })?;
             wan.utilityctl_ok(&["limit", "cancel", &id])?;
             seen(house, "no limit", |v| v["limit"].is_null().then_some(()))?;
 
             reported(wan, home, "nas", "ON")?;
             let nas = udn(house, "nas")?;
-            let refused = progress(wan, control(wan, home, "standby", &nas)?, "refused")?;
-            ensure!(refused["code"] == "no-consent", "{refused}");
-            house.gateway().hegctl_ok(&["consent", "nas", "yes"])?;
+            let said = refused(wan.utilityctl(&["control", "standby", home, &nas])?)?;
+            ensure!(said.contains("do not let the utility control"), "{said}");
+            consent(house, wan, home)?;
             hold_block(house.appliance("nas")?, "backup", "nightly backup is running")?;
             let refused = progress(wan, control(wan, home, "standby", &nas)?, "refused")?;
             ensure!(refused["why"].as_str().is_some_and(|why| why.contains("nightly backup is running")), "{refused}");
@@ -145,20 +155,21 @@ fn a_week_passes_at_once_and_keys_roll_over_while_everything_runs() {
             return Ok(());
         }
         with_utility("", |house, wan, home| {
-            house.gateway().hegctl_ok(&["consent", "yes"])?;
+            consent(house, wan, home)?;
             let nas = udn(house, "nas")?;
             let before = view(house)?["sealing-key-since"].clone();
             let utility_before = wan.utilityctl_json(&["keys", "show"])?;
             for server in [&wan.kmc, &wan.utility] {
                 server.clock().set_off_by(WEEK_S)?;
             }
-            // Whoever is asked next says what time it is; then the keys are a week old.
+            // Something to report: the utility says that it is stale, the centre what time it is, and the keys are a week old.
+            house.gateway().hegctl_ok(&["on", "tv"])?;
             seen(house, "new keys of the gateway", |v| {
                 (v["sealing-key-since"].is_string() && v["sealing-key-since"] != before).then_some(())
             })?;
             wait_until("new keys of the utility", 2 * SOON, || {
                 let now = wan.utilityctl_json(&["keys", "show"]).ok()?;
-                (now["sealing-key-since"] != utility_before["sealing-key-since"]).then_some(())
+                (now["sealing-key"] != utility_before["sealing-key"]).then_some(())
             })?;
             connected(house)?;
             progress(wan, control(wan, home, "standby", &nas)?, "done")?;
@@ -175,12 +186,14 @@ fn a_utility_whose_clock_is_wrong_is_not_believed_until_it_is_right_again() {
             return Ok(());
         }
         with_utility("", |house, wan, home| {
-            house.gateway().hegctl_ok(&["consent", "yes"])?;
+            consent(house, wan, home)?;
             let nas = udn(house, "nas")?;
             wan.utility.clock().set_off_by(3600)?;
+            house.gateway().hegctl_ok(&["on", "tv"])?;
             seen(house, "a failure", |v| v["last-failure"].is_string().then_some(()))?;
             wan.utility.clock().set_off_by(0)?;
             connected(house)?;
+            reported(wan, home, "tv", "ON")?;
             progress(wan, control(wan, home, "standby", &nas)?, "done").map(drop)
         })
     });
@@ -190,7 +203,7 @@ fn a_utility_whose_clock_is_wrong_is_not_believed_until_it_is_right_again() {
 fn the_line_the_utility_and_the_key_centre_may_fail_and_nothing_is_lost() {
     sandbox::test_within(LONG, || {
         with_utility("", |house, wan, home| {
-            house.gateway().hegctl_ok(&["consent", "yes"])?;
+            consent(house, wan, home)?;
             let nas = udn(house, "nas")?;
             reported(wan, home, "nas", "ON")?;
             // The key centre is away: all goes on.
@@ -225,9 +238,9 @@ fn the_line_the_utility_and_the_key_centre_may_fail_and_nothing_is_lost() {
 #[test]
 fn a_gateway_that_the_utility_can_call_needs_no_poll() {
     sandbox::test_within(LONG, || {
-        let called = "poll = false\nlisten = '10.88.1.1:8470'\nreachable = '10.88.1.1:8470'\n";
+        let called = "poll = false\nlisten = '0.0.0.0:8470'\nreachable = '10.88.1.1:8470'\n";
         with_utility(called, |house, wan, home| {
-            house.gateway().hegctl_ok(&["consent", "yes"])?;
+            consent(house, wan, home)?;
             let nas = udn(house, "nas")?;
             progress(wan, control(wan, home, "standby", &nas)?, "done")?;
             reported(wan, home, "nas", "Standby")
@@ -240,9 +253,9 @@ fn a_revoked_gateway_is_heard_no_more_and_works_on_at_home() {
     sandbox::test_within(LONG, || {
         with_utility("", |house, wan, home| {
             wan.utilityctl_ok(&["keys", "revoke", home, "--reason", "stolen"])?;
-            seen(house, "a failure", |v| v["last-failure"].is_string().then_some(()))?;
             house.gateway().hegctl_ok(&["standby", "nas"])?;
             house.wait_state("nas", "Standby", SOON)?;
+            seen(house, "a failure", |v| v["last-failure"].is_string().then_some(()))?;
             ensure!(
                 appliances(wan, home).context("no site")?.iter().all(|a| a["state"] != "Standby"),
                 "a revoked gateway's report was taken"

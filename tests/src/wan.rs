@@ -121,7 +121,7 @@ impl Wan {
         let text = format!("[http]\nlisten = \"{kmc_at}:{KMC_PORT}\"\nhost = \"{kmc_at}:{KMC_PORT}\"\n");
         fs::write(&wan.kmc.config, text).context("writing the centre's configuration")?;
         let text = format!(
-            "[homes]\nlisten = [\"{utility_at}:{UTILITY_PORT}\"]\nreachable = \"{utility_at}:{UTILITY_PORT}\"\n{utility}"
+            "[console]\nrequests-per-s = 1000.0\nburst = 1000\n[homes]\nlisten = [\"{utility_at}:{UTILITY_PORT}\"]\nreachable = \"{utility_at}:{UTILITY_PORT}\"\n{utility}"
         );
         fs::write(&wan.utility.config, text).context("writing the utility's configuration")?;
         wan.kmc.host.make_service_directories("heg-kmc")?;
@@ -132,9 +132,6 @@ impl Wan {
         wan.wait_utility()?;
         let token = wan.new_token("utility", &[])?;
         wan.utilityctl_ok(&["enrol", &token])?;
-        wait_until("the utility to be a member", UP_WITHIN, || {
-            wan.utilityctl_json(&["keys", "show"]).ok()?.get("enrolled")?.as_bool()?.then_some(())
-        })?;
         Ok(wan)
     }
 
@@ -171,7 +168,9 @@ impl Wan {
     /// # Errors
     /// When the utility refuses.
     pub fn add_site(&self, uuid: &str, more: &[&str]) -> Result<String> {
-        let answer = self.utilityctl_json(&[&["site", "add", uuid], more].concat())?;
+        // The site, then its token.
+        let text = self.utilityctl_ok(&[&["--json", "site", "add", uuid], more].concat())?;
+        let answer: Value = serde_json::from_str(text.lines().last().unwrap_or_default()).context("reading a token")?;
         Ok(answer["token"].as_str().with_context(|| format!("no token in {answer}"))?.to_owned())
     }
 

@@ -35,7 +35,7 @@ use crate::limits::{
 use crate::membership::{Member, MemberError, Vault};
 use crate::metrics::{Held, Metrics};
 use crate::rules::{Reading, Rules};
-use crate::sealed::{Homes, Trusted};
+use crate::sealed::{Homes, Trusted, call_homes};
 use crate::service::Service;
 use crate::store::{Hint, Role, Store, StoreError, Token};
 
@@ -162,6 +162,9 @@ impl App {
                 };
                 accepting.push(tokio::spawn(accept(listener, listening)));
             }
+        }
+        if config.homes.call {
+            tokio::spawn(call_homes(homes.clone(), service.store().hints()));
         }
         let (maintaining, maintained) = mpsc::channel(1);
         let now = clock::boottime();
