@@ -130,7 +130,7 @@ impl App {
         let us = uuid.parse().context("identity")?;
         let kept = kept_prices(&state_dir);
         let prices = HomePrices::new(config.tariff.settings(clock::zone()), kept.as_deref(), now);
-        let [price_seed, _] = seeds()?;
+        let [price_seed, ..] = seeds()?;
         let price_news = watch_prices(&config, price_seed).context(Exit::OsErr)?;
         tracing::info!(%udn, name, port = net.http_port(), socket = %control.path().display(), state = %state_dir.display(), "started");
         Ok(Self {
