@@ -196,6 +196,8 @@ pub const PLAN_SLOT_S: u32 = 900;
 pub const PLAN_ROLL_S: i64 = 3600;
 /// Plans are made at least so far apart, s: several changes at once make one plan.
 pub const PLAN_APART_S: i64 = 5;
+/// A plan of few loads is searched so often for each pair of them: all the ways they fit together are soon seen.
+pub const PLAN_REBUILDS_PER_PAIR: u32 = 50;
 /// Steps of improving a plan in one turn of the loop; each takes well under a millisecond, and others wait for the turn's end.
 pub const PLAN_STEPS_PER_TURN: u32 = 16;
 /// An appliance that refused is asked again after this, s, doubled each time.

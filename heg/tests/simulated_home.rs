@@ -16,7 +16,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use utility_wire::{EventId, Limit, LimitSet, UnixTime};
 
-const DAYS: i64 = 2;
+const DAYS: i64 = 1;
 const DAY: i64 = 86_400;
 /// Bytes written a day that an SD card of the smallest sort bears for decades.
 const WRITTEN_A_DAY_MAX: u64 = 5_000_000;

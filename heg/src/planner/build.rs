@@ -9,7 +9,7 @@ use super::standing::{Standing, is_on};
 use super::work::cycle_s;
 use super::{Planner, daily};
 use crate::gateway::Gateway;
-use crate::limits::{PLAN_AHEAD_MAX_S, PLAN_AHEAD_MIN_S, PLAN_SLOT_S, PLAN_WINDOWS_MAX};
+use crate::limits::{PLAN_AHEAD_MAX_S, PLAN_AHEAD_MIN_S, PLAN_REBUILDS_PER_PAIR, PLAN_SLOT_S, PLAN_WINDOWS_MAX};
 use crate::plan::slots::{LimitSpan, Outlook, SlotsError, cut};
 use crate::plan::{self, Before, Budget, LoadId, Now, Override, Problem, Span};
 use crate::registrations::Wish;
@@ -45,7 +45,11 @@ impl Planner {
         })?;
         let seed = plan::seed(&self.home, self.plan_number);
         let keep_unless_saves = self.settings.keep_unless_saves;
-        Ok((Problem { slots, loads, before, keep_unless_saves, seed, budget: Budget::default() }, whose))
+        let budget = Budget::for_loads(loads.len());
+        // Few loads can be put together in few ways; each alone is placed exactly at once.
+        let pairs = u32::try_from(loads.len() * loads.len()).unwrap_or(u32::MAX);
+        let budget = Budget { rebuilds: budget.rebuilds.min(PLAN_REBUILDS_PER_PAIR.saturating_mul(pairs)), ..budget };
+        Ok((Problem { slots, loads, before, keep_unless_saves, seed, budget }, whose))
     }
 
     /// Limits that hold or are coming, and those just ended.
