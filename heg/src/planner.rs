@@ -130,6 +130,9 @@ pub struct Planner {
     accounted: Option<i64>,
     write_savings_at: i64,
     trouble: Option<Box<str>>,
+    /// The second of the last whole turn, and whether something has come in since.
+    turned: Option<i64>,
+    has_news: bool,
     due: Option<i64>,
     effects: VecDeque<Effect>,
     last: Now,
@@ -161,6 +164,8 @@ impl Planner {
             accounted: None,
             write_savings_at: now.wall.as_second() + SAVINGS_WRITE_EVERY_S,
             trouble: None,
+            turned: None,
+            has_news: true,
             due: Some(now.wall.as_second()),
             effects: VecDeque::new(),
             last: now,
@@ -217,6 +222,7 @@ impl Planner {
         self.last = now;
         let at = now.wall.as_second();
         self.due = Some(at);
+        self.has_news = true;
         match input {
             Input::Prices { spans, currency } => {
                 self.tariff.set(spans, &currency, at);
@@ -392,10 +398,15 @@ impl Planner {
     pub fn handle_timeout(&mut self, gateway: &Gateway, now: Now) {
         self.last = now;
         let at = now.wall.as_second();
-        self.look_at_limits(now);
-        self.account(at);
-        self.observe(gateway, now);
-        self.pass_time(now);
+        // While a plan is improved a second has many turns, in which nothing else happens.
+        let limits_due = self.envelope.poll_timeout().is_some_and(|due| due <= now.boot);
+        if self.turned != Some(at) || self.has_news || limits_due {
+            (self.turned, self.has_news) = (Some(at), false);
+            self.look_at_limits(now);
+            self.account(at);
+            self.observe(gateway, now);
+            self.pass_time(now);
+        }
         let stale = self.current.as_ref().is_some_and(|current| at >= next_hour(current.made));
         if stale && self.drawing.is_none() && self.plan_due.is_none() {
             self.replan(at);

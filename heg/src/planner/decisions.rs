@@ -11,7 +11,7 @@ use crate::envelope;
 use crate::journal::{Cause, Ending};
 use crate::limits::DECISIONS_PER_APPLIANCE;
 use crate::plan::Why;
-use crate::rules::precedence::Ruler;
+use crate::rules::precedence::{Limited, Ruler};
 
 /// What is to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,7 +101,8 @@ impl Decisions {
 /// The journal's word for who decided. `cap` is the limit that holds now.
 pub(super) fn cause(by: Ruler, cap: Option<envelope::Cause>) -> Cause {
     match by {
-        Ruler::Limit(limit) => limited(limit),
+        Ruler::Limit(Limited::By(limit)) => limited(limit),
+        Ruler::Limit(Limited::Comeback | Limited::Fuse) => Cause::Plan,
         Ruler::OrderOff(id) | Ruler::OrderOn(id) | Ruler::OptOut(id) => Cause::Rule(id),
         Ruler::Request(reg) => Cause::Registration(reg),
         Ruler::Comfort(crate::rules::Source::Rule(id)) => Cause::Rule(id),

@@ -10,13 +10,12 @@ use super::sight::{money, price_words};
 use super::standing::{Standing, switches};
 use super::work::cycle_cost;
 use super::{Effect, Planner, daily};
-use crate::envelope;
 use crate::gateway::Gateway;
 use crate::journal::{Cause, Ending};
 use crate::now::Now;
 use crate::plan::{DropReason, Dropped, Span, Why};
 use crate::rules::load::Task;
-use crate::rules::precedence::{Claims, Ruler, Ruling, decide};
+use crate::rules::precedence::{Claims, Limited, Ruler, Ruling, decide};
 use crate::rules::{Consent, Source, What};
 
 impl Planner {
@@ -122,7 +121,7 @@ impl Planner {
             request: if on && standing.sleeps() { self.requested(gateway, udn, at) } else { None },
             order: self.order(udn, at).map(|(on, id, _)| (on, id)),
             comfort: if on { self.comfort(standing, at) } else { None },
-            limit: self.cap(at).map(|cap| cap.cause).or(self.rising(at)).filter(|_| limited),
+            limit: limited.then(|| self.limited(at)),
             control: standing.control.filter(|c| c.until > at).map(|c| (c.on, c.id)),
             opt_out: self.opted_out(udn, at),
             plan,
@@ -147,12 +146,15 @@ impl Planner {
         matches!(standing.load.task, Ok(Task::Energy { .. })) && standing.work.as_ref().is_none_or(|w| w.done)
     }
 
-    /// The limit after which load is still coming back.
-    fn rising(&self, at: i64) -> Option<envelope::Cause> {
+    /// What leaves no room, where the plan says that nothing is left.
+    fn limited(&self, at: i64) -> Limited {
         let for_s = i64::from(self.settings.comeback.for_s);
-        let recent = self.ended.iter().any(|limit| limit.span.end + for_s > at);
-        let fuse = self.settings.fuse_w.is_some();
-        (recent || fuse).then_some(envelope::Cause::Start)
+        let rising = self.ended.iter().any(|limit| limit.span.end + for_s > at);
+        match self.cap(at) {
+            Some(cap) => Limited::By(cap.cause),
+            None if rising => Limited::Comeback,
+            None => Limited::Fuse,
+        }
     }
 
     fn comfort(&self, standing: &Standing, at: i64) -> Option<Source> {
@@ -172,9 +174,9 @@ impl Planner {
         let then =
             next.filter(|_| !on).map(|start| format!("; on again at {:.0}", timestamp(start))).unwrap_or_default();
         match by {
-            Ruler::Limit(cause) => match self.cap(at) {
-                Some(cap) => format!("{cause} leaves no room: {} W for the home{then}", cap.watts),
-                None => format!("no room for it now{then}"),
+            Ruler::Limit(by) => match self.cap(at) {
+                Some(cap) => format!("{by} leaves no room: {} W for the home{then}", cap.watts),
+                None => format!("{by} leaves no room{then}"),
             },
             Ruler::OrderOn(_) | Ruler::OrderOff(_) => {
                 let until = self.order(udn, at).map(|(.., until)| format!(" until {:.0}", timestamp(until)));

@@ -19,13 +19,34 @@ pub const RANKS: [(&str, &str, &str); 10] = [
     ("request", "it is on, and a NoStandbyPeriod of its own or of a person's forbids standby now", "stays on"),
     ("order-off", "a person has ordered it off, or switched it off by hand, and that has not ended", "off"),
     ("comfort", "it is on, and is of class Critical, or a person's rule keeps it on now", "stays on"),
-    ("limit", "a limit the home has agreed to leaves no room for it", "off"),
+    ("limit", "a limit the home has agreed to, or its fuse, leaves no room for it", "off"),
     ("order-on", "a person has ordered it on, or switched it on by hand, and that has not ended", "on"),
     ("control", "the utility has ordered it, as it may by the home's consent, and that has not ended", "as ordered"),
     ("opt-out", "a person has taken it out of the plan", "left as it is"),
     ("plan", "price, windows, deadline and importance", "as planned"),
     ("nobody", "nobody has a say", "left as it is"),
 ];
+
+/// What leaves no room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limited {
+    /// A limit of the utility's, or the failsafe.
+    By(envelope::Cause),
+    /// Load is coming back after one.
+    Comeback,
+    /// The home's fuse or contract.
+    Fuse,
+}
+
+impl fmt::Display for Limited {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::By(cause) => cause.fmt(f),
+            Self::Comeback => f.write_str("the way back after a limit"),
+            Self::Fuse => f.write_str("the home's fuse"),
+        }
+    }
+}
 
 /// What each has to say at this moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -39,7 +60,7 @@ pub struct Claims {
     /// It is on and is to stay so, and who says that; [`Source::Default`] is its class.
     pub comfort: Option<Source>,
     /// There is no room for it under this limit.
-    pub limit: Option<envelope::Cause>,
+    pub limit: Option<Limited>,
     /// What the utility has ordered.
     pub control: Option<(bool, EventId)>,
     /// It is out of the plan by this rule.
@@ -60,7 +81,7 @@ pub enum Ruler {
     /// A rule of comfort, or its class.
     Comfort(Source),
     /// A limit.
-    Limit(envelope::Cause),
+    Limit(Limited),
     /// A person's order to switch on.
     OrderOn(RuleId),
     /// The utility.
@@ -155,7 +176,7 @@ mod tests {
             |c| c.request = RegId::new(1).ok(),
             |c| c.order = Some((false, RuleId::Made(1))),
             |c| c.comfort = Some(Source::Default),
-            |c| c.limit = Some(envelope::Cause::Failsafe),
+            |c| c.limit = Some(Limited::By(envelope::Cause::Failsafe)),
             |c| c.order = c.order.or(Some((true, RuleId::Made(1)))),
             |c| c.control = EventId::new(1).map(|id| (false, id)),
             |c| c.opt_out = Some(RuleId::Made(1)),
