@@ -13,6 +13,8 @@ use crate::journal::Entry;
 use crate::registrations::{Registrant, Registration, Wish};
 use crate::registry::{Appliance, KnownBy, state_word};
 
+pub mod planning;
+pub mod prices;
 pub mod routes;
 pub mod utility;
 
@@ -221,6 +223,11 @@ pub enum WatchLine {
     },
     /// All appliances have been told; what follows is news.
     Ready,
+    /// Something was decided: a switching, a start, work that is left undone; or what came of it.
+    Decision {
+        /// The decision.
+        decision: planning::DecisionView,
+    },
     /// A new journal entry.
     Journal {
         /// The entry.

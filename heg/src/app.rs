@@ -16,12 +16,15 @@ use daemon_kit::systemd::Systemd;
 use daemon_kit::{boot_counter, identity, state_dir};
 use http::StatusCode;
 use nix::time::{ClockId, clock_gettime};
+use tokio::sync::mpsc;
 use upnp::device::{ActionCall, presentation_response};
 use upnp::ids::Udn;
 use upnp::net::{IncomingRequest, Interface};
 use upnp::time::{BootTime, earliest};
 use upnp_net::{InterfaceFilter, Net, NetConfig, NetEvent, Responder};
 
+use crate::api::planning::{DecisionView, PlanView, RuleView, SavingsView, WhyView};
+use crate::api::prices::PricesView;
 use crate::api::routes::{self, Route, RouteError};
 use crate::api::utility::{EnrolBody, UtilityView};
 use crate::api::{ApplianceView, CommandView, EntryView, OutcomeView, RegistrationView, StatusView, WatchLine};
@@ -31,11 +34,15 @@ use crate::device::{self, Identity};
 use crate::gateway::{AskError, AskId, Gateway, Input, Reply};
 use crate::home::{Effect, Home, Incoming};
 use crate::journal::Entry;
-use crate::limits::{ASKS_MAX, CONTROL_WAITING_MAX, DRAIN_WITHIN, RECENT_ENTRIES, WATCHERS_MAX};
+use crate::limits::{ASKS_MAX, CONTROL_WAITING_MAX, DRAIN_WITHIN, PRICES_KEPT_BYTES_MAX, RECENT_ENTRIES, WATCHERS_MAX};
 use crate::neighbours;
 use crate::now::Now;
 use crate::page::Page;
+use crate::planner::{self, Planner};
+use crate::price_feed::PriceFeed;
+use crate::prices::{HomePrices, News};
 use crate::registrations::Key;
+use crate::rules::Rule;
 use crate::store::worker::{Done, Worker};
 use crate::store::{self, JournalQuery};
 use crate::utility::{self, Utility};
@@ -44,6 +51,8 @@ use crate::wake::Waker;
 
 /// Permission bits of the control socket: owner and group.
 const SOCKET_MODE: u32 = 0o660;
+/// Prices of a file or feed over a restart, in the state directory.
+const PRICES_FILE: &str = "prices.json";
 /// A difference between boot time and awake time that grows by more than this in a turn was sleep.
 const SLEPT_MIN: Duration = Duration::from_secs(2);
 
@@ -86,6 +95,8 @@ struct App {
     home: Home,
     client: UtilityClient,
     worker: Worker<ControlRequest>,
+    price_news: mpsc::Receiver<News>,
+    price_seed: u64,
     waker: Waker,
     askers: BTreeMap<AskId, Asker>,
     next_ask: u64,
@@ -105,6 +116,7 @@ enum Event {
     Signal(Signal),
     Store(Done<ControlRequest>),
     Utility(Happened),
+    Prices(News),
     WallClock,
     Due,
 }
@@ -133,16 +145,23 @@ impl App {
             let bound = client.listen(address).await.with_context(|| format!("utility.listen {address}"));
             tracing::info!(address = %bound.context(Exit::Unavailable)?, "the utility may call");
         }
+        let kept = kept_prices(&state_dir);
+        let prices = HomePrices::new(config.tariff.settings(clock::zone()), kept.as_deref(), now);
+        let [price_seed, ..] = seeds()?;
+        let price_news = watch_prices(&config, price_seed).context(Exit::OsErr)?;
         tracing::info!(%udn, name, port = net.http_port(), socket = %control.path().display(), state = %state_dir.display(), "started");
+        let planned = std::mem::take(&mut start.restored.planner);
         Ok(Self {
             home: Home::new(
                 Gateway::new(config.settings(clock::zone()), start.restored, now),
                 Appliances::new(&config, us, server, net.http_port(), seed_control, now.boot),
                 device::root_device(&config, identity, net.http_port(), seed_device, now.boot),
                 Utility::new(me.as_str(), config.utility_settings(), rows, seed_utility, now),
+                Planner::new(&uuid, config.planning(clock::zone()), planned, now),
                 Duration::from_secs(config.store.write_every_s.into()),
                 now,
-            ),
+            )
+            .with_prices(prices),
             client,
             identity: (udn, name),
             state_dir,
@@ -155,6 +174,8 @@ impl App {
             timer: BootTimer::new().context(Exit::OsErr)?,
             wall_clock: WallClockChanges::new().context(Exit::OsErr)?,
             worker,
+            price_news,
+            price_seed,
             waker: Waker::default(),
             askers: BTreeMap::new(),
             next_ask: 1,
@@ -193,6 +214,10 @@ impl App {
                 self.client.handle(happened, now);
                 true
             }
+            Event::Prices(news) => {
+                self.home.handle_prices(news, now);
+                true
+            }
             Event::WallClock => {
                 tracing::info!(now = %now.wall, "the wall clock was set");
                 self.home.handle(Input::ClockChanged, now);
@@ -222,6 +247,7 @@ impl App {
             signal = self.signals.next() => Event::Signal(signal),
             done = self.worker.next() => Event::Store(done),
             happened = self.client.next() => Event::Utility(happened),
+            Some(news) = self.price_news.recv() => Event::Prices(news),
             () = self.wall_clock.next() => Event::WallClock,
             () = self.timer.until(due) => Event::Due,
         }
@@ -325,12 +351,17 @@ impl App {
                 self.home.handle(Input::NeighbourLooked { address, mac }, now);
             }
             Effect::Write(batch) => self.worker.write(batch, now.wall),
+            Effect::KeepPrices(bytes) => self.worker.keep_prices(self.state_dir.join(PRICES_FILE), bytes),
             Effect::Journalled(entry) => {
                 self.tell(&WatchLine::Journal { entry: EntryView::new(self.home.gateway(), &entry) });
                 if self.recent.len() >= RECENT_ENTRIES {
                     self.recent.pop_front();
                 }
                 self.recent.push_back(entry);
+            }
+            Effect::Decided(decision) => {
+                let decision = DecisionView::new(self.home.gateway(), &decision);
+                self.tell(&WatchLine::Decision { decision });
             }
             Effect::Ask(question) => self.client.ask(question, now),
             Effect::Forgotten(udn) => self.tell(&WatchLine::Forgotten { udn: udn.to_string() }),
@@ -413,6 +444,34 @@ impl App {
                 request.respond_json(StatusCode::OK, &views);
             }
             Route::Journal(query) => self.journal(query, request, now),
+            Route::Prices => request.respond_json(StatusCode::OK, &PricesView::new(self.home.prices(), now)),
+            Route::Rules(udn) => {
+                let gateway = self.home.gateway();
+                let about = |r: &&Rule| udn.as_ref().is_none_or(|udn| r.is_about(udn));
+                let rules = self.home.planner().book().iter().filter(about);
+                request
+                    .respond_json(StatusCode::OK, &rules.map(|r| RuleView::new(gateway, r, now)).collect::<Vec<_>>());
+            }
+            Route::Plan => {
+                let view = PlanView::new(self.home.planner(), self.home.gateway(), now);
+                request.respond_json(StatusCode::OK, &view);
+            }
+            Route::Savings => {
+                let view = SavingsView::new(self.home.planner(), self.home.gateway());
+                request.respond_json(StatusCode::OK, &view);
+            }
+            Route::Why(udn) => match WhyView::new(self.home.planner(), self.home.gateway(), &udn, now) {
+                Some(view) => request.respond_json(StatusCode::OK, &view),
+                None => refuse(request, AskError::Busy.into()),
+            },
+            Route::Change(_) if self.askers.len() >= CONTROL_WAITING_MAX + ASKS_MAX => {
+                refuse(request, AskError::Busy.into());
+            }
+            Route::Change(change) => {
+                let uid = request.peer.uid;
+                let ask = self.ask(Asker::Control(request));
+                self.home.handle_planner(planner::Input::Asked { ask, uid, change }, now);
+            }
             Route::Watch => self.watch(request),
             Route::Utility => {
                 let view = UtilityView::new(self.home.utility(), &self.client, self.home.gateway(), now);
@@ -466,6 +525,10 @@ impl App {
             line += "; ";
             line += &utility;
         }
+        if let Some(prices) = self.home.prices().status() {
+            line += "; ";
+            line += &prices;
+        }
         for trouble in self.troubles() {
             line += "; ";
             line += &trouble;
@@ -476,6 +539,9 @@ impl App {
     fn troubles(&self) -> Vec<String> {
         let mut troubles: Vec<_> = self.home.trouble().into_iter().collect();
         troubles.extend(self.client.trouble());
+        troubles.extend(self.home.planner().troubles());
+        let prices = self.home.prices();
+        troubles.extend(prices.stale().into_iter().chain(prices.troubles()));
         troubles.extend(self.troubles.iter().cloned());
         if self.interfaces.is_empty() {
             troubles.push("no usable network interface".to_owned());
@@ -546,13 +612,26 @@ impl App {
                 self.home.set_write_every(Duration::from_secs(config.store.write_every_s.into()));
                 self.worker.retain(config.retention());
                 self.home.handle(Input::Configured(config.settings(clock::zone())), now);
+                self.take_tariff(&config, now);
+                self.home.handle_planner(planner::Input::Configured(config.planning(clock::zone())), now);
                 self.home.handle_utility(utility::Input::Configured(config.utility_settings()), now);
                 // What needs a restart stays as it is running, so that the next reload still tells.
-                let Config { log, commands, store, appliance, mut utility, .. } = config;
+                let Config { log, commands, store, tariff, appliance, mut utility, plan, load, rule, .. } = config;
                 self.config.discovery.poll_every_s = config.discovery.poll_every_s;
                 (utility.listen, utility.reachable) =
                     (self.config.utility.listen, self.config.utility.reachable.clone());
-                self.config = Config { log, commands, store, utility, appliance, ..self.config.clone() };
+                self.config = Config {
+                    log,
+                    commands,
+                    store,
+                    tariff,
+                    utility,
+                    appliance,
+                    plan,
+                    load,
+                    rule,
+                    ..self.config.clone()
+                };
                 tracing::info!("configuration read again");
             }
             Err(error) => {
@@ -562,6 +641,18 @@ impl App {
             }
         }
         self.systemd.ready(&self.status_line(now));
+    }
+
+    /// Another tariff: whoever looks at the file or feed of before stops.
+    fn take_tariff(&mut self, config: &Config, now: Now) {
+        if self.config.tariff == config.tariff && config.tariff.zone.is_some() {
+            return;
+        }
+        self.home.set_tariff(config.tariff.settings(clock::zone()), now);
+        match watch_prices(config, self.price_seed) {
+            Ok(news) => self.price_news = news,
+            Err(error) => tracing::warn!(%error, "prices are not looked for as configured now"),
+        }
     }
 
     /// This machine slept: everybody is told anew, and subscriptions are renewed at once.
@@ -623,6 +714,7 @@ fn respond(request: ControlRequest, reply: Reply) {
         Reply::Registered(reg) => done(String::new(), Some(reg.number()), Some("gateway")),
         Reply::Withdrawn(Key::Here(reg)) => done(String::new(), Some(reg.number()), Some("gateway")),
         Reply::Withdrawn(Key::There(_, reg)) => done(String::new(), Some(reg.number()), Some("appliance")),
+        Reply::Rule(id) => done(format!("rule {id}"), None, None),
         Reply::Forgotten => done(String::new(), None, None),
         Reply::No(error) => return refuse(request, error.into()),
     };
@@ -631,6 +723,23 @@ fn respond(request: ControlRequest, reply: Reply) {
 
 fn refuse(request: ControlRequest, error: RouteError) {
     request.respond_error(error.status, error.code, error.message);
+}
+
+/// Prices as they were kept; without them the gateway starts all the same.
+fn kept_prices(state_dir: &Path) -> Option<Vec<u8>> {
+    state_dir::read_bounded(&state_dir.join(PRICES_FILE), PRICES_KEPT_BYTES_MAX).unwrap_or_else(|error| {
+        tracing::warn!(error = %format!("{:#}", anyhow::Error::from(error)), "prices of before cannot be read");
+        None
+    })
+}
+
+/// Starts looking at the price file or feed, if there is one. Where none is, no news comes.
+fn watch_prices(config: &Config, seed: u64) -> std::io::Result<mpsc::Receiver<News>> {
+    let (sender, news) = mpsc::channel(1);
+    if let Some(feed) = PriceFeed::new(&config.tariff, seed)? {
+        tokio::spawn(feed.run(sender));
+    }
+    Ok(news)
 }
 
 fn net_config(config: &Config) -> NetConfig {

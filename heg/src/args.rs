@@ -3,16 +3,21 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use crate::simulate::command::DAYS_MAX;
+
 /// What `--help` prints.
 pub const HELP: &str = "\
 Finds the appliances of a home, knows their state, wakes and commands them.
 Configuration: heg-gateway.toml(5); control: hegctl(1).
 
 Usage: heg-gateway [OPTIONS]
+       heg-gateway simulate --prices <FILE>... --days <N> [--config <FILE>]
 
 Options:
       --config <FILE>  Configuration file [default: /etc/heg/heg-gateway.toml, if it is there]
       --check          Check the configuration and exit
+      --prices <FILE>  For simulate: a price file; several follow each other
+      --days <N>       For simulate: how many days
   -h, --help           Print help
   -V, --version        Print version
 ";
@@ -27,6 +32,15 @@ pub enum Args {
         /// Only look at it.
         check: bool,
     },
+    /// To see what the planner would make of given prices.
+    Simulate {
+        /// The configuration named, if one is.
+        config: Option<PathBuf>,
+        /// Price files, in order.
+        prices: Vec<PathBuf>,
+        /// Days.
+        days: u32,
+    },
     /// To print [`HELP`].
     Help,
     /// To print its version.
@@ -39,6 +53,9 @@ pub enum ArgsError {
     /// Something that is no option of ours.
     #[error("unexpected argument {0:?}; see heg-gateway --help")]
     Unexpected(OsString),
+    /// `--prices` or `--days` without what it needs, or where it says nothing.
+    #[error("simulate takes --prices FILE and --days 1 to {DAYS_MAX}; see heg-gateway --help")]
+    Simulate,
     /// `--config` without its file, or twice.
     #[error("--config takes one file; see heg-gateway --help")]
     Config,
@@ -51,7 +68,10 @@ impl Args {
     /// Anything that is not in [`HELP`].
     pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, ArgsError> {
         let (mut config, mut check) = (None, false);
-        let mut arguments = arguments.into_iter();
+        let mut arguments = arguments.into_iter().peekable();
+        if arguments.next_if(|first| first == "simulate").is_some() {
+            return Self::simulate(arguments);
+        }
         while let Some(argument) = arguments.next() {
             let file = match argument.to_str() {
                 Some("-h" | "--help") => return Ok(Self::Help),
@@ -73,6 +93,28 @@ impl Args {
             }
         }
         Ok(Self::Run { config, check })
+    }
+
+    fn simulate(mut arguments: impl Iterator<Item = OsString>) -> Result<Self, ArgsError> {
+        let (mut config, mut prices, mut days) = (None, Vec::new(), None);
+        while let Some(argument) = arguments.next() {
+            match argument.to_str() {
+                Some("-h" | "--help") => return Ok(Self::Help),
+                Some("--config") if config.is_none() => {
+                    config = Some(arguments.next().ok_or(ArgsError::Config)?.into());
+                }
+                Some("--prices") => prices.push(arguments.next().ok_or(ArgsError::Simulate)?.into()),
+                Some("--days") => {
+                    let number = arguments.next().and_then(|n| n.to_str()?.parse().ok());
+                    days = Some(number.filter(|n| (1..=DAYS_MAX).contains(n)).ok_or(ArgsError::Simulate)?);
+                }
+                _ => return Err(ArgsError::Unexpected(argument)),
+            }
+        }
+        match days {
+            Some(days) if !prices.is_empty() => Ok(Self::Simulate { config, prices, days }),
+            _ => Err(ArgsError::Simulate),
+        }
     }
 }
 
@@ -98,6 +140,12 @@ mod tests {
     fn anything_else_is_refused_and_named() {
         assert_eq!(parse("--chekc"), Err(ArgsError::Unexpected("--chekc".into())));
         assert_eq!(parse("a.toml"), Err(ArgsError::Unexpected("a.toml".into())));
+        let (config, prices) = (Some("h.toml".into()), vec!["a.csv".into(), "b.csv".into()]);
+        let simulate = Args::Simulate { config, prices, days: 7 };
+        assert_eq!(parse("simulate --prices a.csv --config h.toml --prices b.csv --days 7"), Ok(simulate));
+        for wrong in ["simulate", "simulate --days 3", "simulate --prices a --days 0", "simulate --prices a --days"] {
+            assert_eq!(parse(wrong), Err(ArgsError::Simulate), "{wrong}");
+        }
         for wrong in ["--config", "--config=", "--config a --config b"] {
             assert_eq!(parse(wrong), Err(ArgsError::Config), "{wrong}");
         }

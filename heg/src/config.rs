@@ -18,9 +18,16 @@ use upnp::url::HttpUrl;
 use crate::commands::Patience;
 use crate::gateway::{Override, Settings};
 use crate::limits::{NAMED_MAX, PATIENCE_S_MAX, SPREAD_S_MAX};
+use crate::rules::form::RuleForm;
+use crate::rules::load::LoadForm;
 use crate::store::Retention;
 use crate::utility::{self, Allowed};
 use crate::wake::SecureOn;
+
+pub mod planning;
+mod tariff;
+
+pub use tariff::{FeedUrl, FeedUrlError, Place, Tariff};
 
 /// Where the configuration is when no other file is named.
 pub const DEFAULT_PATH: &str = "/etc/heg/heg-gateway.toml";
@@ -50,10 +57,18 @@ pub struct Config {
     pub store: Store,
     /// `[utility]`
     pub utility: Utility,
+    /// `[tariff]`
+    pub tariff: Tariff,
     /// `[control]`
     pub control: Control,
+    /// `[plan]`
+    pub plan: planning::Plan,
     /// `[[appliance]]`
     pub appliance: Vec<Appliance>,
+    /// `[[load]]`
+    pub load: Vec<LoadForm>,
+    /// `[[rule]]`
+    pub rule: Vec<RuleForm>,
 }
 
 /// `[log]`
@@ -300,7 +315,7 @@ impl Config {
                 return wrong("appliance.udn", &format!("{} is there twice", a.udn));
             }
         }
-        Ok(())
+        planning::check(&self.plan, &self.load, &self.rule).or_else(|(key, why)| wrong(&key, &why))
     }
 
     fn read_secrets(&mut self, path: &Path) -> Result<(), ConfigError> {
@@ -419,6 +434,11 @@ mod tests {
             ("[discovery]\nstatic-devices = ['http://tv.example/']", "the host must be an IP address"),
             ("[commands]\nwake-within-s = 100", "commands: within-s and wake-within-s may take 115 s together"),
             ("[network]\nmulticast-ttl = 0", "network.multicast-ttl: expected 1 to 255"),
+            ("[plan]\nby-hand-s = 5", "plan.by-hand-s: expected 60 to 604800"),
+            ("[[load]]\nudn = 'uuid:a'\nkind = 'Deferrable'", "load: uuid:a: a load of kind Deferrable needs `phases`"),
+            ("[[load]]\nudn = 'uuid:a'\n[[load]]\nudn = 'uuid:a'", "load.udn: uuid:a is there twice"),
+            ("[[rule]]\nkind = 'plan'", "rule: the 1. one: a rule of kind plan needs `plan`"),
+            ("[[rule]]\nkind = 'on'\nappliance = 'uuid:a'", "rule.kind: on is said once, with hegctl"),
             ("[utility]\nconsent = 'some'", "expected \"none\", \"all\" or a list of UDNs"),
             ("[utility]\nconsent = ['tv']", "uuid:NAME"),
             ("[utility]\nspread-s = 9999", "utility.spread-s: expected at most 3600"),

@@ -84,7 +84,7 @@ pub fn response(call: &ActionCall, reply: Reply) -> http::Response<Bytes> {
         Reply::Withdrawn(_) => Ok(WithdrawReply {}.into_arguments()),
         Reply::No(error) => Err(error.into()),
         // Only people's asks end so.
-        Reply::Outcome(_) | Reply::Forgotten => Err(UpnpError::new(ErrorCode::ACTION_FAILED)),
+        Reply::Outcome(_) | Reply::Forgotten | Reply::Rule(_) => Err(UpnpError::new(ErrorCode::ACTION_FAILED)),
     };
     call.respond(arguments)
 }
@@ -103,7 +103,7 @@ impl From<AskError> for UpnpError {
             }
             AskError::NotAuthorized(_) => Self::with(ErrorCode::ACTION_NOT_AUTHORIZED, text),
             AskError::Busy => Self::with(ErrorCode::DEVICE_BUSY, text),
-            AskError::NotStored(_) | AskError::UnknownAppliance(_) | AskError::StillThere => {
+            AskError::NotStored(_) | AskError::UnknownAppliance(_) | AskError::StillThere | AskError::Rule(_) => {
                 Self::with(ErrorCode::ACTION_FAILED, text)
             }
         }

@@ -78,6 +78,16 @@ pub enum Cause {
     Failsafe,
 }
 
+impl std::fmt::Display for Cause {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Limit(id) => write!(f, "limit {id}"),
+            Self::Start => f.write_str("failsafe at the start"),
+            Self::Failsafe => f.write_str("failsafe: the utility is not heard"),
+        }
+    }
+}
+
 /// The most that the home may draw, and why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cap {

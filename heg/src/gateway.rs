@@ -19,10 +19,13 @@ use crate::commands::{CallFailure, Closed, CommandId, Commands, Need, Outcome, P
 use crate::journal::{Cause, Ending, Entry};
 use crate::limits::{REASON_BYTES_MAX, bounded};
 use crate::now::Now;
+use crate::planner;
 use crate::registrations::{Key, Registration, RegistrationError, Registrations, Wish};
 use crate::registry::{
     Appliance, Facts, Found, Profile, Question, Registry, ResolveError, Ticket, Transition, state_word,
 };
+use crate::rules::RuleId;
+use crate::rules::book::BookError;
 use crate::utility::Rows;
 use crate::wake::SecureOn;
 
@@ -63,6 +66,8 @@ pub enum Waiter {
     Ask(AskId),
     /// The utility, by its control's number.
     Utility(EventId),
+    /// The planner: it hears of the end of every command ([`Effect::Ended`]).
+    Planner,
 }
 
 /// Names a call to an appliance. Given by this module.
@@ -212,6 +217,15 @@ pub enum Input {
         /// What.
         verb: Verb,
     },
+    /// The planner orders an appliance; [`Effect::Ended`] follows.
+    PlannerOrders {
+        /// Whom.
+        udn: Udn,
+        /// What.
+        verb: Verb,
+        /// Why.
+        cause: Cause,
+    },
     /// Whether what was to be saved for somebody is on the disk.
     Saved {
         /// Who waits.
@@ -226,7 +240,7 @@ pub enum Input {
 }
 
 /// What somebody who asked gets.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Reply {
     /// A registration was made, or was there already.
     Registered(RegId),
@@ -234,6 +248,8 @@ pub enum Reply {
     Withdrawn(Key),
     /// An appliance was forgotten.
     Forgotten,
+    /// A rule was made or removed.
+    Rule(RuleId),
     /// A command ended.
     Outcome(Outcome),
     /// Not done.
@@ -241,7 +257,7 @@ pub enum Reply {
 }
 
 /// Why something asked for was not done.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum AskError {
     /// About registrations.
     #[error(transparent)]
@@ -249,6 +265,9 @@ pub enum AskError {
     /// The caller is not who it says it is.
     #[error("{0}")]
     NotAuthorized(String),
+    /// About rules.
+    #[error(transparent)]
+    Rule(#[from] BookError),
     /// It could not be written down, so it was not taken.
     #[error("it cannot be stored now: {0}")]
     NotStored(String),
@@ -315,6 +334,17 @@ pub enum Effect {
         /// What.
         reply: Reply,
     },
+    /// A command ended, whosever it was.
+    Ended {
+        /// Whose.
+        udn: Udn,
+        /// Which.
+        verb: Verb,
+        /// For whom.
+        cause: Cause,
+        /// How.
+        outcome: Outcome,
+    },
     /// What came of [`Input::UtilityOrders`].
     ControlEnded {
         /// Which.
@@ -358,6 +388,8 @@ pub struct Restored {
     pub last_reg: u32,
     /// What is kept of the utility; not this module's.
     pub utility: Rows,
+    /// What the planner keeps; not this module's.
+    pub planner: planner::Rows,
 }
 
 impl Gateway {
@@ -456,6 +488,7 @@ impl Gateway {
             Input::UtilityOrders { id, udn, verb } => {
                 self.command(Waiter::Utility(id), &udn, verb, Cause::Utility(id), now);
             }
+            Input::PlannerOrders { udn, verb, cause } => self.command(Waiter::Planner, &udn, verb, cause, now),
             Input::Saved { ask, result } => self.saved(ask, result, now),
             Input::ClockChanged => self.registrations.clock_changed(now),
             Input::Configured(settings) => self.configured(settings, now),
@@ -724,10 +757,11 @@ impl Gateway {
     }
 
     fn tell(&mut self, waiter: Waiter, outcome: Outcome) {
-        self.effects.push_back(match waiter {
-            Waiter::Ask(ask) => Effect::Answer { ask, reply: Reply::Outcome(outcome) },
-            Waiter::Utility(id) => Effect::ControlEnded { id, outcome },
-        });
+        match waiter {
+            Waiter::Ask(ask) => self.effects.push_back(Effect::Answer { ask, reply: Reply::Outcome(outcome) }),
+            Waiter::Utility(id) => self.effects.push_back(Effect::ControlEnded { id, outcome }),
+            Waiter::Planner => {}
+        }
     }
 
     fn command_closed(&mut self, closed: Closed<Waiter>, now: Now) {
@@ -748,6 +782,8 @@ impl Gateway {
         let (action, ending) = (command.verb.action(), outcome.ending);
         tracing::info!(%udn, action, cause = %command.cause, %ending, reason = outcome.reason, "command");
         self.journal(Some(udn), &action, command.cause, ending, &outcome.reason, now);
+        let (udn, verb, cause) = (command.udn.clone(), command.verb, command.cause);
+        self.effects.push_back(Effect::Ended { udn, verb, cause, outcome: outcome.clone() });
         for waiter in command.waiters {
             self.tell(waiter, outcome.clone());
         }

@@ -1,5 +1,5 @@
-//! The home without IO (PURE): joins the gateway's mind, its device, its control point, its dealings with the utility and what waits
-//! for the disk.
+//! The home without IO (PURE): joins the gateway's mind, its planner, its device, its control point, its dealings with the utility and
+//! what waits for the disk.
 //!
 //! In: what the network, the disk, people and the clocks tell. Out: [`Effect`]s, which `app.rs` carries out. Every input brings
 //! both clocks; what follows from it is worked out when the effects are taken, all of them before the next input.
@@ -22,15 +22,16 @@ use crate::control_point::Appliances;
 use crate::gateway::{self, AskId, Gateway, Input, Reply};
 use crate::journal::Entry;
 use crate::now::Now;
+use crate::plan::slots::PriceSpan;
+use crate::planner::{self, Decision, Planner};
+use crate::prices::{self, HomePrices, News};
 use crate::store::batch::{Batch, Pending, Settled};
 use crate::utility::{self, Question, Utility};
 use crate::wake::SecureOn;
 
+mod planning;
+
 /// An order to `app.rs`.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "an order is moved once or twice; boxing would allocate for each datagram"
-)]
 #[derive(Debug)]
 pub enum Effect {
     /// To the network driver.
@@ -48,10 +49,14 @@ pub enum Effect {
     LookUpNeighbour(IpAddr),
     /// Write a batch; [`Home::written`] or [`Home::began_anew`] must follow.
     Write(Batch),
+    /// Put this where [`HomePrices::new`] finds it after a restart.
+    KeepPrices(Vec<u8>),
     /// An entry was made in the journal (it is written by itself).
     Journalled(Entry),
     /// Something about an appliance looks different now.
     Changed(Udn),
+    /// The planner has decided something (the journal has it by itself).
+    Decided(Decision),
     /// An appliance was taken out of the registry.
     Forgotten(Udn),
     /// To the utility; its answer goes to [`Home::handle_utility`].
@@ -76,6 +81,12 @@ pub struct Home {
     appliances: Appliances,
     device: RootDevice,
     utility: Utility,
+    planner: Planner,
+    prices: HomePrices,
+    /// Versions of the utility's price series that the prices have.
+    told: Vec<u64>,
+    /// The prices that the planner has.
+    planned: Vec<PriceSpan>,
     pending: Pending<(AskId, Reply)>,
     effects: VecDeque<Effect>,
     now: Now,
@@ -88,11 +99,44 @@ impl Home {
         appliances: Appliances,
         device: RootDevice,
         utility: Utility,
+        planner: Planner,
         write_every: Duration,
         now: Now,
     ) -> Self {
         let (pending, effects) = (Pending::new(write_every), VecDeque::new());
-        Self { gateway, appliances, device, utility, pending, effects, now }
+        let mut planner = planner;
+        planner.stored_limits(utility.known().limits().clone(), now);
+        let prices = HomePrices::new(prices::Settings::nothing(gateway.zone().clone()), None, now);
+        let (told, planned) = (Vec::new(), Vec::new());
+        Self { gateway, appliances, device, utility, planner, prices, told, planned, pending, effects, now }
+    }
+
+    /// The same home, which knows what energy costs.
+    #[must_use]
+    pub fn with_prices(self, prices: HomePrices) -> Self {
+        let mut home = Self { prices, ..self };
+        home.utility_told(None, None, home.now);
+        home.prices_changed(home.now);
+        home
+    }
+
+    /// What energy costs.
+    pub fn prices(&self) -> &HomePrices {
+        &self.prices
+    }
+
+    /// News of the price file or feed.
+    pub fn handle_prices(&mut self, news: News, now: Now) {
+        self.now = now;
+        self.prices.handle(news, now);
+        self.prices_changed(now);
+    }
+
+    /// Another tariff.
+    pub fn set_tariff(&mut self, settings: prices::Settings, now: Now) {
+        self.now = now;
+        self.prices.configure(settings, now);
+        self.prices_changed(now);
     }
 
     /// The mind: registry, commands, registrations.
@@ -128,13 +172,19 @@ impl Home {
     /// A fact for the mind.
     pub fn handle(&mut self, input: Input, now: Now) {
         self.now = now;
+        if matches!(input, Input::ClockChanged) {
+            self.planner.handle(planner::Input::ClockChanged, now);
+        }
         self.gateway.handle(input, now);
     }
 
     /// A fact about the utility.
     pub fn handle_utility(&mut self, input: utility::Input, now: Now) {
         self.now = now;
+        let answer = planning::answer(&input);
+        let before = self.utility.peer().map(str::to_owned);
         self.utility.handle(input, &self.gateway, now);
+        self.utility_told(answer, before.as_deref(), now);
     }
 
     /// The utility calls; see [`Utility::called`].
@@ -203,6 +253,7 @@ impl Home {
             registrations: self.gateway.registrations().iter().map(|r| (r.key(), Some(r.clone()))).collect(),
             journal: Vec::new(),
             utility: self.utility.rows().into_iter().map(|(slot, value)| (slot, Some(value))).collect(),
+            planner: self.planner.rows().into_iter().map(|(slot, value)| (slot, Some(value))).collect(),
             last_reg: self.gateway.registrations().last_reg(),
         };
         self.pending.began_anew(everything, batch, now.boot);
@@ -223,6 +274,7 @@ impl Home {
     /// Says goodbye and gives subscriptions back; [`Self::is_done`] tells when.
     pub fn stop(&mut self, now: Now) {
         self.now = now;
+        self.planner.stop(now);
         self.appliances.machine().stop(now.boot);
         self.device.stop(now.boot);
     }
@@ -249,13 +301,21 @@ impl Home {
         if due(self.utility.poll_timeout()) {
             self.utility.handle_timeout(&self.gateway, now);
         }
+        if due(self.planner.poll_timeout()) {
+            self.planner.handle_timeout(&self.gateway, now);
+        }
+        if due(self.prices.poll_timeout()) {
+            self.prices.handle_timeout(now);
+            self.prices_changed(now);
+        }
     }
 
     /// When [`Self::handle_timeout`] is due, or there is a batch to write.
     pub fn poll_timeout(&self) -> Option<BootTime> {
         let machines = earliest(self.appliances.machine_ref().poll_timeout(), self.device.poll_timeout());
         let minds = earliest(self.gateway.poll_timeout(), self.utility.poll_timeout());
-        earliest(machines, earliest(minds, self.pending.poll_timeout()))
+        let rest = earliest(self.planner.poll_timeout(), self.pending.poll_timeout());
+        earliest(earliest(machines, self.prices.poll_timeout()), earliest(minds, rest))
     }
 
     /// The next order. What the parts have for one another is passed on the way.
@@ -273,10 +333,22 @@ impl Home {
                 self.pass_on(effect);
             } else if let Some(effect) = self.utility.poll_effect() {
                 self.pass_on_of_utility(effect);
+            } else if let Some(effect) = self.planner.poll_effect() {
+                self.pass_on_of_planner(effect);
+            } else if let Some(effect) = self.prices.poll_effect() {
+                match effect {
+                    prices::Effect::Journal(entry) => self.journal(entry),
+                    prices::Effect::Keep(bytes) => self.effects.push_back(Effect::KeepPrices(bytes)),
+                }
             } else {
                 return self.pending.take(self.now.boot).map(Effect::Write);
             }
         }
+    }
+
+    fn journal(&mut self, entry: Entry) {
+        self.pending.entry(entry.clone(), self.now.boot);
+        self.effects.push_back(Effect::Journalled(entry));
     }
 
     fn pass_on(&mut self, effect: gateway::Effect) {
@@ -298,6 +370,7 @@ impl Home {
             }
             gateway::Effect::DropAppliance(udn) => {
                 self.utility.handle(utility::Input::Forgotten(udn.clone()), &self.gateway, self.now);
+                self.planner.handle(planner::Input::Forgotten(udn.clone()), self.now);
                 self.effects.push_back(Effect::Forgotten(udn.clone()));
                 self.pending.appliance(udn, None, boot);
             }
@@ -305,16 +378,17 @@ impl Home {
                 self.pending.registration(registration.key(), Some(registration), ask, boot);
             }
             gateway::Effect::DropRegistration { ask, key } => self.pending.registration(key, None, ask, boot),
-            gateway::Effect::Journal(entry) => {
-                self.pending.entry(entry.clone(), boot);
-                self.effects.push_back(Effect::Journalled(entry));
-            }
+            gateway::Effect::Journal(entry) => self.journal(entry),
             gateway::Effect::Answer { ask, reply } => self.pending.reply((ask, reply), boot),
+            gateway::Effect::Ended { udn, verb, cause, outcome } => {
+                self.planner.handle(planner::Input::Ended { udn, verb, cause, outcome }, self.now);
+            }
             gateway::Effect::ControlEnded { id, outcome } => {
                 self.utility.handle(utility::Input::Ended { id, outcome }, &self.gateway, self.now);
             }
             gateway::Effect::Changed(udn) => {
                 self.utility.handle(utility::Input::Appliance(udn.clone()), &self.gateway, self.now);
+                self.planner.handle(planner::Input::Appliance(udn.clone()), self.now);
                 self.effects.push_back(Effect::Changed(udn));
             }
         }
@@ -324,15 +398,10 @@ impl Home {
         let boot = self.now.boot;
         match effect {
             utility::Effect::Ask(question) => self.effects.push_back(Effect::Ask(question)),
-            utility::Effect::Order { id, udn, verb } => {
-                self.gateway.handle(Input::UtilityOrders { id, udn, verb }, self.now);
-            }
+            utility::Effect::Order { id, udn, verb } => self.utility_orders(id, udn, verb),
             utility::Effect::Save { slot, value, soon } => self.pending.utility(slot, value, soon, boot),
             utility::Effect::Flush { ticket } => self.pending.mark(ticket, boot),
-            utility::Effect::Journal(entry) => {
-                self.pending.entry(entry.clone(), boot);
-                self.effects.push_back(Effect::Journalled(entry));
-            }
+            utility::Effect::Journal(entry) => self.journal(entry),
             utility::Effect::Answer { ask, reply } => self.pending.reply((ask, reply), boot),
         }
     }

@@ -9,6 +9,8 @@ use jiff::Timestamp;
 use upnp::ids::Udn;
 use utility_wire::EventId;
 
+use crate::rules::RuleId;
+
 /// Who or what a thing happened for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Cause {
@@ -20,6 +22,16 @@ pub enum Cause {
     Registration(RegId),
     /// A limit or control of the utility's, by its number.
     Utility(EventId),
+    /// The plan: a price.
+    Price,
+    /// The plan: a window or deadline of the person's.
+    Window,
+    /// The plan: minimum times, a running cycle, what was planned before.
+    Plan,
+    /// The failsafe limit: the utility is not heard, or has not spoken since the start.
+    Failsafe,
+    /// A rule of a person's.
+    Rule(RuleId),
     /// The gateway on its own account: contact lost, restart.
     Gateway,
 }
@@ -31,6 +43,11 @@ impl fmt::Display for Cause {
             Self::Appliance => f.write_str("appliance"),
             Self::Registration(reg) => write!(f, "registration:{reg}"),
             Self::Utility(id) => write!(f, "utility:{id}"),
+            Self::Price => f.write_str("price"),
+            Self::Window => f.write_str("window"),
+            Self::Plan => f.write_str("plan"),
+            Self::Failsafe => f.write_str("failsafe"),
+            Self::Rule(id) => write!(f, "rule:{id}"),
             Self::Gateway => f.write_str("gateway"),
         }
     }
@@ -38,7 +55,9 @@ impl fmt::Display for Cause {
 
 /// A text that is no [`Cause`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("expected appliance, gateway, person:UID, registration:REGID or utility:ID")]
+#[error(
+    "expected appliance, gateway, price, window, plan, failsafe, person:UID, registration:REGID, rule:ID or utility:ID"
+)]
 pub struct CauseError;
 
 impl FromStr for Cause {
@@ -47,6 +66,11 @@ impl FromStr for Cause {
         match s.split_once(':') {
             None if s == "appliance" => Ok(Self::Appliance),
             None if s == "gateway" => Ok(Self::Gateway),
+            None if s == "price" => Ok(Self::Price),
+            None if s == "window" => Ok(Self::Window),
+            None if s == "plan" => Ok(Self::Plan),
+            None if s == "failsafe" => Ok(Self::Failsafe),
+            Some(("rule", id)) => id.parse().map(Self::Rule).map_err(|_| CauseError),
             Some(("person", uid)) => uid.parse().map(Self::Person).map_err(|_| CauseError),
             Some(("utility", id)) => id.parse().map(Self::Utility).map_err(|_| CauseError),
             Some(("registration", reg)) => reg.parse().map(Self::Registration).map_err(|_| CauseError),
@@ -80,9 +104,13 @@ pub enum Ending {
     Registered,
     /// A registration was withdrawn.
     Withdrawn,
+    /// Decided by plan or rule; what comes of it follows.
+    Decided,
+    /// Work that was left undone.
+    Dropped,
 }
 
-const ENDINGS: [(Ending, &str); 11] = [
+const ENDINGS: [(Ending, &str); 13] = [
     (Ending::Observed, "observed"),
     (Ending::Done, "done"),
     (Ending::Already, "already"),
@@ -94,6 +122,8 @@ const ENDINGS: [(Ending, &str); 11] = [
     (Ending::Superseded, "superseded"),
     (Ending::Registered, "registered"),
     (Ending::Withdrawn, "withdrawn"),
+    (Ending::Decided, "decided"),
+    (Ending::Dropped, "dropped"),
 ];
 
 impl Ending {
@@ -148,10 +178,15 @@ mod tests {
         let event = EventId::new(9).unwrap();
         for cause in
             [Cause::Person(1000), Cause::Appliance, Cause::Registration(reg), Cause::Utility(event), Cause::Gateway]
+                .into_iter()
+                .chain([Cause::Price, Cause::Window, Cause::Plan, Cause::Failsafe])
+                .chain([RuleId::Made(3), RuleId::Config(1)].map(Cause::Rule))
         {
             assert_eq!(cause.to_string().parse(), Ok(cause));
         }
-        for bad in ["", "person", "person:-1", "registration:0", "gateway:1", "people:1", "utility:0"] {
+        for bad in
+            ["", "person", "person:-1", "registration:0", "gateway:1", "people:1", "utility:0", "rule:0", "rule:x1"]
+        {
             assert_eq!(bad.parse::<Cause>(), Err(CauseError), "{bad:?}");
         }
         for (ending, word) in ENDINGS {

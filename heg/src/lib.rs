@@ -1,8 +1,8 @@
 //! The home energy gateway: finds the appliances of a home, knows their state, wakes and commands them, keeps their
 //! registrations, and writes down what it did and why.
 //!
-//! The deciding modules ([`gateway`], [`registry`], [`commands`], [`registrations`], [`utility`], [`journal`]) are pure: facts in, orders
-//! out, both clocks passed in; [`home`] joins them with device and control point. The others each own one outside thing; [`app`] binds
+//! The deciding modules ([`gateway`], [`registry`], [`commands`], [`registrations`], [`utility`], [`prices`], [`rules`], [`plan`],
+//! [`planner`], [`journal`]) are pure: facts in, orders out, both clocks passed in; [`home`] joins them with device and control point. The others each own one outside thing; [`app`] binds
 //! them in one loop.
 
 pub mod api;
@@ -20,8 +20,14 @@ pub mod limits;
 pub mod neighbours;
 pub mod now;
 pub mod page;
+pub mod plan;
+pub mod planner;
+pub mod price_feed;
+pub mod prices;
 pub mod registrations;
 pub mod registry;
+pub mod rules;
+pub mod simulate;
 pub mod store;
 pub mod utility;
 pub mod utility_client;

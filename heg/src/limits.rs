@@ -61,6 +61,21 @@ pub const STORE_RETRY_MAX: Duration = Duration::from_secs(300);
 /// Databases set aside as damaged that are kept; the oldest goes when another is added.
 pub const SET_ASIDE_MAX: usize = 3;
 
+/// A price file is looked at so often: a look is one call of the kernel.
+pub const PRICE_FILE_EVERY: Duration = Duration::from_secs(30);
+/// A price file is left alone until it has not changed for so long: who writes it in place is done by then.
+pub const PRICE_FILE_SETTLES: Duration = Duration::from_secs(1);
+/// A price feed is asked so often: tomorrow's prices are here a quarter of an hour after they are out.
+pub const FEED_EVERY: Duration = Duration::from_secs(15 * 60);
+/// A price feed's answer has to be whole within this.
+pub const FEED_TIMEOUT: Duration = Duration::from_secs(20);
+/// First bound of the random wait after a price feed failed, doubled each time: a proxy on this machine that restarts is back by then.
+pub const FEED_RETRY_FIRST: Duration = Duration::from_secs(5);
+/// Longest bound of that wait: today's prices are there, and tomorrow's are out for ten hours before they are needed.
+pub const FEED_RETRY_MAX: Duration = Duration::from_secs(3600);
+/// Prices as kept on disk: as many series as are kept at all, each of 388 prices of 12 characters.
+pub const PRICES_KEPT_BYTES_MAX: u64 = 128 * 1024;
+
 /// Requests on the control socket that wait for a command's outcome.
 pub const CONTROL_WAITING_MAX: usize = 64;
 /// `watch` streams at once, as many as the control socket keeps open.
@@ -132,6 +147,79 @@ pub const EVENTS_KEPT_MAX: usize = 64;
 pub const PRICE_SERIES_KEPT_MAX: usize = 16;
 /// What may wait with a write that is made for something else.
 pub const WRITE_LAZILY_WITHIN: Duration = Duration::from_secs(600);
+
+/// Slots of a plan: a week in quarter hours, with room for slots cut in two.
+pub const PLAN_SLOTS_MAX: usize = 800;
+/// Longest slot of a plan, seconds: a day of 25 hours as one slot. Longer ones say nothing about when.
+pub const PLAN_SLOT_S_MAX: i64 = 25 * 3600;
+/// Power of one load in a plan, watts: twice the largest connection a home gets (three phases of 63 A).
+pub const PLAN_WATTS_MAX: u32 = 90_000;
+/// Price in a plan, millionths of the currency per kWh, either sign: 1000 units per kWh. With the two above a product fits 64 bits.
+pub const PLAN_PRICE_MAX: i64 = 1_000_000_000;
+/// Cost of one start, millionths of the currency, as the price of a kWh.
+pub const PLAN_START_COST_MAX: i64 = PLAN_PRICE_MAX;
+/// Phases of a cycle: a washing programme in minutes-long steps has some thirty.
+pub const PLAN_PHASES_MAX: usize = 64;
+/// Seconds of one phase, of a minimum time: a week, as long as a plan.
+pub const PLAN_DURATION_S_MAX: u32 = 7 * 24 * 3600;
+/// Windows of one load: one per hour of a week is already odd.
+pub const PLAN_WINDOWS_MAX: usize = 168;
+/// Energy one load may ask for, Wh: ten of the largest car batteries.
+pub const PLAN_ENERGY_WH_MAX: u32 = 1_000_000;
+/// Instants in a plan, seconds since 1970, either sign: the year 6000. Sums of a few of them stay far from overflow.
+pub const PLAN_INSTANT_MAX: i64 = 1 << 37;
+/// Steps in which the energy of one load is counted: fine enough for a slot of a quarter hour, small enough for a search of thousands.
+pub const PLAN_STEPS_PER_ENERGY: i64 = 64;
+/// Prices that one is told to cut slots from: a week in five-minute steps.
+pub const PLAN_PRICE_SPANS_MAX: usize = 2016;
+/// Limits and spans of base load considered at once, as many as quarter hours of a week.
+pub const PLAN_SPANS_MAX: usize = 672;
+/// A hole between two prices up to so many seconds is closed: tariffs exist whose spans end a second early.
+pub const PLAN_HOLE_CLOSED_S: i64 = 5;
+/// Rules made while running: each costs a line in every look at an appliance, and nobody keeps track of more.
+pub const RULES_MAX: usize = 256;
+/// Daily windows of one load, of each sort: with a week's spans they stay within [`PLAN_WINDOWS_MAX`].
+pub const LOAD_WINDOWS_MAX: usize = 16;
+/// A person's order on or off ends within this, seconds: an order forgotten is found again within a week.
+pub const ORDER_S_MAX: i64 = 7 * 86_400;
+/// The end of a rule is at most so far ahead, seconds: a slip of the pen in the year is noticed.
+pub const RULE_AHEAD_S_MAX: i64 = 366 * 86_400;
+/// Prices of so long ago are kept, s: a charge of two days is still paid for.
+pub const PRICES_KEPT_S: i64 = 2 * 86_400;
+/// A plan reaches at least so far, s, also where prices end sooner: deadlines of tomorrow morning are in it.
+pub const PLAN_AHEAD_MIN_S: i64 = 24 * 3600;
+/// A plan reaches at most so far, s: prices are known for a day and a half.
+pub const PLAN_AHEAD_MAX_S: i64 = 48 * 3600;
+/// Longest slot of the home's plan, s: the market's quarter of an hour.
+pub const PLAN_SLOT_S: u32 = 900;
+/// A plan is made anew so often though nothing has changed, s: time goes on, and price slots of an hour begin.
+pub const PLAN_ROLL_S: i64 = 3600;
+/// Plans are made at least so far apart, s: several changes at once make one plan.
+pub const PLAN_APART_S: i64 = 5;
+/// A plan of few loads is searched so often for each pair of them: all the ways they fit together are soon seen.
+pub const PLAN_REBUILDS_PER_PAIR: u32 = 50;
+/// Steps of improving a plan in one turn of the loop; each takes well under a millisecond, and others wait for the turn's end.
+pub const PLAN_STEPS_PER_TURN: u32 = 16;
+/// An appliance that refused is asked again after this, s, doubled each time.
+pub const PLAN_RETRY_FIRST_S: i64 = 300;
+/// An appliance that goes on refusing is asked again after this, s.
+pub const PLAN_RETRY_MAX_S: i64 = 3600;
+/// A change of state so long after a command's end is still its, s: an appliance may need that to say so.
+pub const COMMANDED_WITHIN_S: i64 = 60;
+/// An appliance that its WakeUpTime woke is not sent back to sleep within this, s: it was woken for something.
+pub const WOKEN_KEPT_S: i64 = 900;
+/// Limits remembered after their end, while load comes back.
+pub const ENDED_LIMITS_MAX: usize = 8;
+/// Decisions remembered of one appliance; the journal has them all.
+pub const DECISIONS_PER_APPLIANCE: usize = 8;
+/// Time unseen for longer than this is not counted in the savings, s: the machine slept.
+pub const ACCOUNT_GAP_MAX_S: i64 = 2 * PLAN_ROLL_S;
+/// Savings are written so far apart, s: an SD card's page an hour, and a power cut loses an hour of sums.
+pub const SAVINGS_WRITE_EVERY_S: i64 = 3600;
+/// Days whose sums are kept: a year and a month, to compare with the year before.
+pub const SAVING_DAYS_KEPT: usize = 396;
+/// Months whose sums by appliance are kept.
+pub const SAVING_MONTHS_KEPT: usize = 14;
 
 /// Cuts `text` to at most `bytes_max` bytes at a character boundary and takes control characters out.
 pub fn bounded(text: &str, bytes_max: usize) -> Box<str> {

@@ -8,11 +8,15 @@ use daemon_kit::logging;
 use heg::app;
 use heg::args::{Args, HELP};
 use heg::config::Config;
+use heg::simulate;
 
 fn main() -> Exit {
     exit::run(|| {
         let (named, check) = match Args::parse(std::env::args_os().skip(1)).context(Exit::Usage)? {
             Args::Run { config, check } => (config, check),
+            Args::Simulate { config, prices, days } => {
+                return simulate::command::run(&Config::load(config.as_deref())?, &prices, days);
+            }
             Args::Help => return print(HELP),
             Args::Version => return print(concat!("heg-gateway ", env!("CARGO_PKG_VERSION"), "\n")),
         };

@@ -311,3 +311,79 @@ pub fn local_time(wall: Timestamp, zone: &TimeZone) -> TimeOfDay {
     let local = zone.to_datetime(wall).time();
     TimeOfDay::new(local.hour() as u8, local.minute() as u8, local.second() as u8).unwrap_or(TimeOfDay::MIDNIGHT)
 }
+
+#[cfg(test)]
+mod tests {
+    use jiff::ToSpan as _;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Zones with their changes of 2026, and Apia's move over the date line in 2011, which skipped 30 December.
+    const CHANGES: &[(&str, &str)] = &[
+        ("Europe/Stockholm", "2026-03-29T01:00:00Z"),
+        ("Europe/Stockholm", "2026-10-25T01:00:00Z"),
+        ("Australia/Lord_Howe", "2026-04-04T15:00:00Z"),
+        ("Australia/Lord_Howe", "2026-10-03T15:30:00Z"),
+        ("America/New_York", "2026-03-08T07:00:00Z"),
+        ("America/New_York", "2026-11-01T06:00:00Z"),
+        // At midnight.
+        ("America/Havana", "2026-03-08T05:00:00Z"),
+        ("America/Havana", "2026-11-01T05:00:00Z"),
+        ("Pacific/Apia", "2011-12-30T10:00:00Z"),
+    ];
+
+    fn zone(name: &str) -> TimeZone {
+        TimeZone::get(name).expect("zone files (Debian's tzdata)")
+    }
+
+    #[test]
+    fn the_changes_of_clocks_are_where_these_tests_look_for_them() {
+        for (name, change) in CHANGES {
+            let change: Timestamp = change.parse().unwrap();
+            let (before, after) = (zone(name).to_offset(change - 1.second()), zone(name).to_offset(change));
+            assert_ne!(before, after, "{name} {change}");
+        }
+    }
+
+    #[test]
+    fn a_skipped_time_comes_at_the_end_of_the_gap_and_a_doubled_one_the_first_time() {
+        let due = |name: &str, at: &str, after: &str| {
+            next_due(at.parse().unwrap(), after.parse().unwrap(), &zone(name)).to_string()
+        };
+        // Half an hour is skipped, and doubled: 02:15 of 4 October is 02:30, 01:45 of 5 April is the first.
+        assert_eq!(due("Australia/Lord_Howe", "02:15:00", "2026-10-03T12:00:00Z"), "2026-10-03T15:30:00Z");
+        assert_eq!(due("Australia/Lord_Howe", "01:45:00", "2026-04-04T12:00:00Z"), "2026-04-04T14:45:00Z");
+        assert_eq!(due("Australia/Lord_Howe", "01:45:00", "2026-04-04T14:45:00Z"), "2026-04-05T15:15:00Z");
+        assert_eq!(due("America/New_York", "02:30:00", "2026-03-08T00:00:00Z"), "2026-03-08T07:00:00Z");
+        assert_eq!(due("America/New_York", "01:30:00", "2026-11-01T00:00:00Z"), "2026-11-01T05:30:00Z");
+        assert_eq!(due("Europe/Stockholm", "02:30:00", "2026-03-28T12:00:00Z"), "2026-03-29T01:00:00Z");
+        assert_eq!(due("Europe/Stockholm", "02:30:00", "2026-10-24T12:00:00Z"), "2026-10-25T00:30:00Z");
+    }
+
+    proptest! {
+        // Each case asks the clock some thousand times.
+        #![proptest_config(ProptestConfig::with_cases(100))]
+        /// The reference asks the clock at every minute: a time comes on each day at the first minute of that day that shows it or a later one.
+        #[test]
+        fn around_every_change_of_clocks_a_wake_up_time_comes_once_a_day(
+            (name, change) in prop::sample::select(CHANGES), minute in 0u32..1440, before in -1440i64..2880,
+        ) {
+            let zone = zone(name);
+            let at = TimeOfDay::from_seconds(minute * 60).unwrap();
+            let after = change.parse::<Timestamp>().unwrap() - before.minutes();
+            let mut days = std::collections::BTreeSet::new();
+            let comes = |t: &Timestamp| local_time(*t, &zone) >= at && days.insert(zone.to_datetime(*t).date());
+            let mut comings = (-2880..).map(|m: i64| after + m.minutes()).filter(comes);
+            // The first of them may be a day that was entered in its middle.
+            let want = comings.find(|t| *t > after).unwrap();
+            let due = next_due(at, after, &zone);
+            if name == "Pacific/Apia" && due != want {
+                // The day that was skipped: what it would have had comes at the jump.
+                prop_assert_eq!(due.to_string(), change);
+            } else {
+                prop_assert_eq!(due, want, "{} {} after {}", name, at, after);
+            }
+        }
+    }
+}

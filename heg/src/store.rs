@@ -1,4 +1,4 @@
-//! The database: appliances, registrations, what is kept of the utility, and the journal over a restart. IO, one file, one connection.
+//! The database: appliances, registrations, what is kept of the utility and of the plan, and the journal over a restart. IO, one file, one connection.
 //!
 //! Rollback journal (`DELETE`) rather than WAL: no shared-memory mapping (0.2 MB less resident), no second file that grows, and writes come
 //! in rare batches, so the extra fsync does not matter. `synchronous=EXTRA` also syncs the directory when the rollback journal goes:
@@ -18,6 +18,7 @@ use upnp::ids::Udn;
 use crate::gateway::Restored;
 use crate::journal::Entry;
 use crate::limits::{PRUNE_EVERY, SET_ASIDE_MAX};
+use crate::planner;
 use crate::registrations::{Key, Registrant, Registration, Wish};
 use crate::registry::{Facts, KnownBy, Profile};
 use crate::utility::Slot;
@@ -56,6 +57,7 @@ const MIGRATIONS: &[&str] = &[
     CREATE INDEX journal_at ON journal (at);
 ",
     "CREATE TABLE utility (key TEXT PRIMARY KEY NOT NULL, value BLOB NOT NULL);",
+    "CREATE TABLE planner (key TEXT PRIMARY KEY NOT NULL, value TEXT NOT NULL) WITHOUT ROWID;",
 ];
 
 /// Why the database did not do what was asked.
@@ -218,6 +220,7 @@ impl Store {
             appliances: self.rows("SELECT * FROM appliance", profile)?,
             registrations: self.rows("SELECT * FROM registration", registration)?,
             last_reg,
+            planner: self.rows("SELECT * FROM planner", planner_row)?,
             utility: self.rows("SELECT * FROM utility", utility_row)?,
         })
     }
@@ -264,6 +267,15 @@ impl Store {
                     transaction.execute(sql, params![place, udn, reg])?;
                 }
             }
+        }
+        for (slot, value) in &batch.planner {
+            let key = slot.key();
+            match value {
+                Some(value) => {
+                    transaction.execute("INSERT OR REPLACE INTO planner VALUES (?1, ?2)", params![key, value])?
+                }
+                None => transaction.execute("DELETE FROM planner WHERE key = ?1", [key])?,
+            };
         }
         for (slot, value) in &batch.utility {
             let key = slot.key();
@@ -505,6 +517,10 @@ fn registration(row: &Row<'_>) -> Result<Option<Registration>, rusqlite::Error> 
     let (Some(udn), Some(reg), Some(wish), Some(by)) = (udn, reg, wish, by) else { return Ok(None) };
     let made = moment(row, "made")?.unwrap_or(Timestamp::UNIX_EPOCH);
     Ok(Some(Registration { reg, udn, by, wish, made, due: moment(row, "due")? }))
+}
+
+fn planner_row(row: &Row<'_>) -> Result<Option<(planner::Slot, String)>, rusqlite::Error> {
+    Ok(planner::Slot::parse(&row.get::<_, String>("key")?).zip(Some(row.get("value")?)))
 }
 
 fn utility_row(row: &Row<'_>) -> Result<Option<(Slot, Vec<u8>)>, rusqlite::Error> {

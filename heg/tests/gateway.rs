@@ -715,7 +715,7 @@ impl Home {
                 Effect::DropRegistration { ask: None, key } => self.write(key, None),
                 Effect::Journal(entry) => self.journal.push(entry),
                 Effect::Answer { ask, reply } => drop(self.replies.insert(ask, reply)),
-                Effect::ControlEnded { .. } | Effect::Changed(_) => {}
+                Effect::ControlEnded { .. } | Effect::Ended { .. } | Effect::Changed(_) => {}
             }
         }
     }

@@ -13,6 +13,7 @@ use heg::gateway::{AskId, Gateway, Input, Reply, Restored, Wanted};
 use heg::home::{Effect, Home, Incoming};
 use heg::journal::Entry;
 use heg::now::Now;
+use heg::planner::Planner;
 use heg::registrations::{Key, Wish, local_time};
 use heg::store::batch::Batch;
 use heg::utility::Utility;
@@ -64,7 +65,7 @@ impl Disk {
             appliances: self.appliances.values().cloned().collect(),
             registrations: self.registrations.values().cloned().collect(),
             last_reg: self.last_reg,
-            utility: Vec::new(),
+            ..Restored::default()
         }
     }
 }
@@ -118,7 +119,8 @@ impl GatewayHost {
             Gateway::new(config.settings(kept.calendar.zone.clone()), kept.disk.restored(), both),
             Appliances::new(config, us, server, HTTP_PORT, control_seed, now),
             device::root_device(config, identity, HTTP_PORT, device_seed, now),
-            Utility::new(UUID, config.utility_settings(), Vec::new(), device_seed, both),
+            Utility::new(UUID, config.utility_settings(), Vec::new(), 1, both),
+            Planner::new(UUID, config.planning(kept.calendar.zone.clone()), Vec::new(), both),
             Duration::from_secs(config.store.write_every_s.into()),
             both,
         );
@@ -260,9 +262,12 @@ impl GatewayHost {
                     self.writing = Some((self.now + takes, batch));
                 }
                 Effect::Journalled(entry) => self.kept.journal.push(entry),
-                Effect::Changed(_) | Effect::Forgotten(_) => {}
-                // These homes have no utility.
-                Effect::Ask(question) => self.kept.complaints.push(format!("asks a utility: {question:?}")),
+                // This house has no utility.
+                Effect::Ask(_)
+                | Effect::Decided(_)
+                | Effect::Changed(_)
+                | Effect::Forgotten(_)
+                | Effect::KeepPrices(_) => {}
             }
         }
         None

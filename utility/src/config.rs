@@ -7,17 +7,18 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use daemon_kit::clock::zone_named;
 use daemon_kit::config::{self, ConfigError};
 use daemon_kit::{logging, state_dir};
 use jiff::tz::TimeZone;
 use serde::Deserialize;
+use tariff::unit;
 use utility_wire::{CurrencyCode, Per, ZoneId};
 
 use crate::client::HttpUrl;
 use crate::limits::RULES_BYTES_MAX;
 use crate::rules::Rules;
 use crate::service::Periods;
-use crate::tariff::unit;
 
 /// Where the configuration is when no other file is named.
 pub const DEFAULT_PATH: &str = "/etc/heg/heg-utility.toml";
@@ -203,22 +204,6 @@ pub struct ZoneFacts {
     pub money: Option<(CurrencyCode, Per)>,
 }
 
-/// No such time zone on this machine.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no time zone known here (is tzdata installed?)")]
-pub struct ZoneError(String);
-
-/// A clock by its IANA name (`Europe/Stockholm`) or as POSIX rule (`CET-1CEST,M3.5.0,M10.5.0/3`).
-///
-/// # Errors
-/// Neither.
-pub fn time_zone(name: &str) -> Result<TimeZone, ZoneError> {
-    if name == "UTC" {
-        return Ok(TimeZone::UTC);
-    }
-    TimeZone::get(name).or_else(|_| TimeZone::posix(name)).map_err(|_| ZoneError(name.to_owned()))
-}
-
 impl Config {
     /// Reads `named`, else the default file, and checks it.
     ///
@@ -372,7 +357,7 @@ impl PriceZone {
             }
             _ => return Err("currency and per go together".to_owned()),
         };
-        Ok(ZoneFacts { time_zone: time_zone(&self.time_zone).map_err(|e| e.to_string())?, money })
+        Ok(ZoneFacts { time_zone: zone_named(&self.time_zone).map_err(|e| e.to_string())?, money })
     }
 }
 

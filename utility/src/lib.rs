@@ -1,7 +1,8 @@
 //! The utility's server: knows its homes, publishes prices, makes limits and controls, and writes down who did what.
 //!
-//! The deciding modules ([`sites`], [`tariff`], [`events`], [`rules`], [`readings`], [`quota`]) are pure. [`store`] keeps everything, on
-//! SQLite or PostgreSQL; [`service`] is what homes may ask, without HTTP; [`sealed`] brings their messages to it, under the keys of [`membership`]; [`console`] is what operators may ask, over HTTP; [`app`] binds
+//! Price files are read by the crate `tariff`. The deciding modules ([`sites`], [`events`], [`rules`], [`readings`], [`quota`]) are pure.
+//! [`store`] keeps everything, on SQLite or PostgreSQL; [`service`] is what homes may ask, without HTTP; [`sealed`] brings their messages to
+//! it, under the keys of [`membership`]; [`console`] is what operators may ask, over HTTP; [`app`] binds
 //! them.
 
 pub mod api;
@@ -21,4 +22,3 @@ pub mod sealed;
 pub mod service;
 pub mod sites;
 pub mod store;
-pub mod tariff;

@@ -2,10 +2,6 @@
 
 use std::time::Duration;
 
-/// A price file. A year of quarters as CSV has 2 MB; a publication has at most four days.
-pub const PRICE_FILE_BYTES_MAX: usize = 256 * 1024;
-/// Rows of a price file before anything else is looked at.
-pub const PRICE_ROWS_MAX: usize = utility_wire::limits::SLOTS_MAX;
 /// A feed of the power system: one reading has some 60 bytes, so this is ten thousand groups.
 pub const FEED_BYTES_MAX: usize = 1024 * 1024;
 /// Readings of one feed.

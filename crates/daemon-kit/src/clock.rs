@@ -32,6 +32,22 @@ pub fn zone() -> TimeZone {
     TimeZone::try_system().unwrap_or(TimeZone::UTC)
 }
 
+/// No such time zone on this machine.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no time zone known here (is tzdata installed?)")]
+pub struct ZoneError(String);
+
+/// A clock by its IANA name (`Europe/Stockholm`) or as POSIX rule (`CET-1CEST,M3.5.0,M10.5.0/3`).
+///
+/// # Errors
+/// Neither.
+pub fn zone_named(name: &str) -> Result<TimeZone, ZoneError> {
+    if name == "UTC" {
+        return Ok(TimeZone::UTC);
+    }
+    TimeZone::get(name).or_else(|_| TimeZone::posix(name)).map_err(|_| ZoneError(name.to_owned()))
+}
+
 /// Local time of day at `now`, in seconds since midnight: 0..=86399.
 pub fn seconds_since_midnight(zone: &TimeZone, now: Timestamp) -> u32 {
     let time = zone.to_datetime(now).time();

@@ -42,6 +42,8 @@ pub struct Answer {
     pub status: StatusCode,
     /// `ETag`.
     pub etag: Option<String>,
+    /// `Last-Modified`, as it came.
+    pub modified: Option<String>,
     /// `HEG-Cookie-Challenge`.
     pub challenge: Option<String>,
     /// `Retry-After`, where it is a number of seconds.
@@ -55,12 +57,13 @@ pub struct Answer {
 pub struct HttpClient {
     host: String,
     answer_within: Duration,
+    bytes_max: usize,
 }
 
 impl HttpClient {
     /// `host` as it stands in a token: name or address, with `:port` or without.
     pub fn new(host: &str) -> Self {
-        Self { host: host.to_owned(), answer_within: ANSWER_TIMEOUT }
+        Self { host: host.to_owned(), answer_within: ANSWER_TIMEOUT, bytes_max: ANSWER_BYTES_MAX }
     }
 
     /// The same server, with another time than [`ANSWER_TIMEOUT`] from the request until the whole answer is there: for a poll that is held.
@@ -69,14 +72,30 @@ impl HttpClient {
         Self { answer_within, ..self }
     }
 
+    /// The same server, whose answers may have so many bytes instead of [`ANSWER_BYTES_MAX`].
+    #[must_use]
+    pub fn taking(self, bytes_max: usize) -> Self {
+        Self { bytes_max, ..self }
+    }
+
     /// GET of a path; with the tag of what is there already, the answer may be 304.
     ///
     /// # Errors
     /// No whole answer.
     pub async fn get(&self, path: &str, etag: Option<&str>) -> Result<Answer, HttpError> {
+        self.get_newer(path, etag, None).await
+    }
+
+    /// The same for a server that may only tell when what is there was modified, in its own words.
+    ///
+    /// # Errors
+    /// No whole answer.
+    pub async fn get_newer(&self, path: &str, etag: Option<&str>, modified: Option<&str>) -> Result<Answer, HttpError> {
         let mut request = self.request(Method::GET, path, Vec::new())?;
-        if let Some(etag) = etag.and_then(|etag| HeaderValue::from_str(etag).ok()) {
-            request.headers_mut().insert(header::IF_NONE_MATCH, etag);
+        for (name, value) in [(header::IF_NONE_MATCH, etag), (header::IF_MODIFIED_SINCE, modified)] {
+            if let Some(value) = value.and_then(|value| HeaderValue::from_str(value).ok()) {
+                request.headers_mut().insert(name, value);
+            }
         }
         self.exchange(request).await
     }
@@ -109,7 +128,7 @@ impl HttpClient {
         let address = with_port(&self.host);
         let connected = timeout(CONNECT_TIMEOUT, TcpStream::connect(&address)).await;
         let stream = connected.map_err(|_| HttpError::Timeout)?.map_err(HttpError::Connect)?;
-        timeout(self.answer_within, over(stream, request)).await.map_err(|_| HttpError::Timeout)?
+        timeout(self.answer_within, over(stream, request, self.bytes_max)).await.map_err(|_| HttpError::Timeout)?
     }
 }
 
@@ -119,7 +138,7 @@ fn with_port(host: &str) -> String {
     if host[name_end..].contains(':') { host.to_owned() } else { format!("{host}:{PORT}") }
 }
 
-async fn over(stream: TcpStream, request: Request<Full<Bytes>>) -> Result<Answer, HttpError> {
+async fn over(stream: TcpStream, request: Request<Full<Bytes>>, bytes_max: usize) -> Result<Answer, HttpError> {
     let builder = {
         let mut builder = http1::Builder::new();
         builder.max_buf_size(BUFFER_BYTES);
@@ -130,7 +149,7 @@ async fn over(stream: TcpStream, request: Request<Full<Bytes>>) -> Result<Answer
         let response = sender.send_request(request).await.map_err(HttpError::Broken)?;
         let (head, body) = response.into_parts();
         let text = |name: HeaderName| head.headers.get(name).and_then(|v| v.to_str().ok()).map(str::to_owned);
-        let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await.map_err(|error| {
+        let body = Limited::new(body, bytes_max).collect().await.map_err(|error| {
             if !error.is::<LengthLimitError>() {
                 tracing::debug!(%error, "answer broke off");
             }
@@ -139,6 +158,7 @@ async fn over(stream: TcpStream, request: Request<Full<Bytes>>) -> Result<Answer
         Ok(Answer {
             status: head.status,
             etag: text(header::ETAG),
+            modified: text(header::LAST_MODIFIED),
             challenge: text(HeaderName::from_static(CHALLENGE_HEADER)),
             retry_after_s: text(header::RETRY_AFTER).and_then(|text| text.parse().ok()),
             body: body.to_bytes().into(),

@@ -11,8 +11,12 @@ use super::utility::{ConsentBody, EnrolBody};
 use crate::commands::Verb;
 use crate::gateway::{AskError, Gateway, Wanted};
 use crate::limits::JOURNAL_ANSWER_MAX;
+use crate::planner::Change;
 use crate::registrations::{RegistrationError, Wish};
 use crate::registry::ResolveError;
+use crate::rules::RuleIdError;
+use crate::rules::book::BookError;
+use crate::rules::form::RuleForm;
 use crate::store::JournalQuery;
 use crate::utility_client::EnrolError;
 
@@ -31,6 +35,18 @@ pub enum Route {
     Ask(Wanted),
     /// `GET /v1/journal?since=TIME&limit=N&appliance=ID`
     Journal(JournalQuery),
+    /// `GET /v1/prices`
+    Prices,
+    /// `GET /v1/rules?appliance=ID`
+    Rules(Option<Udn>),
+    /// `POST /v1/rules`, `DELETE /v1/rules/RULE`
+    Change(Change),
+    /// `GET /v1/plan`
+    Plan,
+    /// `GET /v1/savings`
+    Savings,
+    /// `GET /v1/appliances/ID/why`
+    Why(Udn),
     /// `GET /v1/watch`
     Watch,
     /// `GET /v1/utility`
@@ -91,6 +107,10 @@ impl From<AskError> for RouteError {
                 (StatusCode::CONFLICT, "ambiguous-registration")
             }
             AskError::Registration(RegistrationError::Full) => (StatusCode::CONFLICT, "too-many-registrations"),
+            AskError::Rule(BookError::Unknown(_)) => (StatusCode::NOT_FOUND, "unknown-rule"),
+            AskError::Rule(BookError::Configured(_)) => (StatusCode::CONFLICT, "configured-rule"),
+            AskError::Rule(BookError::Full) => (StatusCode::CONFLICT, "too-many-rules"),
+            AskError::Rule(BookError::Rule(_)) => (StatusCode::BAD_REQUEST, "bad-request"),
             AskError::NotAuthorized(_) => (StatusCode::FORBIDDEN, "not-authorized"),
             AskError::NotStored(_) => (StatusCode::INSUFFICIENT_STORAGE, "not-stored"),
             AskError::UnknownAppliance(_) => (StatusCode::NOT_FOUND, "unknown-appliance"),
@@ -119,6 +139,28 @@ pub fn route(request: &ControlRequest, gateway: &Gateway) -> Result<Route, Route
         ["status"] => allow(Method::GET).map(|()| Route::Status),
         ["appliances"] => allow(Method::GET).map(|()| Route::Appliances),
         ["registrations"] => allow(Method::GET).map(|()| Route::Registrations(None)),
+        ["prices"] => allow(Method::GET).map(|()| Route::Prices),
+        ["plan"] => allow(Method::GET).map(|()| Route::Plan),
+        ["savings"] => allow(Method::GET).map(|()| Route::Savings),
+        ["rules"] => match request.method {
+            Method::GET => Ok(Route::Rules(request.query_value("appliance").map(|id| find(&id)).transpose()?)),
+            Method::POST => {
+                let form: RuleForm = request.json().map_err(|e| RouteError::bad(format!("body: {e}")))?;
+                // People name appliances; rules name them for good.
+                let appliance = form.appliance.as_deref().map(find).transpose()?.map(|udn| udn.to_string());
+                Ok(Route::Change(Change::Add(RuleForm { appliance, ..form })))
+            }
+            _ => Err(wrong_method(&request.method, &request.path)),
+        },
+        ["rules", id] => {
+            allow(Method::DELETE)?;
+            let id = id.parse().map_err(|e: RuleIdError| RouteError::bad(format!("{id:?}: {e}")))?;
+            Ok(Route::Change(Change::Remove(id)))
+        }
+        ["appliances", id, "why"] => {
+            allow(Method::GET)?;
+            find(id).map(Route::Why)
+        }
         ["watch"] => allow(Method::GET).map(|()| Route::Watch),
         ["utility"] => allow(Method::GET).map(|()| Route::Utility),
         ["utility", "enrol"] => {

@@ -170,6 +170,7 @@ impl Gateway {
         };
         if let Some(outcome) = forbidden {
             self.journal(Some(udn), &verb.action(), cause, outcome.ending, &outcome.reason, now);
+            self.effects.push_back(Effect::Ended { udn: udn.clone(), verb, cause, outcome: outcome.clone() });
             return self.tell(waiter, outcome);
         }
         if matches!(verb, Verb::Period(_))
@@ -183,7 +184,7 @@ impl Gateway {
     fn not_begun(&mut self, waiter: Waiter, error: AskError) {
         match waiter {
             Waiter::Ask(ask) => self.refuse(ask, error),
-            Waiter::Utility(_) => self.tell(waiter, Outcome::new(Ending::Failed, error.to_string())),
+            Waiter::Utility(_) | Waiter::Planner => self.tell(waiter, Outcome::new(Ending::Failed, error.to_string())),
         }
     }
 

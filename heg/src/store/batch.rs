@@ -14,6 +14,7 @@ use upnp::time::{BootTime, earliest};
 use crate::gateway::AskId;
 use crate::journal::Entry;
 use crate::limits::{JOURNAL_PENDING_MAX, STORE_RETRY_FIRST, STORE_RETRY_MAX, WRITE_LAZILY_WITHIN};
+use crate::planner;
 use crate::registrations::{Key, Registration};
 use crate::registry::Profile;
 use crate::utility::{Slot, Soon};
@@ -29,6 +30,8 @@ pub struct Batch {
     pub journal: Vec<Entry>,
     /// What is kept of the utility.
     pub utility: BTreeMap<Slot, Option<Vec<u8>>>,
+    /// What the planner keeps.
+    pub planner: BTreeMap<planner::Slot, Option<String>>,
     /// The last RegID ever given, where everything is written afresh; else 0.
     pub last_reg: u32,
 }
@@ -40,6 +43,7 @@ impl Batch {
             && self.registrations.is_empty()
             && self.journal.is_empty()
             && self.utility.is_empty()
+            && self.planner.is_empty()
     }
 
     /// Puts what was not written before what came since.
@@ -48,6 +52,7 @@ impl Batch {
         older.registrations.append(&mut self.registrations);
         older.journal.append(&mut self.journal);
         older.utility.append(&mut self.utility);
+        older.planner.append(&mut self.planner);
         older.last_reg = older.last_reg.max(self.last_reg);
         *self = older;
     }
@@ -158,6 +163,15 @@ impl<R> Pending<R> {
         match soon {
             Soon::Soon => self.soon(now),
             Soon::Lazily => self.within(WRITE_LAZILY_WITHIN, now),
+        }
+    }
+
+    /// Something of the planner's as it is now, or that it is gone.
+    pub fn planner(&mut self, slot: planner::Slot, value: Option<String>, soon: planner::Soon, now: BootTime) {
+        self.batch.planner.insert(slot, value);
+        match soon {
+            planner::Soon::Soon => self.soon(now),
+            planner::Soon::Lazily => self.within(WRITE_LAZILY_WITHIN, now),
         }
     }
 

@@ -25,6 +25,8 @@ enum Job<T> {
     Retain(Retention),
     /// Everything that has to outlive the process of the membership at the key management centre, in a file of its own.
     Keep(PathBuf, Zeroizing<Vec<u8>>),
+    /// Prices, in a file of their own: they may be lost without harm, and need no transaction.
+    KeepPrices(PathBuf, Vec<u8>),
 }
 
 /// What the thread did.
@@ -99,6 +101,11 @@ impl<T: Send + 'static> Worker<T> {
         self.send(Job::Keep(path, bytes));
     }
 
+    /// Writes prices to a file, whole or not at all. They come again, so a failure is only logged.
+    pub fn keep_prices(&self, path: PathBuf, bytes: Vec<u8>) {
+        self.send(Job::KeepPrices(path, bytes));
+    }
+
     fn send(&self, job: Job<T>) {
         let sent = self.jobs.as_ref().is_some_and(|jobs| jobs.send(job).is_ok());
         if !sent {
@@ -148,6 +155,12 @@ fn serve<T>(mut store: Store, inbox: &mpsc::Receiver<Job<T>>, outbox: &to_loop::
             Job::Keep(path, bytes) => Done::Kept(state_dir::write_atomically(&path, &bytes).map_err(|e| chain(&e))),
             Job::Retain(retention) => {
                 store.set_retention(retention);
+                continue;
+            }
+            Job::KeepPrices(path, bytes) => {
+                if let Err(error) = state_dir::write_atomically(&path, &bytes) {
+                    tracing::warn!(error = %format!("{:#}", anyhow::Error::from(error)), "prices not kept");
+                }
                 continue;
             }
         };

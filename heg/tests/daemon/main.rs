@@ -4,6 +4,7 @@
 
 mod house;
 mod peer;
+mod planning;
 mod utility;
 
 use std::process::{Command, Stdio};

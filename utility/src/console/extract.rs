@@ -6,11 +6,12 @@ use http::StatusCode;
 use http::request::Parts;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
+use tariff::limits::PRICE_FILE_BYTES_MAX;
 use tokio::time::timeout;
 
 use super::Console;
 use super::problem::Problem;
-use crate::limits::{BODY_BYTES_MAX, BODY_TIMEOUT, PRICE_FILE_BYTES_MAX};
+use crate::limits::{BODY_BYTES_MAX, BODY_TIMEOUT};
 
 /// A part of the path, in its own type.
 pub(super) struct Part<T>(pub(super) T);

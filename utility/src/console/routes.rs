@@ -4,8 +4,11 @@ use std::time::Duration;
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
+use daemon_kit::clock::zone_named;
 use http::{HeaderValue, StatusCode, header};
 use serde::{Deserialize, Serialize};
+use tariff::price_file::{self, Expected};
+use tariff::unit;
 use tokio::sync::broadcast::error::RecvError;
 use utility_wire::{ApplianceId, EventId, UnixTime, ZoneId};
 
@@ -14,12 +17,10 @@ use super::extract::{File, Json, Params, Part};
 use super::problem::Problem;
 use super::{Console, locked};
 use crate::api::*;
-use crate::config::time_zone;
 use crate::events::{ControlDraft, LimitDraft, Target};
 use crate::limits::{NAME_BYTES_MAX, PAGE_MAX, WATCH_WAIT_S_MAX};
 use crate::sites::{Site, SiteId};
 use crate::store::{Added, Hint, Role, SiteQuery, Token};
-use crate::tariff::{self, Expected, unit};
 
 /// An answer that no cache keeps.
 pub(super) fn answer(status: StatusCode, value: &impl Serialize) -> Result<Response, Problem> {
@@ -222,7 +223,7 @@ pub(super) async fn publish(
 ) -> Result<Response, Problem> {
     let configured = locked(&console.0.zones).get(zone.as_str()).cloned();
     let clock = match (&query.time_zone, &configured) {
-        (Some(name), _) => time_zone(name).map_err(|e| Problem::bad(e.to_string()))?,
+        (Some(name), _) => zone_named(name).map_err(|e| Problem::bad(e.to_string()))?,
         (None, Some(facts)) => facts.time_zone.clone(),
         (None, None) => {
             let detail = format!("zone {zone} is not configured, so its time zone has to be given");
@@ -238,7 +239,7 @@ pub(super) async fn publish(
         _ => return Err(Problem::bad("currency and per go together")),
     };
     let expected = Expected { zone, time_zone: clock, money, whole_days: !query.part_of_day };
-    let series = tariff::read(&file, &expected).map_err(|e| Problem::refused("bad-prices", e.to_string()))?;
+    let series = price_file::read(&file, &expected).map_err(|e| Problem::refused("bad-prices", e.to_string()))?;
     if query.dry_run {
         return shown(&Published { version: 0, prices: PricesView::new(&series) });
     }

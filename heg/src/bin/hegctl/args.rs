@@ -8,6 +8,7 @@ use clap_complete::Shell;
 use energy_model::{RegId, TimeOfDay};
 use heg::limits::JOURNAL_ANSWER_MAX;
 
+use crate::rules::RuleCommand;
 use crate::since::Since;
 
 /// Shows and commands the home energy gateway on this machine.
@@ -89,6 +90,22 @@ pub(crate) enum Command {
         #[arg(long, value_name = "ID")]
         appliance: Option<String>,
     },
+    /// Show what energy costs today and tomorrow, where that is from, and what is missing or stale
+    Prices,
+    /// List, make and remove rules: what may be planned, when it runs, at what price, what goes first
+    Rule {
+        #[command(subcommand)]
+        rule: RuleCommand,
+    },
+    /// Show the plan: which appliance is on when, and why
+    Plan,
+    /// Show why an appliance is as it is: who decides, by which input, and the last decisions about it
+    Why {
+        /// Name, UDN or its beginning
+        id: String,
+    },
+    /// Show what planned appliances cost, by day and by month, and what it would have been at once
+    Savings,
     /// Show changes as they happen, until interrupted
     Watch,
     /// Enrol this gateway at the utility's key management centre
@@ -138,7 +155,7 @@ pub(crate) enum Plan {
 }
 
 /// `HH:MM` or `HH:MM:SS`.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Time(pub(crate) TimeOfDay);
 
 impl FromStr for Time {

@@ -2,6 +2,8 @@
 
 mod args;
 mod output;
+mod planning;
+mod rules;
 mod since;
 
 use std::io::{self, Write};
@@ -14,6 +16,8 @@ use daemon_kit::clock;
 use daemon_kit::control::client::{self, ClientError, encoded};
 use daemon_kit::control::{ErrorBody, wants_json};
 use daemon_kit::exit::Exit;
+use heg::api::planning::{PlanView, RuleView, SavingsView, WhyView};
+use heg::api::prices::PricesView;
 use heg::api::utility::{ConsentBody, EnrolBody, UtilityView};
 use heg::api::{ApplianceView, EntryView, OutcomeView, RegistrationView, ScheduleBody, StatusView, WatchLine};
 use heg::config::DEFAULT_SOCKET;
@@ -22,6 +26,7 @@ use serde::de::DeserializeOwned;
 
 use args::{Args, Command, Plan};
 use output::Output;
+use rules::RuleCommand;
 
 /// How a command ended, where sysexits.h has no word for it. hegctl(1) lists them.
 mod code {
@@ -90,13 +95,13 @@ fn one_line(error: &clap::Error) -> String {
 /// The exit code of an error the gateway named, if this version knows it.
 fn refused(code: &str) -> Option<u8> {
     Some(match code {
-        "unknown-appliance" | "unknown-registration" => Exit::NoInput.code(),
+        "unknown-appliance" | "unknown-registration" | "unknown-rule" => Exit::NoInput.code(),
         "ambiguous-appliance" | "ambiguous-registration" => Exit::DataErr.code(),
         "bad-request" => Exit::Usage.code(),
         "not-stored" | "database" => Exit::IoErr.code(),
         "busy" | "timeout" | "stopping" | "no-answer" | "too-many" | "not-yet" => Exit::TempFail.code(),
         "foreign-registration" | "not-authorized" | "token-refused" => Exit::NoPerm.code(),
-        "too-many-registrations" | "still-there" | "enrolled" => code::FAILED,
+        "too-many-registrations" | "too-many-rules" | "configured-rule" | "still-there" | "enrolled" => code::FAILED,
         _ => return None,
     })
 }
@@ -155,6 +160,19 @@ impl Gateway {
                 }
                 self.show::<Vec<EntryView>>(&path, Output::journal).await
             }
+            Command::Prices => self.show::<PricesView>("/v1/prices", Output::prices).await,
+            Command::Rule { rule: RuleCommand::List { appliance } } => {
+                let query = appliance.map(|id| format!("?appliance={}", encoded(&id))).unwrap_or_default();
+                self.show::<Vec<RuleView>>(&format!("/v1/rules{query}"), Output::rules).await
+            }
+            Command::Rule { rule: RuleCommand::Add(add) } => {
+                let form = add.form(clock::wall(), self.output.zone()).context(Exit::Usage)?;
+                self.order("/v1/rules", &form).await
+            }
+            Command::Rule { rule: RuleCommand::Remove { rule } } => self.take_back(&format!("/v1/rules/{rule}")).await,
+            Command::Plan => self.show::<PlanView>("/v1/plan", Output::plan).await,
+            Command::Why { id } => self.show::<WhyView>(&format!("{}/why", appliance(&id)), Output::why).await,
+            Command::Savings => self.show::<SavingsView>("/v1/savings", Output::savings).await,
             Command::Watch => self.watch().await,
             Command::Enrol { token, replace } => self.order("/v1/utility/enrol", &EnrolBody { token, replace }).await,
             Command::Utility => self.show::<UtilityView>("/v1/utility", Output::utility).await,

@@ -4,6 +4,7 @@ use std::fmt::Display;
 use std::io::{self, Write};
 
 use comfy_table::{ContentArrangement, Table, presets};
+use heg::api::prices::PricesView;
 use heg::api::utility::{LimitView, UtilityView};
 use heg::api::{ApplianceView, EntryView, OutcomeView, RegistrationView, StatusView, WatchLine};
 use jiff::Timestamp;
@@ -206,6 +207,39 @@ impl Output {
         format!("{} W from {} until {end} (number {})", l.watts, self.local(&l.start), l.id)
     }
 
+    pub(crate) fn prices(&self, p: &PricesView) -> io::Result<()> {
+        let per = format!("{}/{}", p.currency.as_deref().unwrap_or("?"), p.per);
+        let mut pairs = Pairs::default();
+        match (p.now, &p.source) {
+            (Some(now), Some(source)) => pairs.add("now", format!("{now} {per} from {source}")),
+            _ => pairs.add("now", "no price"),
+        }
+        pairs.maybe("until", p.until.as_deref().map(|at| self.local(at)));
+        pairs.maybe("confirmed", p.confirmed.as_deref().map(|at| self.local(at)));
+        for stale in &p.stale {
+            pairs.add("stale", clean(stale));
+        }
+        for trouble in &p.troubles {
+            pairs.add("trouble", clean(trouble));
+        }
+        for missing in &p.missing {
+            let (from, until) = (self.local(&missing.from), self.local(&missing.until));
+            pairs.add("missing", format!("{from} to {until}: {}", missing.why));
+        }
+        pairs.print()?;
+        let mut table = table(["FROM", "TO", &format!("PRICE {per}"), "SOURCE"]);
+        for slot in &p.slots {
+            table.add_row([
+                self.local(&slot.from),
+                self.local(&slot.until),
+                slot.price.map_or_else(|| "-".to_owned(), |price| price.to_string()),
+                slot.source.clone().unwrap_or_else(|| "-".to_owned()),
+            ]);
+        }
+        line("")?;
+        print(&table)
+    }
+
     /// What became of an order: good news to stdout, bad news to stderr.
     pub(crate) fn outcome(&self, o: &OutcomeView) -> io::Result<()> {
         let mut text = o.outcome.clone();
@@ -229,6 +263,9 @@ impl Output {
             }
             WatchLine::Forgotten { udn } => line(&format!("forgotten  {udn}")),
             WatchLine::Ready => line("-- watching --"),
+            WatchLine::Decision { decision } => {
+                line(&format!("{}  {}", clean(&decision.name), self.decision(decision)))
+            }
             WatchLine::Journal { entry: e } => {
                 let reason = if e.reason.is_empty() { String::new() } else { format!(": {}", clean(&e.reason)) };
                 let name = clean(e.name.as_deref().unwrap_or("-"));
@@ -238,7 +275,7 @@ impl Output {
     }
 
     /// A moment of the API as local date and time.
-    fn local(&self, moment: &str) -> String {
+    pub(crate) fn local(&self, moment: &str) -> String {
         match moment.parse::<Timestamp>() {
             Ok(at) => self.zone.to_datetime(at).strftime("%Y-%m-%d %H:%M:%S").to_string(),
             Err(_) => moment.to_owned(),
@@ -257,7 +294,7 @@ fn contact(a: &ApplianceView) -> String {
 }
 
 /// Names and reasons come from the network: no control character of theirs reaches the terminal.
-fn clean(text: &str) -> String {
+pub(crate) fn clean(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
@@ -271,7 +308,7 @@ fn span(seconds: u64) -> String {
     }
 }
 
-fn table<const N: usize>(header: [&str; N]) -> Table {
+pub(crate) fn table<const N: usize>(header: [&str; N]) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled).set_header(header);
     for column in table.column_iter_mut() {
@@ -280,11 +317,11 @@ fn table<const N: usize>(header: [&str; N]) -> Table {
     table
 }
 
-fn print(table: &Table) -> io::Result<()> {
+pub(crate) fn print(table: &Table) -> io::Result<()> {
     line(&table.trim_fmt())
 }
 
-fn line(text: &str) -> io::Result<()> {
+pub(crate) fn line(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
     writeln!(out, "{text}")?;
     out.flush()
@@ -292,20 +329,20 @@ fn line(text: &str) -> io::Result<()> {
 
 /// Names and values, one pair a line.
 #[derive(Default)]
-struct Pairs(Vec<(&'static str, String)>);
+pub(crate) struct Pairs(Vec<(&'static str, String)>);
 
 impl Pairs {
-    fn add(&mut self, name: &'static str, value: impl Display) {
+    pub(crate) fn add(&mut self, name: &'static str, value: impl Display) {
         self.0.push((name, value.to_string()));
     }
 
-    fn maybe(&mut self, name: &'static str, value: Option<impl Display>) {
+    pub(crate) fn maybe(&mut self, name: &'static str, value: Option<impl Display>) {
         if let Some(value) = value {
             self.add(name, value);
         }
     }
 
-    fn print(self) -> io::Result<()> {
+    pub(crate) fn print(self) -> io::Result<()> {
         let width = self.0.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
         for (name, value) in self.0 {
             line(&format!("{name:width$}  {value}"))?;

@@ -19,9 +19,10 @@ use daemon_kit::exit::Exit;
 use http::{Method, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tariff::limits::PRICE_FILE_BYTES_MAX;
 use utility::api::*;
 use utility::client::Answer;
-use utility::limits::{FEED_BYTES_MAX, PRICE_FILE_BYTES_MAX, RULES_BYTES_MAX};
+use utility::limits::{FEED_BYTES_MAX, RULES_BYTES_MAX};
 use utility::rules::{Rules, dry_run};
 use utility::{readings, rules};
 

@@ -14,9 +14,10 @@ use serde_json::value::RawValue;
 use utility_wire::{CurrencyCode, Per, PriceError, PriceSeries, UnixTime, ZoneId};
 
 use crate::limits::{PRICE_FILE_BYTES_MAX, PRICE_ROWS_MAX};
+use crate::price::{NotAPrice, Price, unit};
 
 /// What is known of a file beside its content.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Expected {
     /// The price zone it is for.
     pub zone: ZoneId,
@@ -113,7 +114,7 @@ pub enum Wrong {
     Turned,
     /// No price that can be read or kept.
     #[error("{0:?} is no price: {1}")]
-    Price(String, &'static str),
+    Price(String, NotAPrice),
     /// Made for another zone.
     #[error("the file is for zone {found}, not {expected}")]
     Zone {
@@ -241,15 +242,6 @@ fn money(name: &str) -> Option<(CurrencyCode, Per)> {
     Some((currency.to_ascii_uppercase().parse().ok()?, unit(per)?))
 }
 
-/// A unit of energy by its name.
-pub fn unit(name: &str) -> Option<Per> {
-    match name.to_ascii_lowercase().as_str() {
-        "kwh" => Some(Per::KilowattHour),
-        "mwh" => Some(Per::MegawattHour),
-        _ => None,
-    }
-}
-
 /// A JSON file: `{"zone": .., "currency": .., "per": "MWh", "slots": [..]}` or only the slots, each `{"start": .., "end": .., "price": ..}`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -352,27 +344,8 @@ fn instant(text: &str, zone: &TimeZone) -> Result<Timestamp, Wrong> {
 
 /// A decimal number as thousandths per megawatt-hour, exactly.
 fn milli(text: &str, per: Per) -> Result<i64, Wrong> {
-    let wrong = |why| Wrong::Price(text.chars().take(40).collect(), why);
-    let (negative, digits) = match text.strip_prefix('-') {
-        Some(rest) => (true, rest),
-        None => (false, text),
-    };
-    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
-    let all_digits = |s: &str| s.bytes().all(|b| b.is_ascii_digit());
-    if whole.is_empty() || !all_digits(whole) || !all_digits(fraction) || digits.ends_with('.') {
-        return Err(wrong("expected a decimal number, as -12.34"));
-    }
-    let places = match per {
-        Per::MegawattHour => 3,
-        Per::KilowattHour => 6,
-    };
-    let fraction = fraction.trim_end_matches('0');
-    if fraction.len() > places {
-        return Err(wrong("it has more decimals than can be kept (3 per MWh, 6 per kWh)"));
-    }
-    let scaled = format!("{whole}{fraction:0<places$}");
-    let value: i64 = scaled.parse().map_err(|_| wrong("it is too large"))?;
-    Ok(if negative { -value } else { value })
+    let price = Price::parse(text, per).map_err(|why| Wrong::Price(text.chars().take(40).collect(), why))?;
+    Ok(price.count())
 }
 
 /// Checks that slots follow each other, and makes a series of them.

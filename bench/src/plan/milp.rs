@@ -1,0 +1,190 @@
+//! A home's plan as a mixed integer program, in the MPS format that every solver reads: what our plans are measured against. Written
+//! from the problem alone, so that it checks the planner's reckoning too.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use heg::plan::{Load, Plan, Problem, Work};
+
+use super::instances::SLOT_S;
+
+#[derive(Default)]
+struct Model {
+    costs: Vec<f64>,
+    /// Name, sense, right side, terms.
+    rows: Vec<(char, f64, Vec<(usize, f64)>)>,
+}
+
+impl Model {
+    fn binary(&mut self, cost: f64) -> usize {
+        self.costs.push(cost);
+        self.costs.len() - 1
+    }
+
+    fn row(&mut self, sense: char, right: f64, terms: Vec<(usize, f64)>) {
+        self.rows.push((sense, right, terms));
+    }
+
+    fn mps(&self) -> String {
+        let mut out = String::from("NAME plan\nROWS\n N cost\n");
+        let mut columns: Vec<Vec<(usize, f64)>> = vec![Vec::new(); self.costs.len()];
+        for (r, (sense, _, terms)) in self.rows.iter().enumerate() {
+            let _infallible = writeln!(out, " {sense} r{r}");
+            for (column, factor) in terms {
+                columns[*column].push((r, *factor));
+            }
+        }
+        out.push_str("COLUMNS\n M1 'MARKER' 'INTORG'\n");
+        for (c, (cost, column)) in self.costs.iter().zip(&columns).enumerate() {
+            let _infallible = writeln!(out, " x{c} cost {cost}");
+            for (row, factor) in column {
+                let _infallible = writeln!(out, " x{c} r{row} {factor}");
+            }
+        }
+        out.push_str(" M2 'MARKER' 'INTEND'\nRHS\n");
+        for (r, (_, right, _)) in self.rows.iter().enumerate() {
+            let _infallible = writeln!(out, " R r{r} {right}");
+        }
+        out.push_str("BOUNDS\n");
+        for c in 0..self.costs.len() {
+            let _infallible = writeln!(out, " BV B x{c}");
+        }
+        out.push_str("ENDATA\n");
+        out
+    }
+}
+
+/// The program: least cost, in hundredths of the currency, with no more undone in any class than `plan` leaves. For slots of
+/// a quarter hour, windows at their edges and energy in whole slots, as the generated homes have them.
+pub(crate) fn mps(problem: &Problem, plan: &Plan) -> String {
+    let mut model = Model::default();
+    let mut draws: Vec<Vec<(usize, f64)>> = vec![Vec::new(); problem.slots.len()];
+    let mut undone: BTreeMap<_, (f64, Vec<(usize, f64)>)> = BTreeMap::new();
+    for load in &problem.loads {
+        let class = undone.entry(load.importance).or_default();
+        class.0 += plan.dropped.iter().filter(|d| d.id == load.id).map(|d| f64::from(d.missing_ppm)).sum::<f64>();
+        match &load.work {
+            Work::Cycle { .. } => cycle(&mut model, problem, load, &mut draws, &mut class.1),
+            _ => runs(&mut model, problem, load, &mut draws, class),
+        }
+    }
+    for (slot, terms) in problem.slots.iter().zip(draws) {
+        if let Some(cap) = slot.cap_w {
+            model.row('L', f64::from(cap) - f64::from(slot.base_w), terms);
+        }
+    }
+    for (most, terms) in undone.into_values() {
+        // Parts of a millionth are rounded in the planner.
+        model.row('L', most + 0.5 * terms.len() as f64, terms);
+    }
+    model.mps()
+}
+
+/// Hundredths of the currency for a watt through a whole slot.
+fn per_watt(problem: &Problem, slot: usize) -> f64 {
+    problem.slots[slot].price.unwrap_or(0) as f64 / 1e6 * 100.0 / 1000.0 * SLOT_S as f64 / 3600.0
+}
+
+fn cycle(
+    model: &mut Model,
+    problem: &Problem,
+    load: &Load,
+    draws: &mut [Vec<(usize, f64)>],
+    undone: &mut Vec<(usize, f64)>,
+) {
+    let Work::Cycle { phases, earliest, deadline, .. } = &load.work else { return };
+    let watts: Vec<f64> = phases
+        .iter()
+        .flat_map(|p| std::iter::repeat_n(f64::from(p.watts), (i64::from(p.seconds) / SLOT_S) as usize))
+        .collect();
+    let (first, end) = ((earliest / SLOT_S) as usize, ((deadline / SLOT_S) as usize).min(problem.slots.len()));
+    let mut one = Vec::new();
+    for start in first..(end + 1).saturating_sub(watts.len()) {
+        let cost = watts.iter().enumerate().map(|(k, w)| w * per_watt(problem, start + k)).sum();
+        let chosen = model.binary(cost);
+        one.push((chosen, 1.0));
+        watts.iter().enumerate().for_each(|(k, w)| draws[start + k].push((chosen, *w)));
+    }
+    let dropped = model.binary(0.0);
+    one.push((dropped, 1.0));
+    undone.push((dropped, 1e6));
+    model.row('E', 1.0, one);
+}
+
+/// On and off per slot: energy and presence.
+fn runs(
+    model: &mut Model,
+    problem: &Problem,
+    load: &Load,
+    draws: &mut [Vec<(usize, f64)>],
+    undone: &mut (f64, Vec<(usize, f64)>),
+) {
+    let n = problem.slots.len();
+    let all = (0, n as i64 * SLOT_S);
+    let (watts, window, needed) = match &load.work {
+        Work::Energy { watts, energy_wh, earliest, deadline } => (
+            *watts,
+            (*earliest, *deadline),
+            Some((u64::from(*energy_wh) * 3600 / u64::from(*watts) / SLOT_S as u64) as f64),
+        ),
+        Work::Presence { watts, .. } => (*watts, all, None),
+        Work::Cycle { .. } => return,
+    };
+    let (first, end) = ((window.0 / SLOT_S) as usize, ((window.1 / SLOT_S) as usize).min(n));
+    let on: Vec<usize> = (first..end).map(|s| model.binary(f64::from(watts) * per_watt(problem, s))).collect();
+    on.iter().enumerate().for_each(|(j, x)| draws[first + j].push((*x, f64::from(watts))));
+    let starts: Vec<usize> = on.iter().map(|_| model.binary(load.start_cost as f64 / 1e4)).collect();
+    for j in 0..on.len() {
+        // A start where it was off before.
+        let mut begin = vec![(starts[j], -1.0), (on[j], 1.0)];
+        if j > 0 {
+            begin.push((on[j - 1], -1.0));
+        }
+        model.row('L', 0.0, begin);
+    }
+    let slots = |seconds: u32| (i64::from(seconds) / SLOT_S) as usize;
+    let (least_on, least_off) = (slots(load.min_on_s), slots(load.min_off_s));
+    for j in 0..on.len() {
+        if least_on > 1 {
+            let mut row: Vec<_> = (j.saturating_sub(least_on - 1)..=j).map(|t| (starts[t], 1.0)).collect();
+            row.push((on[j], -1.0));
+            if let Some(needed) = needed {
+                // It stops by itself when it has its energy.
+                let full = model.binary(0.0);
+                let mut had: Vec<_> = on[..j].iter().map(|x| (*x, -1.0)).collect();
+                had.push((full, needed));
+                model.row('L', 0.0, had);
+                row.push((full, -1.0));
+            }
+            model.row('L', 0.0, row);
+        }
+        if least_off > 1 && j >= least_off {
+            let mut row: Vec<_> = (j + 1 - least_off..=j).map(|t| (starts[t], 1.0)).collect();
+            row.push((on[j - least_off], 1.0));
+            model.row('L', 1.0, row);
+        }
+    }
+    if least_on > 1 && needed.is_some() {
+        // A run begun too late for its minimum time can only be the one that ends the work.
+        for j in (on.len() + 1).saturating_sub(least_on)..on.len() {
+            let needed = needed.unwrap_or(0.0);
+            let mut row: Vec<_> = on.iter().map(|x| (*x, -1.0)).collect();
+            row.push((starts[j], needed));
+            model.row('L', 0.0, row);
+        }
+    }
+    match (&load.work, needed) {
+        (_, Some(needed)) => {
+            model.row('L', needed, on.iter().map(|x| (*x, 1.0)).collect());
+            undone.0 -= 1e6;
+            undone.1.extend(on.iter().map(|x| (*x, -1e6 / needed)));
+        }
+        (Work::Presence { wanted, .. }, None) => {
+            let wanted: Vec<usize> =
+                (0..n).filter(|s| wanted.iter().any(|w| w.within(problem.slots[*s].span).is_some())).collect();
+            undone.0 -= 1e6;
+            undone.1.extend(wanted.iter().map(|s| (on[*s], -1e6 / wanted.len() as f64)));
+        }
+        _ => {}
+    }
+}

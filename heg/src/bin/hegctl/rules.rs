@@ -1,0 +1,254 @@
+//! `hegctl rule`: its command line, and the rule it means.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use clap::{Args, Subcommand, ValueEnum};
+use daemon_kit::clock::next_occurrence;
+use energy_model::{DailyWindow, Importance};
+use heg::rules::form::{Kind, RuleForm};
+use heg::rules::{Consent, OptOut, RuleId};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use crate::args::Time;
+use crate::since::{Since, SinceError};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum RuleCommand {
+    /// List the rules
+    List {
+        /// Only those about this appliance
+        #[arg(long, value_name = "ID")]
+        appliance: Option<String>,
+    },
+    /// Make a rule about an appliance, or about `all`
+    Add(Add),
+    /// Remove a rule
+    Remove {
+        /// Its number, as shown by `rule list`
+        rule: RuleId,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Add {
+    /// Name, UDN or its beginning; `all` for every appliance
+    pub(crate) id: String,
+    #[command(subcommand)]
+    pub(crate) what: What,
+    /// It ends after this: 90s, 30m, 2h, 7d
+    #[arg(long, global = true, value_name = "SPAN", value_parser = span, conflicts_with = "until")]
+    r#for: Option<Duration>,
+    /// It ends then: 07:30, 2h, a date, or a date with a time
+    #[arg(long, global = true, value_name = "WHEN")]
+    until: Option<When>,
+    /// It begins then
+    #[arg(long, global = true, value_name = "WHEN")]
+    from: Option<When>,
+}
+
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub(crate) enum What {
+    /// What the gateway may do on its own account
+    Plan {
+        /// no: nothing; limits: switch it off where a limit leaves no room; yes: plan it by price, time and importance too
+        consent: ConsentWord,
+    },
+    /// How important it is: Critical, High, Normal or Low
+    Importance {
+        /// The class
+        class: Importance,
+    },
+    /// It does not run above this price
+    PriceMax {
+        /// Per kWh, in the tariff's currency
+        #[arg(allow_negative_numbers = true)]
+        price: f64,
+    },
+    /// It runs every day from START to STOP and not outside
+    Only {
+        /// From
+        start: Time,
+        /// To; before START means on the next day
+        stop: Time,
+    },
+    /// It is not switched off between START and STOP
+    KeepOn {
+        /// From
+        start: Time,
+        /// To; before START means on the next day
+        stop: Time,
+    },
+    /// Its cycle runs once, and is over at --until
+    Run,
+    /// It takes so much energy once, until --until
+    Charge {
+        /// Wh
+        energy: u32,
+    },
+    /// It is left out of the plan, of the utility's orders, or of both
+    OptOut {
+        /// Of what
+        #[arg(default_value = "all")]
+        of: OptOutWord,
+    },
+    /// It is on, whatever the plan says (two hours if no end is given)
+    On,
+    /// It is off, whatever the plan says (two hours if no end is given)
+    Off,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum ConsentWord {
+    No,
+    Limits,
+    Yes,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum OptOutWord {
+    Plan,
+    Utility,
+    All,
+}
+
+/// A moment ahead.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum When {
+    /// The next time clocks show this.
+    Time(Time),
+    /// A span from now on, a date, a date with a time, or an RFC 3339 moment.
+    Other(Since),
+}
+
+impl FromStr for When {
+    type Err = WhenError;
+    fn from_str(s: &str) -> Result<Self, WhenError> {
+        s.parse().map(Self::Time).or_else(|_| s.parse().map(Self::Other)).map_err(|_: SinceError| WhenError)
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected 07:30, 30m, 2h, 7d, a date (2026-11-22), or a date with a time (2026-11-22T07:30)")]
+pub(crate) struct WhenError;
+
+impl When {
+    fn moment(self, now: Timestamp, zone: &TimeZone) -> Result<Timestamp, jiff::Error> {
+        match self {
+            Self::Time(Time(time)) => Ok(next_occurrence(time.seconds_since_midnight(), zone, now)),
+            Self::Other(Since::Ago(span)) => now.checked_add(span),
+            Self::Other(since) => since.moment(now, zone),
+        }
+    }
+}
+
+fn span(text: &str) -> Result<Duration, SinceError> {
+    match text.parse()? {
+        Since::Ago(span) => Ok(span),
+        Since::Local(_) | Since::Moment(_) => Err(SinceError),
+    }
+}
+
+/// How long an order holds when nobody says otherwise.
+const ORDER: Duration = Duration::from_secs(7200);
+
+impl Add {
+    /// The body of `POST /v1/rules`.
+    pub(crate) fn form(&self, now: Timestamp, zone: &TimeZone) -> anyhow::Result<RuleForm> {
+        let (kind, window) = match self.what {
+            What::Plan { .. } => (Kind::Plan, None),
+            What::Importance { .. } => (Kind::Importance, None),
+            What::PriceMax { .. } => (Kind::PriceMax, None),
+            What::Only { start, stop } => (Kind::Only, Some(DailyWindow::new(start.0, stop.0)?)),
+            What::KeepOn { start, stop } => (Kind::KeepOn, Some(DailyWindow::new(start.0, stop.0)?)),
+            What::Run => (Kind::Run, None),
+            What::Charge { .. } => (Kind::Charge, None),
+            What::OptOut { .. } => (Kind::OptOut, None),
+            What::On => (Kind::On, None),
+            What::Off => (Kind::Off, None),
+        };
+        let order = matches!(kind, Kind::On | Kind::Off).then_some(ORDER).filter(|_| self.until.is_none());
+        let from = self.from.map(|from| from.moment(now, zone)).transpose()?;
+        let begins = from.unwrap_or(now);
+        let until = match (self.r#for.or(order), self.until) {
+            (Some(span), _) => Some(begins.checked_add(span)?),
+            (None, until) => until.map(|until| until.moment(now, zone)).transpose()?,
+        };
+        let mut form = RuleForm {
+            appliance: (self.id != "all").then(|| self.id.clone()),
+            window,
+            from: from.map(|at| at.to_string()),
+            until: until.map(|at| at.to_string()),
+            ..RuleForm::new(kind)
+        };
+        match self.what {
+            What::Plan { consent: ConsentWord::No } => form.plan = Some(Consent::No),
+            What::Plan { consent: ConsentWord::Limits } => form.plan = Some(Consent::Limits),
+            What::Plan { consent: ConsentWord::Yes } => form.plan = Some(Consent::Yes),
+            What::Importance { class } => form.importance = Some(class),
+            What::PriceMax { price } => form.price = Some(price),
+            What::Charge { energy } => form.energy_wh = Some(energy),
+            What::OptOut { of: OptOutWord::Plan } => form.of = Some(OptOut::Plan),
+            What::OptOut { of: OptOutWord::Utility } => form.of = Some(OptOut::Utility),
+            What::OptOut { of: OptOutWord::All } => form.of = Some(OptOut::All),
+            _ => {}
+        }
+        Ok(form)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::args::{Args, Command};
+
+    fn form(line: &str) -> Result<String, String> {
+        let args = Args::try_parse_from(line.split(' ')).map_err(|e| e.to_string())?;
+        let Command::Rule { rule: RuleCommand::Add(add) } = args.command else { panic!("{line}") };
+        let now = "2026-11-27T12:00:00Z".parse().unwrap();
+        let form = add.form(now, &TimeZone::UTC).map_err(|e| e.to_string())?;
+        Ok(serde_json::to_string(&form).unwrap())
+    }
+
+    #[test]
+    fn a_rule_is_what_its_line_says() {
+        for (line, want) in [
+            ("hegctl rule add tv plan yes", r#"{"kind":"plan","appliance":"tv","plan":"yes"}"#),
+            ("hegctl rule add all price-max -0.05", r#"{"kind":"price-max","price":-0.05}"#),
+            ("hegctl rule add tv on", r#"{"kind":"on","appliance":"tv","until":"2026-11-27T14:00:00Z"}"#),
+            ("hegctl rule add tv off --for 30m", r#"{"kind":"off","appliance":"tv","until":"2026-11-27T12:30:00Z"}"#),
+            (
+                "hegctl rule add car charge 8000 --until 07:30",
+                r#"{"kind":"charge","appliance":"car","energy-wh":8000,"until":"2026-11-28T07:30:00Z"}"#,
+            ),
+            (
+                "hegctl rule add tv only 22:00 06:00",
+                r#"{"kind":"only","appliance":"tv","window":{"start":"22:00:00","end":"06:00:00"}}"#,
+            ),
+            (
+                "hegctl rule add tv opt-out --for 7d",
+                r#"{"kind":"opt-out","appliance":"tv","of":"all","until":"2026-12-04T12:00:00Z"}"#,
+            ),
+            (
+                "hegctl rule add washer run --from 22:00 --until 2026-11-28T06:00",
+                r#"{"kind":"run","appliance":"washer","from":"2026-11-27T22:00:00Z","until":"2026-11-28T06:00:00Z"}"#,
+            ),
+        ] {
+            assert_eq!(form(line).unwrap(), want, "{line}");
+        }
+        for (line, want) in [
+            ("hegctl rule add tv plan perhaps", "invalid value 'perhaps'"),
+            ("hegctl rule add tv on --for 2h --until 07:00", "cannot be used with"),
+            ("hegctl rule add tv on --until soon", "expected 07:30, 30m, 2h"),
+            ("hegctl rule add tv importance low", "Critical"),
+            ("hegctl rule add tv only 22:00 22:00", "end"),
+            ("hegctl rule add tv", "Usage"),
+        ] {
+            let error = form(line).unwrap_err();
+            assert!(error.contains(want), "{line}: {error}");
+        }
+    }
+}

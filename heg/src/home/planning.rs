@@ -1,0 +1,116 @@
+//! What the planner hears from the other parts, and what it has for them.
+#![forbid(unsafe_code)]
+
+use std::time::Duration;
+
+use upnp::ids::Udn;
+use utility_wire::limits::WAIT_S_MAX;
+use utility_wire::{EventId, LimitSet, UnixTime};
+
+use super::{Effect, Home};
+use crate::commands::{Outcome, Verb};
+use crate::gateway::Input;
+use crate::journal::{Cause, Ending, Entry};
+use crate::limits::{PLAN_AHEAD_MAX_S, REASON_BYTES_MAX, bounded};
+use crate::now::Now;
+use crate::plan::Span;
+use crate::plan::slots::PriceSpan;
+use crate::planner::{self, Planner};
+use crate::utility;
+
+/// What an answer of the utility says of limits: when the next is due, and which there are.
+type Answer = (Duration, Option<LimitSet>);
+
+/// See [`Answer`]; `None`: it is none.
+pub(super) fn answer(input: &utility::Input) -> Option<Answer> {
+    match input {
+        utility::Input::Polled(Ok(command)) | utility::Input::Commanded(command) => {
+            // The next poll is sent after that, and may be held for so long.
+            let next_within = Duration::from_secs(u64::from(command.poll_after_s) + u64::from(WAIT_S_MAX));
+            Some((next_within, command.limits.clone()))
+        }
+        _ => None,
+    }
+}
+
+impl Home {
+    /// The planner: rules, plan, decisions, savings.
+    pub fn planner(&self) -> &Planner {
+        &self.planner
+    }
+
+    /// A fact for the planner.
+    pub fn handle_planner(&mut self, input: planner::Input, now: Now) {
+        self.now = now;
+        self.planner.handle(input, now);
+    }
+
+    /// The utility was heard, or is another one: what planner and prices have to know of it.
+    pub(super) fn utility_told(&mut self, answer: Option<Answer>, before: Option<&str>, now: Now) {
+        if before.is_some() && self.utility.peer() != before {
+            self.planner.handle(planner::Input::UtilityGone, now);
+        }
+        if let Some((next_within, limits)) = answer {
+            self.planner.handle(planner::Input::Heard { next_within, limits }, now);
+        }
+        let series: Vec<_> = self.utility.known().series().cloned().collect();
+        let versions: Vec<u64> = series.iter().map(|s| s.version()).collect();
+        if versions != self.told {
+            self.told = versions;
+            self.prices.told_by_utility(series, now);
+            self.prices_changed(now);
+        }
+    }
+
+    /// The planner has the prices of today and as far ahead as it plans.
+    pub(super) fn prices_changed(&mut self, now: Now) {
+        let at = now.wall.as_second();
+        let unix = |at: i64| UnixTime::new(u64::try_from(at).unwrap_or(0));
+        let second = |at: UnixTime| i64::try_from(at.seconds()).unwrap_or(i64::MAX);
+        let slots = self.prices.prices().slots(unix(at - at.rem_euclid(3600)), unix(at + PLAN_AHEAD_MAX_S));
+        let spans = slots.into_iter().filter_map(|slot| {
+            let span = Span { start: second(slot.from), end: second(slot.until) };
+            Some(PriceSpan { span, price: slot.priced?.price.count() })
+        });
+        let spans: Vec<PriceSpan> = spans.collect();
+        if spans == self.planned {
+            return;
+        }
+        self.planned.clone_from(&spans);
+        let currency = self.prices.currency().map(|c| c.to_string()).unwrap_or_default().into();
+        self.planner.handle(planner::Input::Prices { spans, currency }, now);
+    }
+
+    /// An order of the utility's, with the home's consent; what a person has said since goes before it.
+    pub(super) fn utility_orders(&mut self, id: EventId, udn: Udn, verb: Verb) {
+        let on = matches!(verb, Verb::On | Verb::Wake);
+        match self.planner.forbids(&self.gateway, &udn, on, self.now.wall.as_second()) {
+            None => self.gateway.handle(Input::UtilityOrders { id, udn, verb }, self.now),
+            Some(why) => {
+                self.journal(Entry {
+                    at: self.now.wall,
+                    udn: Some(udn),
+                    action: verb.action().into(),
+                    cause: Cause::Utility(id),
+                    ending: Ending::Declined,
+                    reason: bounded(&why, REASON_BYTES_MAX),
+                });
+                let outcome = Outcome::new(Ending::Declined, why);
+                self.utility.handle(utility::Input::Ended { id, outcome }, &self.gateway, self.now);
+            }
+        }
+    }
+
+    pub(super) fn pass_on_of_planner(&mut self, effect: planner::Effect) {
+        let boot = self.now.boot;
+        match effect {
+            planner::Effect::Order { udn, verb, cause } => {
+                self.gateway.handle(Input::PlannerOrders { udn, verb, cause }, self.now);
+            }
+            planner::Effect::Save { slot, value, soon } => self.pending.planner(slot, value, soon, boot),
+            planner::Effect::Journal(entry) => self.journal(entry),
+            planner::Effect::Answer { ask, reply } => self.pending.reply((ask, reply), boot),
+            planner::Effect::Decided(decision) => self.effects.push_back(Effect::Decided(decision)),
+        }
+    }
+}

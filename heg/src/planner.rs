@@ -1,0 +1,573 @@
+//! The planner: which appliance is to be on when, and the orders that make it so.
+//!
+//! PURE. [`Input`]s are facts (prices came, an appliance changed, a command ended, a person made a rule), [`Effect`]s are orders. A plan is
+//! made from all that is known ([`crate::plan`]), improved in slices, and carried out by difference: what each appliance is to be by
+//! [`precedence`](crate::rules::precedence), less what it is. Nothing is ordered twice: an appliance that refuses, is not reached or is
+//! switched by hand is an input of the next plan.
+//!
+//! | file | what |
+//! |---|---|
+//! | `build` | the problem that is planned |
+//! | `standing` | what is known of one appliance |
+//! | `work` | cycles and charges that are to be done |
+//! | `observe` | what changed, and whose doing it was |
+//! | `reconcile` | what each is to be now, and the orders |
+//! | `decisions` | what was decided and why |
+//! | `savings` | what it cost, and would have cost |
+//! | `tariff`, `daily` | prices, daily windows |
+//! | `exchange` | what goes in and out |
+//! | `sight` | what can be seen from outside |
+//! | `slot` | under which name a thing is kept |
+#![forbid(unsafe_code)]
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use energy_model::RegId;
+use upnp::ids::Udn;
+use upnp::time::{BootTime, earliest};
+use utility_wire::{LimitSet, UnixTime};
+
+use crate::envelope::{self, Cap, Envelope};
+use crate::gateway::{AskError, Gateway, Reply};
+use crate::journal::{Cause, Ending, Entry};
+use crate::limits::{
+    ENDED_LIMITS_MAX, PLAN_AHEAD_MAX_S, PLAN_APART_S, PLAN_ROLL_S, PLAN_SLOT_S, PLAN_STEPS_PER_TURN, REASON_BYTES_MAX,
+    SAVINGS_WRITE_EVERY_S, bounded,
+};
+use crate::now::Now;
+use crate::plan::slots::LimitSpan;
+use crate::plan::{Improver, LoadPlan, Plan, Span};
+use crate::rules::book::Book;
+use crate::rules::form::RuleForm;
+use crate::rules::load::Load;
+use crate::rules::{Author, Rule, RuleId};
+
+mod build;
+mod daily;
+mod decisions;
+mod exchange;
+mod observe;
+mod reconcile;
+mod savings;
+mod sight;
+mod slot;
+mod standing;
+mod tariff;
+mod work;
+
+pub use decisions::{Act, Decision};
+pub use exchange::{Change, Effect, Input, Settings, Soon};
+pub use savings::Sums;
+pub use sight::{PlannedLoad, Sight};
+pub use slot::Slot;
+
+use build::timestamp;
+use decisions::Decisions;
+use savings::Ledger;
+use standing::Standing;
+use tariff::Tariff;
+
+/// Rows of the store.
+pub type Rows = Vec<(Slot, String)>;
+
+/// The plan that is followed.
+#[derive(Debug)]
+struct Current {
+    plan: Plan,
+    /// Whose the plan's loads are, in its order.
+    whose: Vec<Udn>,
+    made: i64,
+}
+
+impl Current {
+    fn of(&self, udn: &Udn) -> Option<&LoadPlan> {
+        self.plan.loads.get(self.whose.iter().position(|w| w == udn)?)
+    }
+}
+
+/// A plan that is being improved.
+struct Drawing {
+    improver: Improver,
+    whose: Vec<Udn>,
+    at: i64,
+}
+
+impl std::fmt::Debug for Drawing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Drawing").field("at", &self.at).finish_non_exhaustive()
+    }
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Planner {
+    home: Box<str>,
+    settings: Settings,
+    book: Book,
+    tariff: Tariff,
+    envelope: Envelope,
+    /// What the home may draw from each instant on, as far as is known.
+    caps: Vec<(i64, Option<Cap>)>,
+    /// The limit that held last.
+    last_cap: Option<Cap>,
+    /// Limits that have ended, for as long as load comes back.
+    ended: Vec<LimitSpan>,
+    standings: BTreeMap<Udn, Standing>,
+    /// Works of appliances not seen since the start.
+    restored_work: BTreeMap<Udn, work::Work>,
+    /// When each load runs by the last plan.
+    runs: BTreeMap<Udn, Vec<Span>>,
+    current: Option<Current>,
+    drawing: Option<Drawing>,
+    plan_number: u64,
+    /// A plan is to be made, not before then.
+    plan_due: Option<i64>,
+    changed: BTreeSet<Udn>,
+    /// Rules, configuration or clock changed: everything is looked at anew.
+    all_changed: bool,
+    decisions: Decisions,
+    ledger: Ledger,
+    accounted: Option<i64>,
+    write_savings_at: i64,
+    trouble: Option<Box<str>>,
+    /// The second of the last whole turn, and whether something has come in since.
+    turned: Option<i64>,
+    has_news: bool,
+    due: Option<i64>,
+    effects: VecDeque<Effect>,
+    last: Now,
+}
+
+impl Planner {
+    /// As it was left. `home` is the gateway's UUID, from which plans draw.
+    pub fn new(home: &str, settings: Settings, rows: Rows, now: Now) -> Self {
+        let engaged = rows.iter().any(|(slot, _)| *slot == Slot::Engaged);
+        let mut planner = Self {
+            home: home.into(),
+            book: Book::default(),
+            tariff: Tariff::default(),
+            envelope: Envelope::new(home.into(), settings.terms, None, engaged, now.boot),
+            caps: Vec::new(),
+            last_cap: None,
+            ended: Vec::new(),
+            standings: BTreeMap::new(),
+            restored_work: BTreeMap::new(),
+            runs: BTreeMap::new(),
+            current: None,
+            drawing: None,
+            plan_number: u64::try_from(now.wall.as_second()).unwrap_or(0),
+            plan_due: Some(now.wall.as_second()),
+            changed: BTreeSet::new(),
+            all_changed: true,
+            decisions: Decisions::default(),
+            ledger: Ledger::default(),
+            accounted: None,
+            write_savings_at: now.wall.as_second() + SAVINGS_WRITE_EVERY_S,
+            trouble: None,
+            turned: None,
+            has_news: true,
+            due: Some(now.wall.as_second()),
+            effects: VecDeque::new(),
+            last: now,
+            settings,
+        };
+        let last = rows.iter().find(|(slot, _)| *slot == Slot::LastRule).and_then(|(_, number)| number.parse().ok());
+        planner.book = Book::new(last.unwrap_or(0));
+        for (slot, value) in rows {
+            if planner.restore(&slot, &value).is_none() {
+                tracing::warn!(key = slot.key(), "a stored row is not understood and left out");
+            }
+        }
+        planner.book.configure(planner.settings.rules.clone());
+        planner
+    }
+
+    fn restore(&mut self, slot: &Slot, value: &str) -> Option<()> {
+        match slot {
+            Slot::Rule(number) => {
+                let kept: KeptRule = serde_json::from_str(value).ok()?;
+                let rule = kept.form.rule(RuleId::Made(*number), kept.by.parse().ok()?, None).ok()?;
+                self.book.restore(*number, Rule { made: Some(kept.made.parse().ok()?), ..rule });
+            }
+            Slot::LastRule => _ = value.parse::<u32>().ok()?,
+            // Looked for before.
+            Slot::Engaged => {}
+            Slot::Work(udn) => _ = self.restored_work.insert(udn.clone(), serde_json::from_str(value).ok()?),
+            Slot::Plan => {
+                let runs: Vec<(String, Vec<(i64, i64)>)> = serde_json::from_str(value).ok()?;
+                for (udn, runs) in runs {
+                    let runs = runs.into_iter().map(|(start, end)| Span { start, end }).collect();
+                    self.runs.insert(Udn::parse(&udn).ok()?, runs);
+                }
+            }
+            Slot::Day(_) | Slot::Month(..) => self.ledger.restore(slot, value)?,
+        }
+        Some(())
+    }
+
+    /// Everything that has to be in the store, for one that was begun anew.
+    pub fn rows(&self) -> Rows {
+        let rules = self.book.iter().filter_map(|rule| Some((rule_slot(rule)?, kept_rule(rule)?)));
+        let last = (Slot::LastRule, self.book.last().to_string());
+        let works = self.standings.iter().filter_map(|(udn, standing)| {
+            Some((Slot::Work(udn.clone()), serde_json::to_string(standing.work.as_ref()?).ok()?))
+        });
+        let plan = self.plan_row().map(|row| (Slot::Plan, row));
+        let engaged = self.envelope.is_engaged().then(|| (Slot::Engaged, "yes".to_owned()));
+        rules.chain([last]).chain(engaged).chain(works).chain(plan).chain(self.ledger.rows()).collect()
+    }
+
+    /// Takes a fact.
+    pub fn handle(&mut self, input: Input, now: Now) {
+        self.last = now;
+        let at = now.wall.as_second();
+        self.due = Some(at);
+        self.has_news = true;
+        match input {
+            Input::Prices { spans, currency } => {
+                self.tariff.set(spans, &currency, at);
+                self.replan(at);
+            }
+            Input::Heard { next_within, limits } => {
+                let engaged = self.envelope.is_engaged();
+                self.envelope.heard(next_within, now.boot);
+                self.envelope.stated(limits);
+                if !engaged && self.envelope.is_engaged() {
+                    self.save(Slot::Engaged, Some("yes".to_owned()), Soon::Soon);
+                }
+            }
+            Input::UtilityGone => {
+                if self.envelope.is_engaged() {
+                    self.save(Slot::Engaged, None, Soon::Soon);
+                }
+                self.envelope.forget();
+            }
+            Input::Appliance(udn) => _ = self.changed.insert(udn),
+            Input::Forgotten(udn) => self.forgotten(&udn, at),
+            Input::Ended { udn, verb, cause, outcome } => self.command_ended(&udn, verb, cause, &outcome, now),
+            Input::Asked { ask, uid, change } => {
+                let reply = match self.change(uid, change, now) {
+                    Ok(rule) => Reply::Rule(rule),
+                    Err(error) => Reply::No(AskError::Rule(error)),
+                };
+                self.effects.push_back(Effect::Answer { ask, reply });
+            }
+            Input::ClockChanged => {
+                self.accounted = None;
+                self.everything_changed(at);
+            }
+            Input::Configured(settings) => {
+                self.book.configure(settings.rules.clone());
+                self.envelope.set_terms(settings.terms, now.boot);
+                self.settings = settings;
+                self.everything_changed(at);
+            }
+        }
+    }
+
+    fn everything_changed(&mut self, at: i64) {
+        self.all_changed = true;
+        self.replan(at);
+    }
+
+    /// The limits that were in the store, at the start.
+    pub fn stored_limits(&mut self, limits: LimitSet, now: Now) {
+        let engaged = self.envelope.is_engaged();
+        self.envelope = Envelope::new(self.home.to_string(), self.settings.terms, Some(limits), engaged, now.boot);
+    }
+
+    /// What the home may draw now and later.
+    fn look_at_limits(&mut self, now: Now) {
+        let at = now.wall.as_second();
+        self.envelope.handle_timeout(now.boot);
+        let unix = |at: i64| UnixTime::new(u64::try_from(at).unwrap_or(0));
+        let ahead = self.envelope.ahead(unix(at), unix(at + PLAN_AHEAD_MAX_S));
+        let start = |at: UnixTime| i64::try_from(at.seconds()).unwrap_or(i64::MAX);
+        let caps: Vec<_> = ahead.into_iter().map(|(from, cap)| (start(from), cap)).collect();
+        let cap = caps.first().and_then(|(_, cap)| *cap);
+        if let (Some(last), None) = (self.last_cap, cap) {
+            self.limit_ended(last, at);
+            self.replan(at);
+        }
+        if self.last_cap != cap {
+            tracing::info!(watts = cap.map(|c| c.watts.count()), cause = ?cap.map(|c| c.cause), "limit");
+        }
+        self.last_cap = cap;
+        // The first holds since some time already.
+        let same = caps.len() == self.caps.len()
+            && caps
+                .iter()
+                .zip(&self.caps)
+                .enumerate()
+                .all(|(i, (new, old))| new.1 == old.1 && (i == 0 || new.0 == old.0));
+        if !same {
+            self.caps = caps;
+            self.replan(at);
+        }
+    }
+
+    fn limit_ended(&mut self, cap: Cap, at: i64) {
+        let comeback = i64::from(self.settings.comeback.for_s);
+        self.ended.retain(|limit| limit.span.end + comeback > at);
+        self.ended.truncate(ENDED_LIMITS_MAX - 1);
+        self.ended.push(LimitSpan { span: Span { start: at - 1, end: at }, watts: cap.watts.count(), delay_s: 0 });
+    }
+
+    /// Where the home stands with limits.
+    pub fn envelope(&self) -> envelope::State {
+        self.envelope.state()
+    }
+
+    /// The limit that holds at an instant.
+    pub fn cap(&self, at: i64) -> Option<Cap> {
+        let next = self.caps.partition_point(|(start, _)| *start <= at);
+        self.caps.get(next.checked_sub(1)?)?.1
+    }
+
+    fn forgotten(&mut self, udn: &Udn, at: i64) {
+        let work = self.standings.remove(udn).and_then(|standing| standing.work);
+        let restored = self.restored_work.remove(udn);
+        if work.or(restored).is_some() {
+            self.save(Slot::Work(udn.clone()), None, Soon::Lazily);
+        }
+        self.decisions.forget(udn);
+        self.runs.remove(udn);
+        for rule in self.book.expire(timestamp(at), Some(udn)) {
+            self.unsave(&rule);
+        }
+        self.replan(at);
+    }
+
+    fn change(&mut self, uid: u32, change: Change, now: Now) -> Result<RuleId, crate::rules::book::BookError> {
+        let by = Author::Person(uid);
+        let (rule, ending) = match change {
+            Change::Add(form) => (self.add_rule(&form, by, now)?, Ending::Registered),
+            Change::Remove(id) => {
+                let rule = self.book.remove(id)?;
+                self.unsave(&rule);
+                (rule, Ending::Withdrawn)
+            }
+        };
+        let reason = rule.until.map(|until| format!("until {until:.0}")).unwrap_or_default();
+        let action = format!("rule {}: {}", rule.id, RuleForm::from(&rule).words());
+        self.journal(rule.appliance.as_ref(), &action, Cause::Person(uid), ending, &reason, now);
+        if let Some(standing) = rule.appliance.as_ref().and_then(|udn| self.standings.get_mut(udn)) {
+            // Who changes the rules wants to see it tried again.
+            standing.unwilling = None;
+        }
+        self.everything_changed(now.wall.as_second());
+        Ok(rule.id)
+    }
+
+    fn add_rule(&mut self, form: &RuleForm, by: Author, now: Now) -> Result<Rule, crate::rules::book::BookError> {
+        let (rule, replaced) = self.book.add(form, by, now.wall)?;
+        for old in replaced {
+            self.unsave(&old);
+        }
+        if let (Some(slot), Some(value)) = (rule_slot(&rule), kept_rule(&rule)) {
+            self.save(slot, Some(value), Soon::Soon);
+        }
+        self.save(Slot::LastRule, Some(self.book.last().to_string()), Soon::Soon);
+        Ok(rule)
+    }
+
+    fn unsave(&mut self, rule: &Rule) {
+        if let Some(slot) = rule_slot(rule) {
+            self.save(slot, None, Soon::Soon);
+        }
+    }
+
+    fn save(&mut self, slot: Slot, value: Option<String>, soon: Soon) {
+        self.effects.push_back(Effect::Save { slot, value, soon });
+    }
+
+    fn journal(&mut self, udn: Option<&Udn>, action: &str, cause: Cause, ending: Ending, reason: &str, now: Now) {
+        let reason = bounded(reason, REASON_BYTES_MAX);
+        let (at, udn, action) = (now.wall, udn.cloned(), action.into());
+        self.effects.push_back(Effect::Journal(Entry { at, udn, action, cause, ending, reason }));
+    }
+
+    /// A plan is to be made: at once, or a little after the one before.
+    fn replan(&mut self, at: i64) {
+        let made = self.current.as_ref().map_or(i64::MIN, |current| current.made);
+        self.plan_due = Some(at.max(made.saturating_add(PLAN_APART_S)));
+        self.due = Some(at);
+    }
+
+    /// Does what is due.
+    pub fn handle_timeout(&mut self, gateway: &Gateway, now: Now) {
+        self.last = now;
+        let at = now.wall.as_second();
+        // While a plan is improved a second has many turns, in which nothing else happens.
+        let limits_due = self.envelope.poll_timeout().is_some_and(|due| due <= now.boot);
+        if self.turned != Some(at) || self.has_news || limits_due {
+            (self.turned, self.has_news) = (Some(at), false);
+            self.look_at_limits(now);
+            self.account(at);
+            self.observe(gateway, now);
+            self.pass_time(now);
+        }
+        let stale = self.current.as_ref().is_some_and(|current| at >= next_hour(current.made));
+        if stale && self.drawing.is_none() && self.plan_due.is_none() {
+            self.replan(at);
+        }
+        if self.plan_due.is_some_and(|due| due <= at) {
+            self.begin(gateway, at);
+        }
+        if let Some(drawing) = &mut self.drawing
+            && !drawing.improver.step(PLAN_STEPS_PER_TURN)
+        {
+            self.adopt(now);
+        }
+        if self.drawing.is_none() {
+            self.reconcile(gateway, now);
+        }
+        if at >= self.write_savings_at {
+            self.write_savings(at);
+        }
+        self.due = self.next_due(at);
+    }
+
+    fn begin(&mut self, gateway: &Gateway, at: i64) {
+        self.plan_due = None;
+        self.plan_number += 1;
+        let begun = self.problem(gateway, at).map_err(|e| e.to_string()).and_then(|(problem, whose)| {
+            if whose.is_empty() && self.caps.iter().all(|(_, cap)| cap.is_none()) {
+                return Ok(None);
+            }
+            let improver = Improver::new(&problem).map_err(|e| e.to_string())?;
+            Ok(Some(Drawing { improver, whose, at }))
+        });
+        match begun {
+            Ok(Some(drawing)) => {
+                self.drawing = Some(drawing);
+                self.trouble = None;
+            }
+            Ok(None) => (self.current, self.drawing, self.trouble) = (None, None, None),
+            Err(why) => {
+                tracing::warn!(why, "no plan; the one before stays");
+                self.trouble = Some(why.into());
+                self.plan_due = Some(at + i64::from(PLAN_SLOT_S));
+            }
+        }
+    }
+
+    fn adopt(&mut self, now: Now) {
+        let Some(Drawing { improver, whose, at }) = self.drawing.take() else { return };
+        let plan = improver.plan();
+        tracing::debug!(
+            loads = whose.len(),
+            cost = plan.cost,
+            gap_ppm = plan.gap_ppm(),
+            dropped = plan.dropped.len(),
+            over_cap = plan.over_cap.len(),
+            "plan"
+        );
+        let before = self.plan_row();
+        self.runs = whose.iter().cloned().zip(plan.as_before().into_iter().map(|b| b.runs)).collect();
+        self.current = Some(Current { plan, whose, made: at });
+        let row = self.plan_row();
+        if row != before {
+            self.save(Slot::Plan, row, Soon::Lazily);
+        }
+        self.tell_plan(now);
+    }
+
+    /// Runs of cycles and charges that have not begun: what hysteresis has to know after a restart. The rest is made anew as well.
+    fn plan_row(&self) -> Option<String> {
+        let works = self.runs.iter().filter(|(udn, _)| self.standings.get(*udn).is_some_and(|s| s.work.is_some()));
+        let runs = |runs: &[Span]| runs.iter().map(|run| (run.start, run.end)).collect::<Vec<_>>();
+        let rows: Vec<_> = works.map(|(udn, spans)| (udn.to_string(), runs(spans))).collect();
+        if rows.is_empty() { None } else { serde_json::to_string(&rows).ok() }
+    }
+
+    fn write_savings(&mut self, at: i64) {
+        self.write_savings_at = at + SAVINGS_WRITE_EVERY_S;
+        let open = |standing: &Standing| standing.work.as_ref().is_some_and(|w| !w.done && w.taken_ws > 0);
+        let charging: Vec<Udn> = self.standings.iter().filter(|(_, s)| open(s)).map(|(udn, _)| udn.clone()).collect();
+        charging.iter().for_each(|udn| self.save_work(udn));
+        for (slot, value) in self.ledger.take_unsaved() {
+            self.save(slot, value, Soon::Lazily);
+        }
+    }
+
+    /// Writes what otherwise is written by the hour: the daemon ends.
+    pub fn stop(&mut self, now: Now) {
+        self.last = now;
+        self.account(now.wall.as_second());
+        self.write_savings(now.wall.as_second());
+    }
+
+    fn next_due(&self, at: i64) -> Option<i64> {
+        if self.drawing.is_some() || !self.changed.is_empty() || self.all_changed {
+            return Some(at);
+        }
+        let edge = self.current.as_ref().map(|_| next_hour(at));
+        let runs = self.current.iter().flat_map(|c| &c.plan.loads).flat_map(|l| &l.runs);
+        let runs = runs.flat_map(|run| [run.span.start, run.span.end]);
+        let of_standings = self.standings.values().flat_map(|s| {
+            let work = s.work.as_ref().filter(|w| !w.done);
+            let over = s.control.map(|c| c.until);
+            [
+                s.unwilling.as_ref().map(|u| u.until),
+                work.map(|w| w.start),
+                work.map(|w| w.end),
+                over,
+                s.woken.map(|w| w.1),
+            ]
+        });
+        let rules = self.book.next_edge(timestamp(at)).map(|edge| edge.as_second());
+        let charging = || self.standings.values().any(|s| s.work.as_ref().is_some_and(|w| !w.done && w.taken_ws > 0));
+        let savings = (self.ledger.is_unsaved() || charging()).then_some(self.write_savings_at);
+        let caps = self.caps.iter().map(|(start, _)| *start);
+        let some = [edge, rules, savings].into_iter().chain(of_standings).flatten();
+        some.chain(runs).chain(caps).filter(|due| *due > at).chain(self.plan_due).min()
+    }
+
+    /// When [`Self::handle_timeout`] wants to be called; never for `None`.
+    pub fn poll_timeout(&self) -> Option<BootTime> {
+        earliest(self.due.map(|due| self.last.boot_at(timestamp(due))), self.envelope.poll_timeout())
+    }
+
+    /// The next order.
+    pub fn poll_effect(&mut self) -> Option<Effect> {
+        self.effects.pop_front()
+    }
+
+    /// The registration that forbids an appliance to be sent to standby now: its own, a person's, or one that has just woken it.
+    fn requested(&self, gateway: &Gateway, udn: &Udn, at: i64) -> Option<RegId> {
+        let standing = self.standings.get(udn)?;
+        let woken = standing.woken.filter(|(_, until)| *until > at).map(|(reg, _)| reg);
+        gateway.registrations().forbids_standby(udn, timestamp(at)).map(|r| r.reg).or(woken)
+    }
+
+    fn new_load(&self, gateway: &Gateway, udn: &Udn, now: Now) -> Load {
+        let facts = gateway.registry().get(udn).and_then(|a| a.profile().facts.as_ref());
+        Load::new(udn, facts, self.settings.loads.get(udn), &self.book, now.wall)
+    }
+}
+
+/// When a plan is made anew though nothing has changed: time has gone on, and the plan reaches further.
+fn next_hour(at: i64) -> i64 {
+    at.div_euclid(PLAN_ROLL_S) * PLAN_ROLL_S + PLAN_ROLL_S
+}
+
+/// A rule as it is kept.
+#[derive(Debug, serde::Serialize, serde::Deserialize)]
+struct KeptRule {
+    form: RuleForm,
+    by: String,
+    made: String,
+}
+
+fn rule_slot(rule: &Rule) -> Option<Slot> {
+    match rule.id {
+        RuleId::Made(number) => Some(Slot::Rule(number)),
+        RuleId::Config(_) => None,
+    }
+}
+
+fn kept_rule(rule: &Rule) -> Option<String> {
+    let made = rule.made?.to_string();
+    serde_json::to_string(&KeptRule { form: RuleForm::from(rule), by: rule.by.to_string(), made }).ok()
+}

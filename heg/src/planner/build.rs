@@ -1,0 +1,217 @@
+//! From what is known to a [`Problem`]: slots from prices and limits, loads from appliances, base load from the rest.
+#![forbid(unsafe_code)]
+
+use energy_model::Importance;
+use jiff::Timestamp;
+use upnp::ids::Udn;
+
+use super::standing::{Standing, is_on};
+use super::work::cycle_s;
+use super::{Planner, daily};
+use crate::gateway::Gateway;
+use crate::limits::{PLAN_AHEAD_MAX_S, PLAN_AHEAD_MIN_S, PLAN_REBUILDS_PER_PAIR, PLAN_SLOT_S, PLAN_WINDOWS_MAX};
+use crate::plan::slots::{LimitSpan, Outlook, SlotsError, cut};
+use crate::plan::{self, Before, Budget, LoadId, Now, Override, Problem, Span};
+use crate::registrations::Wish;
+use crate::rules::load::Task;
+use crate::rules::{Consent, RuleId, What};
+
+impl Planner {
+    /// The problem at `at`, and whose its loads are.
+    pub(super) fn problem(&self, gateway: &Gateway, at: i64) -> Result<(Problem, Vec<Udn>), SlotsError> {
+        let ahead = self.tariff.until().unwrap_or(0).clamp(at + PLAN_AHEAD_MIN_S, at + PLAN_AHEAD_MAX_S);
+        let span = Span { start: at, end: ahead };
+        let (mut loads, mut whose, mut before) = (Vec::new(), Vec::new(), Vec::new());
+        let mut base_w = self.settings.base_w;
+        for (udn, standing) in &self.standings {
+            let id = LoadId(u32::try_from(loads.len()).unwrap_or(u32::MAX));
+            match self.load(gateway, udn, standing, id, span) {
+                Some(load) => {
+                    before.extend(self.runs.get(udn).map(|runs| Before { id, runs: runs.clone() }));
+                    loads.push(load);
+                    whose.push(udn.clone());
+                }
+                None => base_w = base_w.saturating_add(drawn(gateway, udn, standing)),
+            }
+        }
+        let slots = cut(&Outlook {
+            span,
+            slot_s: PLAN_SLOT_S,
+            prices: &self.tariff.ahead(at),
+            limits: &self.limit_spans(),
+            always_w: self.settings.fuse_w,
+            comeback: Some(self.settings.comeback),
+            base: &[(span, base_w)],
+        })?;
+        let seed = plan::seed(&self.home, self.plan_number);
+        let keep_unless_saves = self.settings.keep_unless_saves;
+        let budget = Budget::for_loads(loads.len());
+        // Few loads can be put together in few ways; each alone is placed exactly at once.
+        let pairs = u32::try_from(loads.len() * loads.len()).unwrap_or(u32::MAX);
+        let budget = Budget { rebuilds: budget.rebuilds.min(PLAN_REBUILDS_PER_PAIR.saturating_mul(pairs)), ..budget };
+        Ok((Problem { slots, loads, before, keep_unless_saves, seed, budget }, whose))
+    }
+
+    /// Limits that hold or are coming, and those just ended.
+    fn limit_spans(&self) -> Vec<LimitSpan> {
+        let ends = self.caps.iter().skip(1).map(|(at, _)| *at).chain([i64::MAX]);
+        let ahead = self.caps.iter().zip(ends).filter_map(|((start, cap), end)| {
+            cap.map(|cap| LimitSpan { span: Span { start: *start, end }, watts: cap.watts.count(), delay_s: 0 })
+        });
+        self.ended.iter().copied().chain(ahead).collect()
+    }
+
+    /// An appliance as a load of the plan; `None` where the plan has nothing to do with it.
+    fn load(&self, gateway: &Gateway, udn: &Udn, standing: &Standing, id: LoadId, span: Span) -> Option<plan::Load> {
+        let Standing { load, .. } = standing;
+        let (task, on) = (load.task.as_ref().ok()?, standing.on?);
+        let ordered = self.order(udn, span.start);
+        let planned = self.is_planned(udn, standing, span.start);
+        if load.consent.0 == Consent::No || standing.is_unwilling(span.start) {
+            return None;
+        }
+        // A person's order to sleep against a registration: the registration stands.
+        let requested = standing.sleeps() && on && self.requested(gateway, udn, span.start).is_some();
+        let ordered = ordered.filter(|(to, ..)| *to || !requested);
+        let work = match (task, &standing.work) {
+            (Task::Cycle { phases, .. }, Some(work)) if !work.done && (planned || work.began.is_some()) => {
+                // One that is on and was not begun has to be off before it can be begun.
+                if work.start >= span.end || (on && work.began.is_none()) {
+                    return None;
+                }
+                let running_since = work.began.filter(|began| began + cycle_s(phases) > span.start);
+                plan::Work::Cycle { phases: phases.clone(), earliest: work.start, deadline: work.end, running_since }
+            }
+            (Task::Cycle { .. }, _) => return None,
+            (Task::Energy { .. }, Some(work)) if !work.done && planned => {
+                if work.start >= span.end {
+                    return None;
+                }
+                let watts = load.power_w;
+                plan::Work::Energy { watts, energy_wh: work.left_wh(), earliest: work.start, deadline: work.end }
+            }
+            (Task::Energy { .. } | Task::Presence { .. }, _) => {
+                let (wanted, price_max) = self.wanted(gateway, udn, standing, planned, span)?;
+                let kept = if on { self.kept(gateway, udn, standing, span) } else { Vec::new() };
+                plan::Work::Presence { watts: load.power_w, rest_w: load.rest_w, wanted, kept, price_max }
+            }
+        };
+        Some(plan::Load {
+            id,
+            importance: load.importance.0,
+            work,
+            min_on_s: load.minimum_on_s,
+            min_off_s: load.minimum_off_s,
+            start_cost: load.start_cost,
+            now: if on { Now::On(Some(standing.since)) } else { Now::Off(Some(standing.since)) },
+            ordered: ordered.map(|(on, _, until)| Override { on, until }),
+        })
+    }
+
+    /// When it is wanted on. Where nobody says when, it is wanted for as long as it is on, or was switched off by the plan.
+    fn wanted(
+        &self,
+        gateway: &Gateway,
+        udn: &Udn,
+        standing: &Standing,
+        planned: bool,
+        span: Span,
+    ) -> Option<(Vec<Span>, Option<i64>)> {
+        let ordered_on = self.order(udn, span.start).is_some_and(|(on, ..)| on);
+        let goes_on = standing.on == Some(true) || standing.ours == Some(false);
+        let open = || if goes_on { vec![span] } else { vec![] };
+        let (mut wanted, price_max) = match &standing.load.task {
+            Ok(Task::Presence { only, price_max, .. }) if planned => {
+                let windows = || only.iter().flat_map(|w| daily::spans(*w, &self.settings.zone, span)).collect();
+                (if only.is_empty() { open() } else { windows() }, price_max.map(|(price, _)| price))
+            }
+            _ => (open(), None),
+        };
+        for registration in gateway.registrations().of(udn) {
+            if let Wish::Standby(window) = registration.wish {
+                // It sleeps by itself then.
+                wanted = without(wanted, &daily::spans(window, &self.settings.zone, span));
+            }
+        }
+        wanted.truncate(PLAN_WINDOWS_MAX);
+        (!wanted.is_empty() || standing.on == Some(true) || ordered_on).then_some((wanted, price_max))
+    }
+
+    /// When it must not be switched off.
+    fn kept(&self, gateway: &Gateway, udn: &Udn, standing: &Standing, span: Span) -> Vec<Span> {
+        let zone = &self.settings.zone;
+        let mut kept: Vec<Span> =
+            standing.load.keep_on.iter().flat_map(|(window, _)| daily::spans(*window, zone, span)).collect();
+        if standing.sleeps() {
+            for registration in gateway.registrations().of(udn) {
+                if let Wish::NoStandby(window) = registration.wish {
+                    kept.extend(daily::spans(window, zone, span));
+                }
+            }
+        }
+        kept.extend(standing.woken.map(|(_, until)| Span { start: span.start, end: until }));
+        if standing.load.importance.0 == Importance::Critical {
+            kept.push(span);
+        }
+        kept.truncate(PLAN_WINDOWS_MAX);
+        kept
+    }
+
+    /// Whether price, time and importance may move it now.
+    pub(super) fn is_planned(&self, udn: &Udn, standing: &Standing, at: i64) -> bool {
+        standing.load.consent.0 == Consent::Yes && self.opted_out(udn, at).is_none()
+    }
+
+    /// A person's order that holds: on or off, by which rule, until when.
+    pub(super) fn order(&self, udn: &Udn, at: i64) -> Option<(bool, RuleId, i64)> {
+        let rule = self.book.weightiest(udn, timestamp(at), |what| matches!(what, What::Order { .. }))?;
+        let What::Order { on } = rule.what else { return None };
+        Some((on, rule.id, rule.until?.as_second()))
+    }
+
+    /// The rule by which it is out of the plan.
+    pub(super) fn opted_out(&self, udn: &Udn, at: i64) -> Option<RuleId> {
+        let of_plan = |what: &What| matches!(what, What::OptOut(of) if of.of_plan());
+        self.book.weightiest(udn, timestamp(at), of_plan).map(|rule| rule.id)
+    }
+}
+
+/// What an appliance draws that is on, or was when it was last heard, and is not in the plan.
+fn drawn(gateway: &Gateway, udn: &Udn, standing: &Standing) -> u32 {
+    let last_known = || is_on(gateway.registry().get(udn)?.profile().last_known);
+    if standing.on.or_else(last_known) == Some(true) { standing.power_w } else { 0 }
+}
+
+/// The instant as the rest of the gateway has it.
+pub(super) fn timestamp(at: i64) -> Timestamp {
+    Timestamp::from_second(at).unwrap_or(Timestamp::UNIX_EPOCH)
+}
+
+/// `spans` without `others`.
+fn without(spans: Vec<Span>, others: &[Span]) -> Vec<Span> {
+    others.iter().fold(spans, |spans, other| {
+        let parts = |span: Span| {
+            [
+                Span { start: span.start, end: span.end.min(other.start) },
+                Span { start: span.start.max(other.end), end: span.end },
+            ]
+        };
+        spans.into_iter().flat_map(parts).filter(|part| part.start < part.end).collect()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn span(start: i64, end: i64) -> Span {
+        Span { start, end }
+    }
+
+    #[test]
+    fn what_sleeps_by_itself_is_cut_out_of_what_is_wanted() {
+        let cut = without(vec![span(0, 10), span(20, 30)], &[span(8, 22), span(25, 26)]);
+        assert_eq!(cut, [span(0, 8), span(22, 25), span(26, 30)]);
+        assert!(without(vec![span(0, 10)], &[span(-5, 50)]).is_empty());
+    }
+}

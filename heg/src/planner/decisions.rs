@@ -1,0 +1,133 @@
+//! What was decided, when, why, for how much, and what came of it.
+#![forbid(unsafe_code)]
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+
+use jiff::Timestamp;
+use upnp::ids::Udn;
+
+use crate::envelope;
+use crate::journal::{Cause, Ending};
+use crate::limits::DECISIONS_PER_APPLIANCE;
+use crate::plan::Why;
+use crate::rules::precedence::{Limited, Ruler};
+
+/// What is to be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Act {
+    /// Switch it on now.
+    On,
+    /// Switch it off, or send it to standby, now.
+    Off,
+    /// Start it at this time.
+    Start(Timestamp),
+    /// Leave work undone, so many millionths of it.
+    Drop(u32),
+}
+
+impl fmt::Display for Act {
+    /// The journal's word for it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::On => f.write_str("plan on"),
+            Self::Off => f.write_str("plan off"),
+            Self::Start(at) => write!(f, "plan start {at:.0}"),
+            Self::Drop(ppm) => write!(f, "plan without {} %", ppm.div_ceil(10_000)),
+        }
+    }
+}
+
+/// A decision.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// Its number since the start.
+    pub id: u64,
+    /// When.
+    pub at: Timestamp,
+    /// Whose matter.
+    pub udn: Udn,
+    /// What.
+    pub act: Act,
+    /// What decided it.
+    pub cause: Cause,
+    /// In a sentence.
+    pub because: Box<str>,
+    /// Against running at once, as reckoned then; millionths of the currency.
+    pub saves: Option<i64>,
+    /// What came of it; `None` while it is under way.
+    pub outcome: Option<(Ending, Box<str>)>,
+}
+
+/// The last decisions about each appliance.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Decisions {
+    of: BTreeMap<Udn, VecDeque<Decision>>,
+    last: u64,
+}
+
+impl Decisions {
+    /// Enters a decision under the next number.
+    pub(super) fn enter(&mut self, decision: Decision) -> Decision {
+        self.last += 1;
+        let decision = Decision { id: self.last, ..decision };
+        let of = self.of.entry(decision.udn.clone()).or_default();
+        if of.len() >= DECISIONS_PER_APPLIANCE {
+            of.pop_front();
+        }
+        of.push_back(decision.clone());
+        decision
+    }
+
+    /// What came of the last switching of an appliance.
+    pub(super) fn ended(&mut self, udn: &Udn, ending: Ending, reason: &str) -> Option<&Decision> {
+        let of = self.of.get_mut(udn)?;
+        let open = of.iter_mut().rev().find(|d| matches!(d.act, Act::On | Act::Off) && d.outcome.is_none())?;
+        open.outcome = Some((ending, reason.into()));
+        Some(open)
+    }
+
+    /// Those about an appliance, the oldest first.
+    pub(super) fn of(&self, udn: &Udn) -> impl Iterator<Item = &Decision> {
+        self.of.get(udn).into_iter().flatten()
+    }
+
+    /// An appliance is no more.
+    pub(super) fn forget(&mut self, udn: &Udn) {
+        self.of.remove(udn);
+    }
+}
+
+/// The journal's word for who decided. `cap` is the limit that holds now.
+pub(super) fn cause(by: Ruler, cap: Option<envelope::Cause>) -> Cause {
+    match by {
+        Ruler::Limit(Limited::By(limit)) => limited(limit),
+        Ruler::Limit(Limited::Comeback | Limited::Fuse) => Cause::Plan,
+        Ruler::OrderOff(id) | Ruler::OrderOn(id) | Ruler::OptOut(id) => Cause::Rule(id),
+        Ruler::Request(reg) => Cause::Registration(reg),
+        Ruler::Comfort(crate::rules::Source::Rule(id)) => Cause::Rule(id),
+        Ruler::Control(id) => Cause::Utility(id),
+        Ruler::Plan(why) => planned(why, cap),
+        Ruler::Appliance => Cause::Appliance,
+        Ruler::Comfort(_) | Ruler::Nobody => Cause::Gateway,
+    }
+}
+
+/// The journal's word for what decided in the plan.
+pub(super) fn planned(why: Why, cap: Option<envelope::Cause>) -> Cause {
+    match (why, cap) {
+        (Why::Price, _) => Cause::Price,
+        (Why::Window | Why::Deadline, _) => Cause::Window,
+        (Why::Cap, Some(limit)) => limited(limit),
+        (Why::Cap, None) | (Why::Frozen | Why::Hysteresis | Why::MinimumTime | Why::Kept | Why::Override, _) => {
+            Cause::Plan
+        }
+    }
+}
+
+fn limited(limit: envelope::Cause) -> Cause {
+    match limit {
+        envelope::Cause::Limit(id) => Cause::Utility(id),
+        envelope::Cause::Start | envelope::Cause::Failsafe => Cause::Failsafe,
+    }
+}

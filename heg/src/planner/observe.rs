@@ -1,0 +1,310 @@
+//! What changed, and whose doing it was: the plan's, the utility's, a person's, or the appliance's own.
+#![forbid(unsafe_code)]
+
+use std::collections::BTreeSet;
+
+use upnp::ids::Udn;
+
+use super::build::timestamp;
+use super::exchange::Control;
+use super::savings::Sums;
+use super::standing::{Standing, Unwilling, is_on, switches};
+use super::work::{self, cycle_s};
+use super::{Effect, Planner, Slot, Soon};
+use crate::commands::{Outcome, Verb};
+use crate::gateway::Gateway;
+use crate::journal::{Cause, Ending};
+use crate::limits::{ACCOUNT_GAP_MAX_S, COMMANDED_WITHIN_S, ORDER_S_MAX, WOKEN_KEPT_S};
+use crate::now::Now;
+use crate::plan::Span;
+use crate::rules::form::{Kind, RuleForm};
+use crate::rules::load::Task;
+use crate::rules::{Author, Consent, RuleId};
+
+impl Planner {
+    /// Looks at what changed since the last time.
+    pub(super) fn observe(&mut self, gateway: &Gateway, now: Now) {
+        let changed: BTreeSet<Udn> = if std::mem::take(&mut self.all_changed) {
+            self.changed.clear();
+            gateway.registry().iter().map(|a| a.udn().clone()).collect()
+        } else {
+            std::mem::take(&mut self.changed)
+        };
+        for udn in changed {
+            self.look_at(gateway, &udn, now);
+        }
+    }
+
+    fn look_at(&mut self, gateway: &Gateway, udn: &Udn, now: Now) {
+        let Some(appliance) = gateway.registry().get(udn) else { return };
+        let at = now.wall.as_second();
+        let load = self.new_load(gateway, udn, now);
+        let restored = &mut self.restored_work;
+        let standing = self
+            .standings
+            .entry(udn.clone())
+            .or_insert_with(|| Standing { work: restored.remove(udn), ..Standing::new(load.clone()) });
+        let (was, is) = (standing.on, is_on(appliance.state()));
+        let profile = appliance.profile();
+        standing.power_w = match (is, profile.power) {
+            (Some(true), Some(power)) if power.count() > 0 => power.count(),
+            _ => load.power_w,
+        };
+        let differs = was != is || standing.load != load;
+        standing.on = is;
+        standing.load = load;
+        if was != is {
+            standing.since = profile.since.as_second();
+        }
+        if let (Some(was), Some(is)) = (was, is)
+            && was != is
+        {
+            self.switched(gateway, udn, is, now);
+        }
+        if differs {
+            self.replan(at);
+        }
+    }
+
+    /// It was off and is on, or the other way round.
+    fn switched(&mut self, gateway: &Gateway, udn: &Udn, on: bool, now: Now) {
+        let at = now.wall.as_second();
+        let Some(standing) = self.standings.get_mut(udn) else { return };
+        let mut under_way = gateway.commands().iter().filter(|c| c.udn == *udn && switches(c.verb) == Some(on));
+        let ended = standing.commanded.filter(|(to, _, until)| *to == on && *until >= at).map(|(_, cause, _)| cause);
+        let cause = under_way.next().map(|c| c.cause).or(ended);
+        let ours = standing.ours == Some(on) || standing.ordered.is_some_and(|(to, _)| to == on);
+        standing.ours = ours.then_some(on);
+        let finished = !on && self.finish_by_itself(udn, cause.is_some() || ours, now);
+        if cause.is_none() && !ours && !finished {
+            self.by_hand(udn, on, Author::Hand, now);
+        }
+    }
+
+    /// A cycle that is over, or a charge that has what it needs, goes off by itself.
+    fn finish_by_itself(&mut self, udn: &Udn, ordered: bool, now: Now) -> bool {
+        let Some(standing) = self.standings.get_mut(udn) else { return false };
+        let Some(work) = standing.work.as_mut().filter(|w| !w.done && w.began.is_some()) else { return false };
+        // A pause of the plan or the utility is none of its own.
+        if ordered && !matches!(standing.load.task, Ok(Task::Cycle { .. })) {
+            return false;
+        }
+        work.close();
+        self.work_done(udn, now);
+        true
+    }
+
+    /// It was switched by hand, or by a command of a person's: so it stays for a while.
+    fn by_hand(&mut self, udn: &Udn, on: bool, by: Author, now: Now) {
+        let Some(standing) = self.standings.get(udn).filter(|s| s.load.consent.0 != Consent::No) else { return };
+        if matches!(standing.load.task, Ok(Task::Cycle { .. })) {
+            return;
+        }
+        let until = now.wall.as_second() + self.settings.by_hand_s.min(ORDER_S_MAX);
+        let form = RuleForm {
+            appliance: Some(udn.to_string()),
+            until: Some(timestamp(until).to_string()),
+            ..RuleForm::new(if on { Kind::On } else { Kind::Off })
+        };
+        match self.add_rule(&form, by, now) {
+            Ok(rule) => {
+                let action = format!("rule {}: {}", rule.id, form.words());
+                let (cause, reason) = match by {
+                    Author::Person(uid) => (Cause::Person(uid), "a person's command holds for a while"),
+                    Author::Hand | Author::Config => {
+                        (Cause::Appliance, "switched by hand, or by itself; so it stays for a while")
+                    }
+                };
+                self.journal(Some(udn), &action, cause, Ending::Registered, reason, now);
+                self.everything_changed(now.wall.as_second());
+            }
+            Err(error) => tracing::warn!(%udn, %error, "what was switched by hand is not kept as a rule"),
+        }
+    }
+
+    /// A command ended, whosever it was.
+    pub(super) fn command_ended(&mut self, udn: &Udn, verb: Verb, cause: Cause, outcome: &Outcome, now: Now) {
+        let at = now.wall.as_second();
+        let (Some(to), Some(standing)) = (switches(verb), self.standings.get_mut(udn)) else { return };
+        if outcome.is_success() || outcome.ending == Ending::TimedOut {
+            standing.commanded = Some((to, cause, at + COMMANDED_WITHIN_S));
+        }
+        let ours = standing.ordered == Some((to, cause));
+        if ours {
+            standing.ordered = None;
+            match outcome.ending {
+                Ending::Done | Ending::Already => {
+                    standing.unwilling = None;
+                    standing.ours = Some(to);
+                }
+                Ending::Superseded => {}
+                _ => {
+                    let why = format!("{}: {}", outcome.ending, outcome.reason);
+                    standing.unwilling = Some(Unwilling::again(standing.unwilling.as_ref(), &why, at));
+                    self.replan(at);
+                }
+            }
+            if let Some(decision) = self.decisions.ended(udn, outcome.ending, &outcome.reason).cloned() {
+                self.effects.push_back(Effect::Decided(decision));
+            }
+            return;
+        }
+        if !outcome.is_success() {
+            return;
+        }
+        match cause {
+            Cause::Person(uid) if verb != Verb::Wake => self.by_hand(udn, to, Author::Person(uid), now),
+            Cause::Utility(id) => {
+                let until = at + self.settings.by_hand_s;
+                standing.control = Some(Control { id, on: to, until });
+            }
+            Cause::Registration(reg) if to => standing.woken = Some((reg, at + WOKEN_KEPT_S)),
+            _ => {}
+        }
+        self.replan(at);
+    }
+
+    /// What comes of time alone: rules that end, work that begins, is done, or is too late.
+    pub(super) fn pass_time(&mut self, now: Now) {
+        let at = now.wall.as_second();
+        let ended = self.book.expire(now.wall, None);
+        if !ended.is_empty() {
+            ended.iter().for_each(|rule| self.unsave(rule));
+            self.everything_changed(at);
+        }
+        let udns: Vec<Udn> = self.standings.keys().cloned().collect();
+        for udn in udns {
+            self.pass_time_of(&udn, now);
+        }
+    }
+
+    fn pass_time_of(&mut self, udn: &Udn, now: Now) {
+        let at = now.wall.as_second();
+        let Some(standing) = self.standings.get_mut(udn) else { return };
+        let (control, woken) = (standing.control, standing.woken);
+        standing.control = control.filter(|c| c.until > at);
+        standing.woken = woken.filter(|(_, until)| *until > at);
+        let again = standing.unwilling.as_mut().filter(|u| u.until <= at && !u.over).map(|u| u.over = true);
+        let ended = again.is_some() || control != standing.control || woken != standing.woken;
+        let task = standing.load.task.clone();
+        if ended {
+            self.replan(at);
+        }
+        let (Ok(task), Some(standing)) = (task, self.standings.get_mut(udn)) else { return };
+        if let Some(work) = standing.work.as_mut().filter(|w| !w.done) {
+            let length = if let Task::Cycle { phases, .. } = &task { cycle_s(phases) } else { 0 };
+            let cycle = matches!(task, Task::Cycle { .. });
+            let fresh = !cycle || standing.since >= work.start;
+            if standing.on == Some(true) && work.began.is_none() && fresh && work.start <= at && at < work.end {
+                work.began = Some(at);
+                self.save_work(udn);
+                self.replan(at);
+                return;
+            }
+            let over = match (&task, work.began) {
+                (Task::Cycle { .. }, Some(began)) => began + length <= at,
+                (Task::Cycle { .. }, None) => work.end <= at,
+                _ => work.left_wh() == 0 || work.end <= at,
+            };
+            if over {
+                work.close();
+                self.work_done(udn, now);
+            }
+        }
+        self.next_work(udn, &task, at);
+    }
+
+    /// The work that comes first now.
+    fn next_work(&mut self, udn: &Udn, task: &Task, at: i64) {
+        let Some(standing) = self.standings.get(udn) else { return };
+        let running =
+            standing.work.as_ref().is_some_and(|w| !w.done && w.began.is_some() && matches!(task, Task::Cycle { .. }));
+        if running {
+            return;
+        }
+        let next = work::next(udn, task, &self.book, &self.settings.zone, at, standing.work.as_ref());
+        if next.is_none() && standing.work.as_ref().is_some_and(|w| w.done) {
+            return;
+        }
+        if next != standing.work
+            && let Some(standing) = self.standings.get_mut(udn)
+        {
+            standing.work = next;
+            standing.told_start = None;
+            self.replan(at);
+        }
+    }
+
+    /// Work is done, or its time is over.
+    fn work_done(&mut self, udn: &Udn, now: Now) {
+        let at = now.wall.as_second();
+        let Some(standing) = self.standings.get(udn) else { return };
+        let (Some(work), Ok(task)) = (standing.work.clone(), &standing.load.task) else { return };
+        let sums = work.sums(task, standing.load.power_w, &self.tariff);
+        self.ledger.add(udn, sums, at, &self.settings.zone);
+        let undone = match task {
+            Task::Cycle { .. } => work.began.is_none(),
+            _ => work.left_wh() > 0 && work.end <= at,
+        };
+        let money = super::sight::money(sums.saved(), self.tariff.currency());
+        let (ending, reason) = match undone {
+            true => (Ending::Dropped, format!("not done by {:.0}", timestamp(work.end))),
+            false => (Ending::Done, format!("saved {money} against running at once")),
+        };
+        let cause = work.rule.map_or(Cause::Window, |number| Cause::Rule(RuleId::Made(number)));
+        self.journal(Some(udn), "plan work", cause, ending, &reason, now);
+        if let Some(number) = work.rule
+            && let Ok(rule) = self.book.remove(RuleId::Made(number))
+        {
+            self.unsave(&rule);
+        }
+        self.save_work(udn);
+        self.replan(at);
+    }
+
+    pub(super) fn save_work(&mut self, udn: &Udn) {
+        let work = self.standings.get(udn).and_then(|s| s.work.as_ref());
+        let value = work.and_then(|work| serde_json::to_string(work).ok());
+        self.save(Slot::Work(udn.clone()), value, Soon::Lazily);
+    }
+
+    /// Enters energy and money up to now, as things have been since the last time.
+    pub(super) fn account(&mut self, at: i64) {
+        let span = Span { start: self.accounted.unwrap_or(at), end: at };
+        self.accounted = Some(at);
+        if span.seconds() == 0 || span.seconds() > ACCOUNT_GAP_MAX_S {
+            return;
+        }
+        for (udn, standing) in &mut self.standings {
+            if standing.load.consent.0 != Consent::Yes {
+                continue;
+            }
+            let watts = standing.power_w;
+            let energy_ws = u64::from(watts) * u64::try_from(span.seconds()).unwrap_or(0);
+            let cost = self.tariff.cost(span, watts);
+            let on = standing.on == Some(true);
+            match (&standing.load.task, &mut standing.work) {
+                (Ok(Task::Energy { .. }), Some(work)) if on && !work.done && work.began.is_some() => {
+                    work.taken_ws = work.taken_ws.saturating_add(energy_ws);
+                    work.cost = work.cost.saturating_add(cost.unwrap_or(0));
+                    work.priced &= cost.is_some();
+                }
+                (Ok(Task::Presence { .. }), _) if on => {
+                    let cost = cost.unwrap_or(0);
+                    self.ledger.add(udn, Sums { cost, at_once: cost, energy_ws }, at, &self.settings.zone);
+                }
+                (Ok(Task::Presence { .. }), _) if standing.ours == Some(false) => {
+                    let paused = self
+                        .current
+                        .as_ref()
+                        .and_then(|c| c.of(udn))
+                        .is_some_and(|load| load.pauses.iter().any(|pause| pause.span.within(span).is_some()));
+                    let spared = watts.saturating_sub(standing.load.rest_w);
+                    let at_once = self.tariff.cost(span, spared).filter(|_| paused).unwrap_or(0);
+                    self.ledger.add(udn, Sums { cost: 0, at_once, energy_ws: 0 }, at, &self.settings.zone);
+                }
+                _ => {}
+            }
+        }
+    }
+}

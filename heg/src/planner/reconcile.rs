@@ -1,0 +1,269 @@
+//! What each appliance is to be now, and the orders that make it so: precedence, less what is observed.
+#![forbid(unsafe_code)]
+
+use energy_model::Importance;
+use upnp::ids::Udn;
+
+use super::build::timestamp;
+use super::decisions::{self, Act, Decision};
+use super::sight::{money, price_words};
+use super::standing::{Standing, switches};
+use super::work::cycle_cost;
+use super::{Effect, Planner, daily};
+use crate::gateway::Gateway;
+use crate::journal::{Cause, Ending};
+use crate::now::Now;
+use crate::plan::{DropReason, Dropped, Span, Why};
+use crate::rules::load::Task;
+use crate::rules::precedence::{Claims, Limited, Ruler, Ruling, decide};
+use crate::rules::{Consent, Source, What};
+
+impl Planner {
+    /// Orders what differs.
+    pub(super) fn reconcile(&mut self, gateway: &Gateway, now: Now) {
+        let at = now.wall.as_second();
+        let mut orders = Vec::new();
+        for (udn, standing) in &self.standings {
+            let ruling = self.ruling(gateway, udn, at);
+            let (Some(wanted), Some(on)) = (ruling.on, standing.on) else { continue };
+            let busy = || gateway.commands().iter().any(|c| c.udn == *udn && switches(c.verb).is_some());
+            if wanted == on || standing.ordered.is_some() || matches!(ruling.by, Ruler::Control(_)) || busy() {
+                continue;
+            }
+            orders.push((udn.clone(), wanted, ruling.by));
+        }
+        for (udn, wanted, by) in orders {
+            self.order_now(&udn, wanted, by, now);
+        }
+    }
+
+    fn order_now(&mut self, udn: &Udn, on: bool, by: Ruler, now: Now) {
+        let at = now.wall.as_second();
+        let Some(standing) = self.standings.get_mut(udn) else { return };
+        let cap = self.caps.iter().rev().find(|(start, _)| *start <= at).and_then(|(_, cap)| *cap);
+        let cause = decisions::cause(by, cap.map(|cap| cap.cause));
+        let verb = standing.verb(on);
+        standing.ordered = Some((on, cause));
+        let decision = Decision {
+            id: 0,
+            at: now.wall,
+            udn: udn.clone(),
+            act: if on { Act::On } else { Act::Off },
+            cause,
+            because: self.because(udn, by, on, at).into(),
+            saves: self.saves(udn, on, at),
+            outcome: None,
+        };
+        self.decided(decision, now);
+        self.effects.push_back(Effect::Order { udn: udn.clone(), verb, cause });
+    }
+
+    /// Enters a decision, in the journal too.
+    fn decided(&mut self, decision: Decision, now: Now) {
+        let saves = decision.saves.filter(|micros| *micros != 0);
+        let saves =
+            saves.map(|micros| format!("; saves {}", money(micros, self.tariff.currency()))).unwrap_or_default();
+        let reason = format!("{}{saves}", decision.because);
+        let Decision { udn, act, cause, .. } = &decision;
+        let ending = if matches!(act, Act::Drop(_)) { Ending::Dropped } else { Ending::Decided };
+        tracing::info!(%udn, %act, %cause, saves_millionths = decision.saves, reason, "decided");
+        self.journal(Some(udn), &act.to_string(), *cause, ending, &reason, now);
+        let decision = self.decisions.enter(decision);
+        self.effects.push_back(Effect::Decided(decision));
+    }
+
+    /// Who decides over an appliance now, and what.
+    pub fn ruling(&self, gateway: &Gateway, udn: &Udn, at: i64) -> Ruling {
+        self.standings
+            .get(udn)
+            .map_or(Ruling { on: None, by: Ruler::Nobody }, |standing| decide(&self.claims(gateway, udn, standing, at)))
+    }
+
+    /// Why an order of the utility must not be carried out now, whatever the home's consent; `None`: it may.
+    pub fn forbids(&self, gateway: &Gateway, udn: &Udn, on: bool, at: i64) -> Option<String> {
+        let standing = self.standings.get(udn)?;
+        let of_utility = |what: &What| matches!(what, What::OptOut(of) if of.of_utility());
+        if let Some(rule) = self.book.weightiest(udn, timestamp(at), of_utility) {
+            return Some(format!("a person has opted out (rule {})", rule.id));
+        }
+        let unasked = Claims { unwilling: false, control: None, ..self.claims(gateway, udn, standing, at) };
+        let ruling = decide(&unasked);
+        let outranks = ruling.by.rank() < Ruler::CONTROL_RANK && ruling.on.is_some_and(|wanted| wanted != on);
+        outranks.then(|| format!("here goes before it: {}", ruling.by))
+    }
+
+    fn claims(&self, gateway: &Gateway, udn: &Udn, standing: &Standing, at: i64) -> Claims {
+        let on = standing.on == Some(true);
+        let planned = self.is_planned(udn, standing, at);
+        let load = self.current.as_ref().and_then(|c| Some((c, c.of(udn)?)));
+        let holds = |span: Span| (span.start..span.end).contains(&at);
+        let run = load.and_then(|(_, load)| load.runs.iter().find(|r| holds(r.span)));
+        let pause = load.and_then(|(_, load)| load.pauses.iter().find(|r| holds(r.span)));
+        let dropped = load.and_then(|(c, load)| c.plan.dropped.iter().find(|d| d.id == load.id));
+        let capped = pause.is_some_and(|p| p.why == Why::Cap)
+            || dropped.is_some_and(|d| matches!(d.reason, DropReason::CapTaken | DropReason::CapBelowPower));
+        // A cycle goes to its end.
+        let cycle = matches!(standing.load.task, Ok(Task::Cycle { .. }));
+        let limited = load.is_some() && run.is_none() && capped && !cycle && standing.load.consent.0 >= Consent::Limits;
+        let plan = match (load, run) {
+            (Some(_), Some(run)) => Some((true, self.why_on(standing, planned, run.why))),
+            _ if cycle => None,
+            // Beyond limits an appliance that isn't planned is only let go on.
+            (Some(_), None) if planned => Some((false, pause.map_or(Why::Window, |p| p.why))),
+            // A charge the plan has begun ends when there is no more to do.
+            (None, _) if planned && standing.ours == Some(true) && self.is_charged(standing) => {
+                Some((false, Why::Window))
+            }
+            _ => None,
+        };
+        Claims {
+            unwilling: standing.is_unwilling(at),
+            request: if on && standing.sleeps() { self.requested(gateway, udn, at) } else { None },
+            order: self.order(udn, at).map(|(on, id, _)| (on, id)),
+            comfort: if on { self.comfort(standing, at) } else { None },
+            limit: limited.then(|| self.limited(at)),
+            control: standing.control.filter(|c| c.until > at).map(|c| (c.on, c.id)),
+            opt_out: self.opted_out(udn, at),
+            plan,
+        }
+    }
+
+    /// Why it is on: where nobody says when it is to run it is only let go on, after a price or a limit.
+    fn why_on(&self, standing: &Standing, planned: bool, why: Why) -> Why {
+        match &standing.load.task {
+            Ok(Task::Presence { only, price_max, .. }) if why == Why::Window && (only.is_empty() || !planned) => {
+                if planned && price_max.is_some() {
+                    Why::Price
+                } else {
+                    Why::Cap
+                }
+            }
+            _ => why,
+        }
+    }
+
+    fn is_charged(&self, standing: &Standing) -> bool {
+        matches!(standing.load.task, Ok(Task::Energy { .. })) && standing.work.as_ref().is_none_or(|w| w.done)
+    }
+
+    /// What leaves no room, where the plan says that nothing is left.
+    fn limited(&self, at: i64) -> Limited {
+        let for_s = i64::from(self.settings.comeback.for_s);
+        let rising = self.ended.iter().any(|limit| limit.span.end + for_s > at);
+        match self.cap(at) {
+            Some(cap) => Limited::By(cap.cause),
+            None if rising => Limited::Comeback,
+            None => Limited::Fuse,
+        }
+    }
+
+    fn comfort(&self, standing: &Standing, at: i64) -> Option<Source> {
+        if standing.load.importance.0 == Importance::Critical {
+            return Some(Source::Default);
+        }
+        let now = Span { start: at, end: at + 1 };
+        let holds = |window| !daily::spans(window, &self.settings.zone, now).is_empty();
+        standing.load.keep_on.iter().find(|(window, _)| holds(*window)).map(|(_, source)| *source)
+    }
+
+    /// Why, for people.
+    pub(super) fn because(&self, udn: &Udn, by: Ruler, on: bool, at: i64) -> String {
+        let price = self.tariff.at(at).map(|p| format!("{} now", price_words(p, self.tariff.currency())));
+        let load = self.current.as_ref().and_then(|c| c.of(udn));
+        let next = load.and_then(|l| l.runs.iter().map(|r| r.span.start).find(|start| *start > at));
+        let then =
+            next.filter(|_| !on).map(|start| format!("; on again at {:.0}", timestamp(start))).unwrap_or_default();
+        match by {
+            Ruler::Limit(by) => match self.cap(at) {
+                Some(cap) => format!("{by} leaves no room: {} W for the home{then}", cap.watts),
+                None => format!("{by} leaves no room{then}"),
+            },
+            Ruler::OrderOn(_) | Ruler::OrderOff(_) => {
+                let until = self.order(udn, at).map(|(.., until)| format!(" until {:.0}", timestamp(until)));
+                format!("{by}{}", until.unwrap_or_default())
+            }
+            Ruler::Plan(Why::Cap) if on => "there is room for it again".to_owned(),
+            Ruler::Plan(Why::Price) => format!("{}{then}", price.unwrap_or_else(|| "price not known".into())),
+            Ruler::Plan(why) => match price {
+                Some(price) => format!("{why}; {price}{then}"),
+                None => format!("{why}{then}"),
+            },
+            _ => by.to_string(),
+        }
+    }
+
+    /// Against running at once, as far as can be reckoned now.
+    fn saves(&self, udn: &Udn, on: bool, at: i64) -> Option<i64> {
+        let standing = self.standings.get(udn)?;
+        let load = self.current.as_ref()?.of(udn)?;
+        match (&standing.load.task, &standing.work) {
+            (Ok(Task::Cycle { phases, .. }), Some(work)) if on => {
+                Some(cycle_cost(phases, work.start, &self.tariff)? - cycle_cost(phases, at, &self.tariff)?)
+            }
+            (Ok(Task::Presence { .. }), _) if !on => {
+                let until = load.runs.iter().map(|r| r.span.start).find(|start| *start > at);
+                let until = until.or(load.pauses.last().map(|p| p.span.end))?;
+                let spared = standing.power_w.saturating_sub(standing.load.rest_w);
+                self.tariff.cost(Span { start: at, end: until }, spared)
+            }
+            _ => None,
+        }
+    }
+
+    /// What a new plan puts otherwise than the one before, as far as people want to know it: starts, and work left undone.
+    pub(super) fn tell_plan(&mut self, now: Now) {
+        let at = now.wall.as_second();
+        let Some(current) = &self.current else { return };
+        let cap = self.cap(at).map(|cap| cap.cause);
+        let mut news = Vec::new();
+        for (load, udn) in current.plan.loads.iter().zip(&current.whose) {
+            let Some(standing) = self.standings.get(udn) else { continue };
+            let begun = standing.work.as_ref().is_none_or(|w| w.began.is_some());
+            let next = load.runs.iter().find(|r| r.span.start > at).filter(|_| !begun);
+            if let Some(run) = next
+                && standing.told_start != Some(run.span.start)
+            {
+                let saves = standing.work.as_ref().and_then(|work| match &standing.load.task {
+                    Ok(Task::Cycle { phases, .. }) => {
+                        Some(cycle_cost(phases, work.start.max(at), &self.tariff)? - load.cost)
+                    }
+                    _ => {
+                        let seconds = i64::try_from(load.energy_ws / u64::from(standing.load.power_w.max(1))).ok()?;
+                        let start = work.start.max(at);
+                        let span = Span { start, end: start + seconds };
+                        Some(self.tariff.cost(span, standing.load.power_w)? - load.cost)
+                    }
+                });
+                let price = self.tariff.at(run.span.start).map(|p| price_words(p, self.tariff.currency()));
+                let because = price.map_or(run.why.to_string(), |price| format!("{}; {price} then", run.why));
+                let act = Act::Start(timestamp(run.span.start));
+                news.push((udn.clone(), act, decisions::planned(run.why, cap), because, saves));
+            }
+            let dropped = current.plan.dropped.iter().find(|d| d.id == load.id);
+            if let Some(Dropped { missing_ppm, reason, .. }) = dropped
+                && standing.told_dropped != Some(percent(*missing_ppm))
+            {
+                let cause = match reason {
+                    DropReason::CapTaken | DropReason::CapBelowPower => decisions::planned(Why::Cap, cap),
+                    DropReason::WindowTooShort => Cause::Window,
+                    DropReason::MinimumTime => Cause::Plan,
+                    DropReason::Override => self.order(udn, at).map_or(Cause::Plan, |(_, id, _)| Cause::Rule(id)),
+                };
+                news.push((udn.clone(), Act::Drop(*missing_ppm), cause, reason.to_string(), None));
+            }
+            let told_dropped = dropped.map(|d| percent(d.missing_ppm));
+            let told_start = next.map(|run| run.span.start);
+            if let Some(standing) = self.standings.get_mut(udn) {
+                (standing.told_dropped, standing.told_start) = (told_dropped, told_start.or(standing.told_start));
+            }
+        }
+        for (udn, act, cause, because, saves) in news {
+            let (at, because) = (now.wall, because.into());
+            self.decided(Decision { id: 0, at, udn, act, cause, because, saves, outcome: None }, now);
+        }
+    }
+}
+
+fn percent(ppm: u32) -> u32 {
+    ppm.div_ceil(10_000)
+}

@@ -1,0 +1,137 @@
+//! What can be seen of the planner: for the control socket, the page and the status.
+#![forbid(unsafe_code)]
+
+use upnp::ids::Udn;
+
+use super::decisions::Decision;
+use super::savings::Sums;
+use super::{Planner, standing::Standing};
+use crate::gateway::Gateway;
+use crate::plan::{Dropped, Plan, Run};
+use crate::rules::book::Book;
+use crate::rules::load::Load;
+use crate::rules::precedence::Ruling;
+
+/// One load of the plan.
+#[derive(Clone, Copy, Debug)]
+pub struct PlannedLoad<'a> {
+    /// Whose.
+    pub udn: &'a Udn,
+    /// When it is on.
+    pub runs: &'a [Run],
+    /// When it is off although wanted.
+    pub pauses: &'a [Run],
+    /// What it is to cost, millionths of the currency.
+    pub cost: i64,
+    /// What of it is left undone.
+    pub dropped: Option<Dropped>,
+}
+
+/// One appliance as the planner sees it.
+#[derive(Clone, Debug)]
+pub struct Sight<'a> {
+    /// As a load.
+    pub load: &'a Load,
+    /// Whether it is on; `None`: unknown.
+    pub on: Option<bool>,
+    /// Who decides now, and what.
+    pub ruling: Ruling,
+    /// In a sentence.
+    pub because: String,
+    /// Until when it is left alone, seconds since 1970, and why.
+    pub unwilling: Option<(i64, &'a str)>,
+    /// Its place in the plan.
+    pub plan: Option<PlannedLoad<'a>>,
+}
+
+impl Planner {
+    /// All rules.
+    pub fn book(&self) -> &Book {
+        &self.book
+    }
+
+    /// Sums of the home by local day, the oldest first.
+    pub fn days(&self) -> impl Iterator<Item = (&str, &Sums)> {
+        self.ledger.days()
+    }
+
+    /// Sums by month and appliance, the oldest month first.
+    pub fn months(&self) -> impl Iterator<Item = (&str, &Udn, &Sums)> {
+        self.ledger.months()
+    }
+
+    /// The tariff's currency, ISO 4217; empty while it is not known.
+    pub fn currency(&self) -> &str {
+        self.tariff.currency()
+    }
+
+    /// The price at an instant, millionths of the currency per kWh.
+    pub fn price(&self, at: i64) -> Option<i64> {
+        self.tariff.at(at)
+    }
+
+    /// The plan that is followed, and when it was made, seconds since 1970.
+    pub fn plan(&self) -> Option<(&Plan, i64)> {
+        self.current.as_ref().map(|current| (&current.plan, current.made))
+    }
+
+    /// Its loads.
+    pub fn planned(&self) -> impl Iterator<Item = PlannedLoad<'_>> {
+        let current = self.current.iter();
+        current.flat_map(|c| {
+            c.whose.iter().zip(&c.plan.loads).map(|(udn, load)| PlannedLoad {
+                udn,
+                runs: &load.runs,
+                pauses: &load.pauses,
+                cost: load.cost,
+                dropped: c.plan.dropped.iter().find(|d| d.id == load.id).copied(),
+            })
+        })
+    }
+
+    /// What is known of an appliance at `at`; `None` while it was not seen.
+    pub fn sight(&self, gateway: &Gateway, udn: &Udn, at: i64) -> Option<Sight<'_>> {
+        let standing: &Standing = self.standings.get(udn)?;
+        let ruling = self.ruling(gateway, udn, at);
+        let because = match (&standing.load.task, ruling.on) {
+            (_, Some(on)) => self.because(udn, ruling.by, on, at),
+            (Err(obstacle), None) if standing.unwilling.is_none() => obstacle.to_string(),
+            _ => ruling.by.to_string(),
+        };
+        let unwilling = standing.unwilling.as_ref().filter(|u| u.until > at).map(|u| (u.until, &*u.why));
+        let plan = self.planned().find(|p| p.udn == udn);
+        Some(Sight { load: &standing.load, on: standing.on, ruling, because, unwilling, plan })
+    }
+
+    /// The last decisions about an appliance, the oldest first.
+    pub fn decisions(&self, udn: &Udn) -> impl Iterator<Item = &Decision> {
+        self.decisions.of(udn)
+    }
+
+    /// What is not well, each a sentence.
+    pub fn troubles(&self) -> Vec<String> {
+        let mut troubles: Vec<String> =
+            self.trouble.iter().map(|why| format!("no plan could be made: {why}")).collect();
+        if let Some(over) = self.current.as_ref().and_then(|c| c.plan.over_cap.first()) {
+            troubles.push(format!(
+                "the limit is exceeded by {} W from {:.0} on, by what is not to be switched off",
+                over.watts,
+                super::build::timestamp(over.span.start)
+            ));
+        }
+        troubles
+    }
+}
+
+/// An amount for people: `0.1234 EUR`.
+pub(super) fn money(micros: i64, currency: &str) -> String {
+    let sign = if micros < 0 { "-" } else { "" };
+    // To a hundredth of a cent.
+    let rounded = (micros.unsigned_abs() + 50) / 100;
+    format!("{sign}{}.{:04} {currency}", rounded / 10_000, rounded % 10_000).trim_end().to_owned()
+}
+
+/// A price for people: `0.1234 EUR/kWh`.
+pub(super) fn price_words(micros: i64, currency: &str) -> String {
+    format!("{}/kWh", money(micros, currency))
+}

@@ -1,0 +1,118 @@
+//! What the planner knows of one appliance.
+#![forbid(unsafe_code)]
+
+use energy_model::{PowerState, RegId};
+
+use super::exchange::Control;
+use super::work::Work;
+use crate::commands::Verb;
+use crate::journal::Cause;
+use crate::limits::{PLAN_RETRY_FIRST_S, PLAN_RETRY_MAX_S};
+use crate::rules::load::{Load, Task};
+
+/// See the module.
+#[derive(Clone, Debug)]
+pub(super) struct Standing {
+    /// As a load, under the rules of the moment.
+    pub(super) load: Load,
+    /// Whether it is on; `None`: unknown.
+    pub(super) on: Option<bool>,
+    /// Since when, s.
+    pub(super) since: i64,
+    /// What it draws while on, W.
+    pub(super) power_w: u32,
+    /// What the plan last switched it to, while it is so.
+    pub(super) ours: Option<bool>,
+    /// An order of ours under way.
+    pub(super) ordered: Option<(bool, Cause)>,
+    /// The command that ended last: to what, for whom, and until when a change of state counts as its.
+    pub(super) commanded: Option<(bool, Cause, i64)>,
+    /// It has refused, or did not answer.
+    pub(super) unwilling: Option<Unwilling>,
+    /// It was woken by this registration, and is not sent back to sleep before then.
+    pub(super) woken: Option<(RegId, i64)>,
+    /// What the utility has ordered.
+    pub(super) control: Option<Control>,
+    /// What it is to do.
+    pub(super) work: Option<Work>,
+    /// The start that was told last.
+    pub(super) told_start: Option<i64>,
+    /// What was told last to be left undone, so much.
+    pub(super) told_dropped: Option<u32>,
+}
+
+/// An order that was not obeyed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Unwilling {
+    /// Not asked again before.
+    pub(super) until: i64,
+    /// Whether that time has come and was noticed.
+    pub(super) over: bool,
+    /// How often in a row.
+    pub(super) times: u32,
+    /// Why, in its words.
+    pub(super) why: Box<str>,
+}
+
+impl Unwilling {
+    /// Once more, later than the last time.
+    pub(super) fn again(before: Option<&Self>, why: &str, now: i64) -> Self {
+        let times = before.map_or(0, |b| b.times) + 1;
+        let delay = (PLAN_RETRY_FIRST_S << (times - 1).min(8)).min(PLAN_RETRY_MAX_S);
+        Self { until: now + delay, over: false, times, why: why.into() }
+    }
+}
+
+impl Standing {
+    /// An appliance not seen before.
+    pub(super) fn new(load: Load) -> Self {
+        Self {
+            load,
+            on: None,
+            since: 0,
+            power_w: 0,
+            ours: None,
+            ordered: None,
+            commanded: None,
+            unwilling: None,
+            woken: None,
+            control: None,
+            work: None,
+            told_start: None,
+            told_dropped: None,
+        }
+    }
+
+    /// Whether it is not to be asked now.
+    pub(super) fn is_unwilling(&self, now: i64) -> bool {
+        self.unwilling.as_ref().is_some_and(|u| u.until > now)
+    }
+
+    /// Whether off is Standby.
+    pub(super) fn sleeps(&self) -> bool {
+        matches!(self.load.task, Ok(Task::Presence { standby: true, .. }))
+    }
+
+    /// The command that switches it.
+    pub(super) fn verb(&self, on: bool) -> Verb {
+        match on {
+            true => Verb::On,
+            false if self.sleeps() => Verb::Standby,
+            false => Verb::Off,
+        }
+    }
+}
+
+/// Whether a state is on; `None`: unknown.
+pub(super) fn is_on(state: Option<PowerState>) -> Option<bool> {
+    state.map(|state| state == PowerState::On)
+}
+
+/// To what a command switches; `None`: not about operation.
+pub(super) fn switches(verb: Verb) -> Option<bool> {
+    match verb {
+        Verb::On | Verb::Wake => Some(true),
+        Verb::Off | Verb::Standby => Some(false),
+        Verb::Period(_) | Verb::Withdraw(_) => None,
+    }
+}

@@ -1,0 +1,303 @@
+//! A rule as it is written: in the configuration, in JSON, in the database. One flat form; which keys go with which kind is checked here.
+#![forbid(unsafe_code)]
+
+use std::fmt;
+
+use energy_model::{DailyWindow, Importance};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use upnp::ids::{NameError, Udn};
+
+use super::{Author, Consent, OptOut, Rule, RuleId, What, micros, units};
+use crate::limits::{ORDER_S_MAX, PLAN_ENERGY_WH_MAX, PLAN_PRICE_MAX, RULE_AHEAD_S_MAX};
+
+/// The kinds of rules.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// [`What::Plan`]; key `plan`.
+    Plan,
+    /// [`What::Importance`]; key `importance`.
+    Importance,
+    /// [`What::PriceMax`]; key `price`.
+    PriceMax,
+    /// [`What::Only`]; key `window`.
+    Only,
+    /// [`What::KeepOn`]; key `window`.
+    KeepOn,
+    /// [`What::Run`].
+    Run,
+    /// [`What::Charge`]; key `energy-wh`.
+    Charge,
+    /// [`What::OptOut`]; key `of`, which may be left out.
+    OptOut,
+    /// [`What::Order`], on.
+    On,
+    /// [`What::Order`], off.
+    Off,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Plan => "plan",
+            Self::Importance => "importance",
+            Self::PriceMax => "price-max",
+            Self::Only => "only",
+            Self::KeepOn => "keep-on",
+            Self::Run => "run",
+            Self::Charge => "charge",
+            Self::OptOut => "opt-out",
+            Self::On => "on",
+            Self::Off => "off",
+        })
+    }
+}
+
+/// `[[rule]]`, and the body of `POST /v1/rules`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct RuleForm {
+    /// What it is about.
+    pub kind: Kind,
+    /// About which appliance, by its UDN; without it about each one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub appliance: Option<String>,
+    /// What the gateway may do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<Consent>,
+    /// Importance class.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub importance: Option<Importance>,
+    /// Price per kWh in the tariff's currency.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub price: Option<f64>,
+    /// Daily window, local time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window: Option<DailyWindow>,
+    /// Energy, Wh.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub energy_wh: Option<u32>,
+    /// Out of what.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub of: Option<OptOut>,
+    /// From when on, RFC 3339; without it at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// Until when, RFC 3339; without it until it is removed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<String>,
+}
+
+/// What is wrong with a rule.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RuleError {
+    /// A key that this kind needs.
+    #[error("a rule of kind {0} needs `{1}`")]
+    Missing(Kind, &'static str),
+    /// A key that this kind has no use for.
+    #[error("`{1}` does not go with a rule of kind {0}")]
+    Foreign(Kind, &'static str),
+    /// `appliance` is no UDN.
+    #[error("appliance {0:?}: {1}")]
+    Appliance(String, NameError),
+    /// `from` or `until` is no moment.
+    #[error("{0} = {1:?}: expected a moment as RFC 3339, 2026-12-24T18:00:00Z")]
+    Moment(&'static str, String),
+    /// Out of reach.
+    #[error("price: expected -1000 to 1000 per kWh")]
+    Price,
+    /// Out of reach.
+    #[error("energy-wh: expected 1 to {PLAN_ENERGY_WH_MAX}")]
+    Energy,
+    /// It would never hold.
+    #[error("it would end at {0}, before it begins")]
+    Over(Timestamp),
+    /// An order without a near end.
+    #[error("an order on or off ends within 7 days; for longer say when it is to run, or take it out of the plan")]
+    Long,
+    /// A moment that no plan reaches.
+    #[error("`until` is more than a year ahead")]
+    Far,
+}
+
+impl RuleForm {
+    /// Nothing but its kind.
+    pub fn new(kind: Kind) -> Self {
+        Self {
+            kind,
+            appliance: None,
+            plan: None,
+            importance: None,
+            price: None,
+            window: None,
+            energy_wh: None,
+            of: None,
+            from: None,
+            until: None,
+        }
+    }
+
+    /// In words for the journal: `plan yes`, `only 22:00:00-06:00:00`.
+    pub fn words(&self) -> String {
+        let mut words = self.kind.to_string();
+        let plan = self.plan.map(|v| v.to_string());
+        let class = self.importance.map(|v| v.to_string());
+        let price = self.price.map(|v| v.to_string());
+        let window = self.window.map(|v| format!("{}-{}", v.start(), v.end()));
+        let energy = self.energy_wh.map(|v| format!("{v} Wh"));
+        let of = self.of.map(|v| v.to_string());
+        for word in [plan, class, price, window, energy, of].into_iter().flatten() {
+            words = words + " " + &word;
+        }
+        words
+    }
+
+    /// The rule it is, made by `by` under the name `id`. `now` is when it was made, where that is known.
+    pub fn rule(&self, id: RuleId, by: Author, now: Option<Timestamp>) -> Result<Rule, RuleError> {
+        let what = self.what()?;
+        let appliance = |text: &String| Udn::parse(text).map_err(|e| RuleError::Appliance(text.clone(), e));
+        let appliance = self.appliance.as_ref().map(appliance).transpose()?;
+        let (from, until) = (moment("from", &self.from)?, moment("until", &self.until)?);
+        let start = [from, now].into_iter().flatten().max();
+        if let (Some(start), Some(until)) = (start, until) {
+            let seconds = until.as_second() - start.as_second();
+            match what {
+                _ if seconds <= 0 => return Err(RuleError::Over(until)),
+                What::Order { .. } if seconds > ORDER_S_MAX => return Err(RuleError::Long),
+                _ if seconds > RULE_AHEAD_S_MAX => return Err(RuleError::Far),
+                _ => {}
+            }
+        }
+        let once = matches!(what, What::Run | What::Charge(_) | What::Order { .. });
+        if once && until.is_none() {
+            return Err(RuleError::Missing(self.kind, "until"));
+        }
+        if (once || matches!(what, What::Importance(_))) && appliance.is_none() {
+            return Err(RuleError::Missing(self.kind, "appliance"));
+        }
+        Ok(Rule { id, appliance, what, from, until, by, made: now })
+    }
+
+    fn what(&self) -> Result<What, RuleError> {
+        let kind = self.kind;
+        let missing = |key| RuleError::Missing(kind, key);
+        let keys = [
+            ("plan", self.plan.is_some(), kind == Kind::Plan),
+            ("importance", self.importance.is_some(), kind == Kind::Importance),
+            ("price", self.price.is_some(), kind == Kind::PriceMax),
+            ("window", self.window.is_some(), matches!(kind, Kind::Only | Kind::KeepOn)),
+            ("energy-wh", self.energy_wh.is_some(), kind == Kind::Charge),
+            ("of", self.of.is_some(), kind == Kind::OptOut),
+        ];
+        if let Some((key, ..)) = keys.into_iter().find(|(_, said, fits)| *said && !fits) {
+            return Err(RuleError::Foreign(kind, key));
+        }
+        Ok(match kind {
+            Kind::Plan => What::Plan(self.plan.ok_or(missing("plan"))?),
+            Kind::Importance => What::Importance(self.importance.ok_or(missing("importance"))?),
+            Kind::PriceMax => {
+                let price = self.price.ok_or(missing("price"))?;
+                What::PriceMax(micros(price, PLAN_PRICE_MAX).ok_or(RuleError::Price)?)
+            }
+            Kind::Only => What::Only(self.window.ok_or(missing("window"))?),
+            Kind::KeepOn => What::KeepOn(self.window.ok_or(missing("window"))?),
+            Kind::Run => What::Run,
+            Kind::Charge => match self.energy_wh.ok_or(missing("energy-wh"))? {
+                energy @ 1..=PLAN_ENERGY_WH_MAX => What::Charge(energy),
+                _ => return Err(RuleError::Energy),
+            },
+            Kind::OptOut => What::OptOut(self.of.unwrap_or_default()),
+            Kind::On => What::Order { on: true },
+            Kind::Off => What::Order { on: false },
+        })
+    }
+}
+
+impl From<&Rule> for RuleForm {
+    fn from(rule: &Rule) -> Self {
+        let new = |kind| Self {
+            appliance: rule.appliance.as_ref().map(ToString::to_string),
+            from: rule.from.map(|at| at.to_string()),
+            until: rule.until.map(|at| at.to_string()),
+            ..Self::new(kind)
+        };
+        match rule.what {
+            What::Plan(plan) => Self { plan: Some(plan), ..new(Kind::Plan) },
+            What::Importance(class) => Self { importance: Some(class), ..new(Kind::Importance) },
+            What::PriceMax(price) => Self { price: Some(units(price)), ..new(Kind::PriceMax) },
+            What::Only(window) => Self { window: Some(window), ..new(Kind::Only) },
+            What::KeepOn(window) => Self { window: Some(window), ..new(Kind::KeepOn) },
+            What::Run => new(Kind::Run),
+            What::Charge(energy) => Self { energy_wh: Some(energy), ..new(Kind::Charge) },
+            What::OptOut(of) => Self { of: Some(of), ..new(Kind::OptOut) },
+            What::Order { on } => new(if on { Kind::On } else { Kind::Off }),
+        }
+    }
+}
+
+fn moment(key: &'static str, text: &Option<String>) -> Result<Option<Timestamp>, RuleError> {
+    let parse = |text: &String| text.parse().map_err(|_| RuleError::Moment(key, text.clone()));
+    text.as_ref().map(parse).transpose()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: &str = "2026-11-27T12:00:00Z";
+
+    fn read(json: &str) -> Result<Rule, String> {
+        let form: RuleForm = serde_json::from_str(json).map_err(|e| e.to_string())?;
+        let now = Some(NOW.parse().unwrap());
+        form.rule(RuleId::Made(7), Author::Person(1000), now).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn a_rule_reads_back_from_its_own_form() {
+        for json in [
+            r#"{"kind":"plan","plan":"yes"}"#,
+            r#"{"kind":"plan","plan":"limits","appliance":"uuid:tv"}"#,
+            r#"{"kind":"importance","importance":"Low","appliance":"uuid:tv"}"#,
+            r#"{"kind":"price-max","price":-0.25}"#,
+            r#"{"kind":"only","window":{"start":"22:00:00","end":"06:00:00"}}"#,
+            r#"{"kind":"keep-on","window":{"start":"18:00:00","end":"23:00:00"}}"#,
+            r#"{"kind":"run","appliance":"uuid:tv","from":"2026-11-27T20:00:00Z","until":"2026-11-28T06:00:00Z"}"#,
+            r#"{"kind":"charge","appliance":"uuid:tv","energy-wh":8000,"until":"2026-11-28T06:00:00Z"}"#,
+            r#"{"kind":"opt-out","of":"utility","until":"2026-11-28T06:00:00Z"}"#,
+            r#"{"kind":"on","appliance":"uuid:tv","until":"2026-11-27T14:00:00Z"}"#,
+            r#"{"kind":"off","appliance":"uuid:tv","until":"2026-11-27T14:00:00Z"}"#,
+        ] {
+            let rule = read(json).unwrap();
+            let again = RuleForm::from(&rule).rule(rule.id, rule.by, rule.made).unwrap();
+            assert_eq!(rule, again, "{json}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_rule_is_said() {
+        for (json, want) in [
+            (r#"{"kind":"fly"}"#, "unknown variant `fly`"),
+            (r#"{"kind":"plan","colour":"red"}"#, "unknown field `colour`"),
+            (r#"{"kind":"plan"}"#, "a rule of kind plan needs `plan`"),
+            (r#"{"kind":"plan","plan":"yes","price":1}"#, "`price` does not go with a rule of kind plan"),
+            (r#"{"kind":"plan","plan":"yes","appliance":"tv"}"#, "appliance \"tv\""),
+            (r#"{"kind":"importance","importance":"Low"}"#, "a rule of kind importance needs `appliance`"),
+            (r#"{"kind":"price-max","price":1e9}"#, "expected -1000 to 1000"),
+            (r#"{"kind":"only","window":{"start":"22:00:00","end":"22:00:00"}}"#, "window"),
+            (
+                r#"{"kind":"charge","appliance":"uuid:tv","energy-wh":0,"until":"2026-11-28T06:00:00Z"}"#,
+                "expected 1 to",
+            ),
+            (r#"{"kind":"run","appliance":"uuid:tv"}"#, "a rule of kind run needs `until`"),
+            (r#"{"kind":"run","appliance":"uuid:tv","until":"tomorrow"}"#, "expected a moment as RFC 3339"),
+            (r#"{"kind":"run","appliance":"uuid:tv","until":"2026-11-27T11:00:00Z"}"#, "before it begins"),
+            (r#"{"kind":"run","appliance":"uuid:tv","until":"2028-11-27T11:00:00Z"}"#, "more than a year ahead"),
+            (r#"{"kind":"on","appliance":"uuid:tv","until":"2026-12-27T11:00:00Z"}"#, "ends within 7 days"),
+        ] {
+            let error = read(json).unwrap_err();
+            assert!(error.contains(want), "{json}: {error}");
+        }
+    }
+}

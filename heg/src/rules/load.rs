@@ -1,0 +1,317 @@
+//! An appliance as something that can be planned: what ApplianceInfo:1 says of it, what `[[load]]` says, and the rules, put together.
+#![forbid(unsafe_code)]
+
+use std::fmt;
+
+use energy_model::{DailyWindow, Flexibility, Importance};
+use serde::Deserialize;
+use upnp::ids::{NameError, Udn};
+
+use super::book::Book;
+use super::{Consent, Source, What, micros};
+use crate::limits::{
+    LOAD_WINDOWS_MAX, PLAN_DURATION_S_MAX, PLAN_ENERGY_WH_MAX, PLAN_PHASES_MAX, PLAN_PRICE_MAX, PLAN_START_COST_MAX,
+    PLAN_WATTS_MAX,
+};
+use crate::plan::Phase;
+use crate::registry::Facts;
+
+/// One step of a cycle in `[[load]]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct PhaseForm {
+    /// How long, minutes.
+    pub minutes: u32,
+    /// Its largest power, W.
+    pub watts: u32,
+}
+
+/// `[[load]]`: what is known at home of an appliance's work.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct LoadForm {
+    /// Which appliance: its UDN.
+    pub udn: String,
+    /// What may be done with its work, instead of what it says itself.
+    pub kind: Option<Flexibility>,
+    /// What the gateway may do on its own account.
+    pub plan: Option<Consent>,
+    /// Importance class, instead of what it says itself.
+    pub importance: Option<Importance>,
+    /// Power while on, W, instead of what it says itself.
+    pub power_w: Option<u32>,
+    /// Power while off or in standby, W.
+    #[serde(default)]
+    pub rest_w: u32,
+    /// The steps of its cycle.
+    #[serde(default)]
+    pub phases: Vec<PhaseForm>,
+    /// What it takes each day, Wh.
+    pub energy_wh: Option<u32>,
+    /// Its cycle runs, or its energy is taken, once a day from the window's start to its end.
+    pub every_day: Option<DailyWindow>,
+    /// It runs in these daily windows and not outside.
+    #[serde(default)]
+    pub only: Vec<DailyWindow>,
+    /// It is not switched off in these daily windows.
+    #[serde(default)]
+    pub keep_on: Vec<DailyWindow>,
+    /// It doesn't run above this price per kWh.
+    pub price_max: Option<f64>,
+    /// Once on it stays on for so long, instead of what it says itself.
+    pub minimum_on_s: Option<u32>,
+    /// Once off it stays off for so long, instead of what it says itself.
+    pub minimum_off_s: Option<u32>,
+    /// What a start costs, in the tariff's currency.
+    #[serde(default)]
+    pub start_cost: f64,
+}
+
+/// What is wrong with a `[[load]]`.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LoadError {
+    /// `udn` is none.
+    #[error("udn {0:?}: {1}")]
+    Udn(String, NameError),
+    /// A number beyond its bound.
+    #[error("`{0}` is out of bounds: expected {1}")]
+    Bounds(&'static str, String),
+    /// A key that says nothing about a load of this kind.
+    #[error("`{0}` does not go with a load of kind {1}")]
+    Foreign(&'static str, Flexibility),
+    /// A key that a load of this kind needs.
+    #[error("a load of kind {1} needs `{0}`")]
+    Missing(&'static str, Flexibility),
+    /// A key whose meaning depends on `kind`.
+    #[error("`{0}` needs `kind = \"{1}\"`")]
+    Kind(&'static str, &'static str),
+}
+
+/// A [`LoadForm`] that was checked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    form: LoadForm,
+    udn: Udn,
+    phases: Vec<Phase>,
+    price_max: Option<i64>,
+    start_cost: i64,
+}
+
+impl Settings {
+    /// Which appliance.
+    pub fn udn(&self) -> &Udn {
+        &self.udn
+    }
+}
+
+impl LoadForm {
+    /// Finds numbers out of bounds, and keys that do not go together.
+    pub fn check(&self) -> Result<Settings, LoadError> {
+        let udn = Udn::parse(&self.udn).map_err(|e| LoadError::Udn(self.udn.clone(), e))?;
+        let most = |key, value: Option<u32>, least: u32, most: u32| match value {
+            Some(n) if !(least..=most).contains(&n) => Err(LoadError::Bounds(key, format!("{least} to {most}"))),
+            _ => Ok(()),
+        };
+        most("power-w", self.power_w, 1, PLAN_WATTS_MAX)?;
+        most("rest-w", Some(self.rest_w), 0, self.power_w.unwrap_or(PLAN_WATTS_MAX))?;
+        most("energy-wh", self.energy_wh, 1, PLAN_ENERGY_WH_MAX)?;
+        most("minimum-on-s", self.minimum_on_s, 0, PLAN_DURATION_S_MAX)?;
+        most("minimum-off-s", self.minimum_off_s, 0, PLAN_DURATION_S_MAX)?;
+        for (key, count, bound) in [
+            ("phases", self.phases.len(), PLAN_PHASES_MAX),
+            ("only", self.only.len(), LOAD_WINDOWS_MAX),
+            ("keep-on", self.keep_on.len(), LOAD_WINDOWS_MAX),
+        ] {
+            if count > bound {
+                return Err(LoadError::Bounds(key, format!("at most {bound}")));
+            }
+        }
+        for phase in &self.phases {
+            most("phases.minutes", Some(phase.minutes), 1, PLAN_DURATION_S_MAX / 60)?;
+            most("phases.watts", Some(phase.watts), 0, PLAN_WATTS_MAX)?;
+        }
+        let money = |key, value: f64, least: i64, most| match micros(value, most) {
+            Some(micros) if micros >= least => Ok(micros),
+            _ => Err(LoadError::Bounds(key, format!("{} to {}", least / 1_000_000, most / 1_000_000))),
+        };
+        let price_max = self.price_max.map(|p| money("price-max", p, -PLAN_PRICE_MAX, PLAN_PRICE_MAX)).transpose()?;
+        let start_cost = money("start-cost", self.start_cost, 0, PLAN_START_COST_MAX)?;
+        self.check_kind()?;
+        let phase = |p: &PhaseForm| Phase { seconds: p.minutes * 60, watts: p.watts };
+        let phases = self.phases.iter().map(phase).collect();
+        Ok(Settings { form: self.clone(), udn, phases, price_max, start_cost })
+    }
+
+    fn check_kind(&self) -> Result<(), LoadError> {
+        use Flexibility::{Curtailable, Deferrable, Interruptible, StandbyAble};
+        let keys: [(&'static str, bool, &[Flexibility]); 6] = [
+            ("phases", !self.phases.is_empty(), &[Deferrable]),
+            ("energy-wh", self.energy_wh.is_some(), &[Interruptible]),
+            ("every-day", self.every_day.is_some(), &[Deferrable, Interruptible]),
+            ("only", !self.only.is_empty(), &[Curtailable, StandbyAble]),
+            ("keep-on", !self.keep_on.is_empty(), &[Curtailable, StandbyAble]),
+            ("price-max", self.price_max.is_some(), &[Curtailable, StandbyAble]),
+        ];
+        for (key, said, kinds) in keys {
+            match self.kind {
+                Some(kind) if said && !kinds.contains(&kind) => return Err(LoadError::Foreign(key, kind)),
+                // Windows and prices fit two kinds, which the appliance may tell itself.
+                None if said && kinds.len() == 1 => return Err(LoadError::Kind(key, kinds[0].as_str())),
+                _ => {}
+            }
+        }
+        match self.kind {
+            Some(kind @ Deferrable) if self.phases.is_empty() => Err(LoadError::Missing("phases", kind)),
+            Some(kind @ Interruptible) if self.every_day.is_some() && self.energy_wh.is_none() => {
+                Err(LoadError::Missing("energy-wh", kind))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// What a load's work is.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Task {
+    /// On or off: curtailable, or able to sleep.
+    Presence {
+        /// Off is Standby, not OFF.
+        standby: bool,
+        /// It runs in these windows and not outside; none: nobody says when it is to run, it is only paused and let go on.
+        only: Vec<DailyWindow>,
+        /// It doesn't run above this price, millionths of the currency per kWh.
+        price_max: Option<(i64, Source)>,
+    },
+    /// A cycle that is not interrupted.
+    Cycle {
+        /// Its steps.
+        phases: Vec<Phase>,
+        /// It runs once in each such window.
+        every_day: Option<DailyWindow>,
+    },
+    /// Energy, with pauses.
+    Energy {
+        /// What it takes in each such window, Wh.
+        every_day: Option<(DailyWindow, u32)>,
+    },
+}
+
+/// Why an appliance can't be planned, whatever the rules allow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Obstacle {
+    /// Neither it nor the configuration says what may be done with its work.
+    KindUnknown,
+    /// Its work can't be moved.
+    Fixed,
+    /// Nobody says what it draws.
+    PowerUnknown,
+    /// Nobody says what its cycle looks like.
+    CycleUnknown,
+}
+
+impl fmt::Display for Obstacle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::KindUnknown => "nothing says how its use can be moved; name its `kind` in [[load]]",
+            Self::Fixed => "its use cannot be moved, it says",
+            Self::PowerUnknown => "nothing says what it draws; name `power-w` in [[load]]",
+            Self::CycleUnknown => "nothing says what its cycle looks like; name `phases` in [[load]]",
+        })
+    }
+}
+
+/// An appliance as a load, as things stand now.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Load {
+    /// What the gateway may do on its own account, and who says so.
+    pub consent: (Consent, Source),
+    /// Its work, or why it can't be planned.
+    pub task: Result<Task, Obstacle>,
+    /// Its importance, and who says so.
+    pub importance: (Importance, Source),
+    /// It is not switched off in these windows.
+    pub keep_on: Vec<(DailyWindow, Source)>,
+    /// Power while on, W.
+    pub power_w: u32,
+    /// Power while off, W.
+    pub rest_w: u32,
+    /// Once on it stays on for so long, s.
+    pub minimum_on_s: u32,
+    /// Once off it stays off for so long, s.
+    pub minimum_off_s: u32,
+    /// What a start costs, millionths of the currency.
+    pub start_cost: i64,
+}
+
+impl Load {
+    /// The appliance `udn`, of which ApplianceInfo:1 says `facts` and the configuration `said`, under the rules of `book` at `now`.
+    pub fn new(udn: &Udn, facts: Option<&Facts>, said: Option<&Settings>, book: &Book, now: jiff::Timestamp) -> Self {
+        let form = said.map(|s| &s.form);
+        let in_config = |consent: Consent| (consent, Source::Config);
+        let rule = |pick: fn(&What) -> bool| book.weightiest(udn, now, pick).map(|r| (r.what, Source::Rule(r.id)));
+        let consent = match rule(|what| matches!(what, What::Plan(_))) {
+            Some((What::Plan(consent), source)) => (consent, source),
+            _ => form.and_then(|f| f.plan).map_or((Consent::No, Source::Default), in_config),
+        };
+        let importance = match rule(|what| matches!(what, What::Importance(_))) {
+            Some((What::Importance(class), source)) => (class, source),
+            _ => match (form.and_then(|f| f.importance), facts) {
+                (Some(class), _) => (class, Source::Config),
+                (None, Some(facts)) => (facts.importance, Source::Appliance),
+                (None, None) => (Importance::Normal, Source::Default),
+            },
+        };
+        let kept = form.into_iter().flat_map(|f| &f.keep_on).map(|w| (*w, Source::Config));
+        let by_rule = book.of(udn, now).filter_map(|r| match r.what {
+            What::KeepOn(window) => Some((window, Source::Rule(r.id))),
+            _ => None,
+        });
+        let rated = facts.map(|f| f.rated_power.count()).filter(|w| *w > 0);
+        let power_w = form.and_then(|f| f.power_w).or(rated).unwrap_or(0).min(PLAN_WATTS_MAX);
+        let seconds = |said: Option<u32>, told: Option<u32>| said.or(told).unwrap_or(0).min(PLAN_DURATION_S_MAX);
+        Self {
+            consent,
+            task: task(udn, facts, said, book, now, power_w),
+            importance,
+            keep_on: kept.chain(by_rule).take(LOAD_WINDOWS_MAX).collect(),
+            power_w,
+            rest_w: form.map_or(0, |f| f.rest_w).min(power_w),
+            minimum_on_s: seconds(form.and_then(|f| f.minimum_on_s), facts.map(|f| f.minimum_on_s)),
+            minimum_off_s: seconds(form.and_then(|f| f.minimum_off_s), facts.map(|f| f.minimum_off_s)),
+            start_cost: said.map_or(0, |s| s.start_cost),
+        }
+    }
+}
+
+fn task(
+    udn: &Udn,
+    facts: Option<&Facts>,
+    said: Option<&Settings>,
+    book: &Book,
+    now: jiff::Timestamp,
+    power_w: u32,
+) -> Result<Task, Obstacle> {
+    let form = said.map(|s| &s.form);
+    let kind = form.and_then(|f| f.kind).or(facts.map(|f| f.flexibility)).ok_or(Obstacle::KindUnknown)?;
+    let every_day = form.and_then(|f| f.every_day);
+    match kind {
+        Flexibility::Fixed => Err(Obstacle::Fixed),
+        Flexibility::Deferrable => match said.map(|s| s.phases.clone()).filter(|p| !p.is_empty()) {
+            Some(phases) => Ok(Task::Cycle { phases, every_day }),
+            None => Err(Obstacle::CycleUnknown),
+        },
+        _ if power_w == 0 => Err(Obstacle::PowerUnknown),
+        Flexibility::Interruptible => Ok(Task::Energy { every_day: every_day.zip(form.and_then(|f| f.energy_wh)) }),
+        Flexibility::Curtailable | Flexibility::StandbyAble => {
+            let only = book.windows(udn, now);
+            let only = if only.is_empty() { form.map(|f| f.only.clone()).unwrap_or_default() } else { only };
+            let dearest = book.weightiest(udn, now, |what| matches!(what, What::PriceMax(_)));
+            let price_max = match dearest.map(|r| (r.what, r.id)) {
+                Some((What::PriceMax(price), id)) => Some((price, Source::Rule(id))),
+                _ => said.and_then(|s| s.price_max).map(|price| (price, Source::Config)),
+            };
+            Ok(Task::Presence { standby: kind == Flexibility::StandbyAble, only, price_max })
+        }
+    }
+}

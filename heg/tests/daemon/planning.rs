@@ -1,0 +1,64 @@
+//! Prices, rules and plan through the built programs.
+
+use energy_model::PowerState;
+use serde_json::Value;
+
+use crate::house::{Appliance, Home, Told, uid, wait};
+
+const BASE: &str =
+    "[network]\nloopback = true\nipv6 = false\ninterfaces = ['lo']\n[commands]\nwithin-s = 10\nwake-within-s = 3\n";
+
+#[test]
+fn what_is_too_dear_is_put_to_sleep_once_somebody_said_yes_and_the_gateway_says_why() {
+    let home = Home::new();
+    home.write_config(&format!("{BASE}[tariff]\ncurrency = 'EUR'\nprice = 0.40\n"));
+    let mut gateway = home.start();
+    let tv = Appliance::start(PowerState::On);
+    let bare = tv.udn.bare();
+    gateway.wait_for(&tv, |a| a["state"] == "ON" && a["flexibility"] == "StandbyAble");
+
+    // Nobody has said yes yet, however dear it is.
+    gateway.expect(0, &["rule", "add", bare, "price-max", "0.30"], "done: rule 1");
+    gateway.expect(0, &["plan"], "nobody has said that anything may be planned");
+    let why = gateway.json(&["why", bare]);
+    assert_eq!((&why["ruler"], &why["consent"][0]), (&"nobody".into(), &"no".into()), "{why:#}");
+
+    // One word, and it sleeps; why is there in words and as values.
+    gateway.expect(0, &["rule", "add", bare, "plan", "yes"], "done: rule 2");
+    gateway.wait_for(&tv, |a| a["state"] == "Standby");
+    gateway.expect(0, &["why", bare], "price: 0.4000 EUR/kWh now");
+    let why = gateway.json(&["why", bare]);
+    let decision = why["decisions"].as_array().unwrap().last().unwrap().clone();
+    assert_eq!((&decision["act"], &decision["cause"]), (&"off".into(), &"price".into()), "{why:#}");
+    assert_eq!(why["rules"].as_array().unwrap().len(), 2);
+    let journal = gateway.json(&["journal", "--appliance", bare]);
+    let entry = |action: &str| {
+        journal.as_array().unwrap().iter().find(|e| e["action"] == action).cloned().unwrap_or(Value::Null)
+    };
+    assert_eq!(entry("plan off")["outcome"], "decided", "{journal:#}");
+    assert_eq!((&entry("GoToStandby")["cause"], &entry("GoToStandby")["outcome"]), (&"price".into(), &"done".into()));
+    assert_eq!(entry("rule 2: plan yes")["cause"], Value::from(format!("person:{}", uid())));
+    gateway.expect(0, &["plan"], "off: price");
+
+    // A person's order goes before the plan; after a kill it still does, and is taken back by its number.
+    tv.order(Told::State(PowerState::On));
+    gateway.wait_for(&tv, |a| a["state"] == "ON");
+    let list = wait("the hand's rule", || {
+        let list = gateway.json(&["rule", "list", "--appliance", bare]);
+        (list.as_array().unwrap().len() == 3).then_some(list)
+    });
+    assert_eq!((&list[2]["by"], &list[2]["words"]), (&"hand".into(), &"on".into()), "{list:#}");
+    gateway.kill();
+    gateway = home.start();
+    gateway.wait_for(&tv, |a| a["state"] == "ON" && a["flexibility"] == "StandbyAble");
+    gateway.expect(0, &["why", bare], "order-on, rule 3");
+    gateway.expect(0, &["rule", "remove", "3"], "done");
+    gateway.wait_for(&tv, |a| a["state"] == "Standby");
+
+    // Mistakes are named.
+    gateway.expect(66, &["rule", "remove", "99"], "there is no rule 99");
+    gateway.expect(66, &["rule", "add", "kettle", "on"], "no appliance is called \"kettle\"");
+    gateway.expect(64, &["rule", "add", bare, "run"], "a rule of kind run needs `until`");
+    gateway.expect(0, &["savings"], "MONTH");
+    gateway.stop();
+}

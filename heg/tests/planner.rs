@@ -1,0 +1,523 @@
+//! Gateway and planner together in virtual time, over appliances that obey, refuse, and are switched by hand.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests, where a panic is a failed test")]
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use energy_model::{Flexibility, Importance, PowerState, RegId, WakeMethod, Watts};
+use heg::commands::{CallFailure, Patience, Verb};
+use heg::config::Config;
+use heg::gateway::{Answer, AskId, Effect, Gateway, Input, Order, Reply, Request, Restored, Settings, Wanted};
+use heg::journal::{Cause, Ending, Entry};
+use heg::now::Now;
+use heg::plan::Span;
+use heg::plan::slots::PriceSpan;
+use heg::planner::{self, Change, Planner};
+use heg::registry::{Facts, Found, Offers};
+use heg::rules::precedence::Ruler;
+use heg::rules::{Author, RuleId};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use upnp::ids::Udn;
+use upnp::time::BootTime;
+use utility_wire::{EventId, Limit, LimitSet, UnixTime};
+
+use PowerState::{Off, On, Standby};
+
+/// Prices of a day in cents, hour by hour: cheap at night and at noon, dear in the evening.
+const CENTS: [i64; 24] =
+    [20, 18, 12, 10, 14, 20, 28, 32, 30, 24, 18, 14, 12, 14, 18, 24, 30, 38, 42, 40, 34, 28, 26, 22];
+
+/// Limits as low as the tests like.
+const NO_FLOOR: &str = "[plan]\nfloor-w = 0\n";
+const PUMP: &str = "[[load]]\nudn = 'uuid:pump'\nplan = 'yes'\n";
+const WASHER: &str = "[[load]]\nudn = 'uuid:washer'\nplan = 'yes'\nkind = 'Deferrable'
+    phases = [{ minutes = 60, watts = 2000 }, { minutes = 60, watts = 500 }]
+    every-day = { start = '22:00:00', end = '06:00:00' }\n";
+const CAR: &str = "[[load]]\nudn = 'uuid:car'\nplan = 'yes'\nkind = 'Interruptible'\npower-w = 4000\nenergy-wh = 8000
+    every-day = { start = '18:00:00', end = '07:00:00' }\n";
+
+#[test]
+fn without_somebodys_yes_nothing_is_ever_switched() {
+    let mut house = House::new(NO_FLOOR, "17:00:00");
+    for (name, flexibility) in [("pump", Flexibility::Curtailable), ("tv", Flexibility::StandbyAble)] {
+        house.find(name, flexibility, 1500, On);
+    }
+    house.limit(Some(1000));
+    house.run_hours(30);
+    assert!(house.switched().is_empty(), "{:?}", house.switched());
+    assert!(house.planner.planned().next().is_none());
+    assert_eq!(house.ruler("pump"), Ruler::Nobody);
+}
+
+#[test]
+fn a_cycle_runs_once_in_its_window_when_it_is_cheapest_and_the_journal_says_why() {
+    let mut house = House::new(WASHER, "20:00:00");
+    house.find("washer", Flexibility::Deferrable, 2000, Off);
+    house.run_hours(30);
+    // 2 kWh at 10 cents from 03:00, then 0.5 kWh; from 02:00 it would be 12 and then 10.
+    assert_eq!(house.switched(), ["28T03:00 washer on price"]);
+    let start = house.entry("plan start 2026-11-28T03:00:00Z");
+    assert_eq!((start.cause, start.ending), (Cause::Price, Ending::Decided));
+    let done = house.entry("plan work");
+    assert_eq!((done.cause, done.ending), (Cause::Window, Ending::Done));
+    // At 22:00: 2 x 0.26 + 0.5 x 0.22. At 03:00: 2 x 0.10 + 0.5 x 0.14.
+    assert_eq!(&*done.reason, "saved 0.3600 EUR against running at once");
+    let days: Vec<_> = house.planner.days().map(|(day, sums)| (day.to_owned(), sums.saved())).collect();
+    assert_eq!(days, [("2026-11-28".to_owned(), 360_000)]);
+    // The washer's own programme has ended; the next night it runs again.
+    house.tell("washer", Off);
+    house.run_hours(24);
+    assert_eq!(house.switched().last().unwrap(), "29T03:00 washer on price");
+}
+
+#[test]
+fn a_charge_takes_the_cheapest_hours_before_its_deadline_and_stops_when_it_is_full() {
+    let mut house = House::new(CAR, "18:30:00");
+    house.find("car", Flexibility::Interruptible, 4000, Off);
+    house.run_hours(14);
+    assert_eq!(house.switched(), ["28T02:00 car on price", "28T04:00 car off window"]);
+    let done = house.entry("plan work");
+    // 8 kWh from 18:00 on, two hours at 42 and 40 cents; at night at 12 and 10.
+    assert_eq!(&*done.reason, "saved 2.4000 EUR against running at once");
+}
+
+#[test]
+fn above_its_highest_price_it_pauses_and_goes_on_afterwards_but_a_hand_goes_before_the_plan() {
+    let mut house = House::new(&format!("{PUMP}price-max = 0.35\n"), "12:00:00");
+    house.find("pump", Flexibility::Curtailable, 1000, On);
+    house.run_to("27T18:30:00");
+    assert_eq!(house.switched(), ["27T17:00 pump off price"]);
+    assert!(
+        house.why("pump").starts_with("0.4200 EUR/kWh now; on again at 2026-11-27T20:00:00Z"),
+        "{}",
+        house.why("pump")
+    );
+    house.tell("pump", On);
+    house.run_to("27T20:29:00");
+    assert_eq!(house.switched().len(), 1, "what a person switched on stays on");
+    assert!(matches!(house.ruler("pump"), Ruler::OrderOn(_)));
+    let rule = house.planner.book().iter().next().unwrap();
+    assert_eq!((rule.by, rule.until), (Author::Hand, Some(at("27T20:30:00"))));
+    house.tell("pump", Off);
+    house.run_to("27T22:28:00");
+    assert_eq!((house.switched().len(), house.state("pump")), (1, Off));
+    house.run_to("27T22:31:00");
+    assert!(house.planner.book().iter().next().is_none());
+    assert_eq!(house.state("pump"), Off, "nobody says when it is to run, so nobody switches it on");
+}
+
+#[test]
+fn under_a_limit_the_less_important_gives_way_and_comes_back_in_its_turn() {
+    let limits = "[[rule]]\nkind = 'plan'\nplan = 'limits'\n[plan]\ncomeback-w-per-minute = 500\n";
+    let mut house = House::new(limits, "12:00:00");
+    house.importance = Importance::Low;
+    house.find("heater", Flexibility::Curtailable, 3000, On);
+    house.importance = Importance::High;
+    house.find("cooker", Flexibility::Curtailable, 3000, On);
+    house.run_hours(1);
+    assert!(house.switched().is_empty(), "prices are not their matter");
+    house.limit(Some(4200));
+    house.run_minutes(1);
+    assert_eq!(house.switched(), ["27T13:00 heater off utility:7"]);
+    assert_eq!(house.why("heater"), "limit 7 leaves no room: 4200 W for the home");
+    house.run_hours(1);
+    house.limit(None);
+    house.run_hours(1);
+    let switched = house.switched();
+    assert_eq!(switched.len(), 2, "{switched:?}");
+    // 300 W of the rest and 6000 W need 6300 W: from 4200 W on, at 500 W a minute, not before five minutes; slots are a quarter long.
+    assert_eq!(switched[1], "27T14:15 heater on plan");
+}
+
+#[test]
+fn a_refusal_is_taken_and_asked_again_later_and_what_is_forbidden_is_not_asked_at_all() {
+    let rule = "[[rule]]\nkind = 'plan'\nplan = 'limits'\n";
+    let mut house = House::new(&format!("{NO_FLOOR}{rule}"), "12:00:00");
+    house.find("nas", Flexibility::StandbyAble, 3000, On);
+    house.appliance("nas").refuses = Some("a backup is running");
+    house.limit(Some(1000));
+    house.run_to("27T13:59:00");
+    let asked: Vec<String> = house.switched();
+    // At once, then after 5, 10, 20 and 40 minutes.
+    let times: Vec<&str> = asked.iter().map(|s| &s[3..8]).collect();
+    assert_eq!(times, ["12:00", "12:05", "12:15", "12:35", "13:15"]);
+    assert_eq!(house.ruler("nas"), Ruler::Appliance);
+    let refused = house.planner.decisions(&udn("nas")).last().unwrap().outcome.clone().unwrap();
+    assert_eq!((refused.0, &*refused.1), (Ending::Refused, "a backup is running"));
+    assert_eq!(house.planner.troubles().len(), 1, "{:?}", house.planner.troubles());
+    house.appliance("nas").refuses = None;
+    house.ask_appliance("nas", Request::NoStandbyPeriod("13:00:00-16:00:00".parse().unwrap()));
+    house.run_to("27T15:59:00");
+    assert_eq!(house.switched().len(), 5, "a registration is honoured before it has to be refused");
+    assert_eq!(house.ruler("nas"), Ruler::Request(RegId::new(1).unwrap()));
+    house.run_to("27T16:01:00");
+    assert_eq!((house.switched().len(), house.state("nas")), (6, Standby));
+}
+
+#[test]
+fn without_word_of_the_utility_the_failsafe_limit_is_kept_and_lifted_again() {
+    let mut house = House::new("[[rule]]\nkind = 'plan'\nplan = 'limits'\n", "12:00:00");
+    house.find("boiler", Flexibility::Curtailable, 6000, On);
+    house.limit(Some(9000));
+    let heard = planner::Input::Heard { next_within: Duration::from_secs(60), limits: None };
+    house.feed(heard.clone());
+    house.run_to("27T12:03:00");
+    assert_eq!(house.switched(), ["27T12:02 boiler off failsafe"]);
+    assert_eq!(house.state("boiler"), Off);
+    house.feed(heard);
+    house.run_to("27T12:04:30");
+    assert_eq!((house.state("boiler"), house.switched().len()), (On, 2), "9000 W are allowed again");
+}
+
+#[test]
+fn a_person_goes_before_the_plan_and_a_limit_before_a_persons_on() {
+    let mut house = House::new(&format!("{PUMP}price-max = 0.35\n{NO_FLOOR}"), "12:00:00");
+    house.find("pump", Flexibility::Curtailable, 3000, On);
+    let opt_out = house.rule(r#"{"kind":"opt-out","appliance":"uuid:pump"}"#);
+    house.run_to("27T18:00:00");
+    assert!(house.switched().is_empty());
+    assert_eq!(house.ruler("pump"), Ruler::OptOut(opt_out));
+    house.change(Change::Remove(opt_out));
+    house.run_to("27T18:01:00");
+    assert_eq!(house.switched(), ["27T18:00 pump off price"]);
+    let on = house.rule(r#"{"kind":"on","appliance":"uuid:pump","until":"2026-11-27T19:00:00Z"}"#);
+    house.run_to("27T18:30:00");
+    assert_eq!(house.switched().last().unwrap(), &format!("27T18:01 pump on rule:{on}"));
+    house.limit(Some(2000));
+    house.run_to("27T18:31:00");
+    assert_eq!(house.switched().last().unwrap(), "27T18:30 pump off utility:7");
+    house.limit(None);
+    let off = house.rule(r#"{"kind":"off","appliance":"uuid:pump","until":"2026-11-27T21:00:00Z"}"#);
+    house.run_to("27T20:59:00");
+    assert_eq!((house.ruler("pump"), house.state("pump")), (Ruler::OrderOff(off), Off));
+    house.run_to("27T21:16:00");
+    assert_eq!(house.state("pump"), On, "it goes on when the order is over: {:?}", house.switched());
+}
+
+#[test]
+fn what_a_person_ordered_with_hegctl_holds_for_a_while_too() {
+    let mut house = House::new(&format!("{PUMP}price-max = 0.35\n"), "12:00:00");
+    house.find("pump", Flexibility::Curtailable, 3000, On);
+    house.run_to("27T17:30:00");
+    assert_eq!(house.state("pump"), Off);
+    house.ask(Wanted::Command(udn("pump"), Verb::On));
+    house.run_to("27T19:00:00");
+    assert_eq!((house.state("pump"), house.switched().len()), (On, 1));
+    let rule = house.planner.book().iter().next().unwrap();
+    assert_eq!((rule.by, rule.until), (Author::Person(1000), Some(at("27T19:30:00"))));
+}
+
+#[test]
+fn rules_work_and_sums_are_there_after_a_restart() {
+    let mut house = House::new(CAR, "18:30:00");
+    house.find("car", Flexibility::Interruptible, 4000, Off);
+    house.find("pump", Flexibility::Curtailable, 1000, On);
+    let rule = house.rule(r#"{"kind":"plan","plan":"yes","appliance":"uuid:pump"}"#);
+    house.run_to("28T03:00:00");
+    let rows = house.rows.clone();
+    house.planner.stop(house.now);
+    house.run_minutes(0);
+    assert!(house.rows.len() >= rows.len());
+    let all: BTreeMap<String, String> = house.planner.rows().into_iter().map(|(slot, v)| (slot.key(), v)).collect();
+    house.restart();
+    let again: BTreeMap<String, String> = house.planner.rows().into_iter().map(|(slot, v)| (slot.key(), v)).collect();
+    for key in ["rule 1", "last-rule", "day 2026-11-27", "day 2026-11-28"] {
+        assert_eq!(again.get(key), all.get(key), "{key}");
+        assert!(all.contains_key(key), "{key}");
+    }
+    assert_eq!(house.planner.book().iter().next().unwrap().id, rule);
+    house.run_to("28T05:00:00");
+    let done = house.entry("plan work");
+    assert_eq!((done.at, done.ending), (at("28T04:00:00"), Ending::Done), "half of it was taken before the restart");
+}
+
+// A house.
+
+struct Machine {
+    state: PowerState,
+    facts: Facts,
+    refuses: Option<&'static str>,
+}
+
+struct House {
+    config: Config,
+    gateway: Gateway,
+    planner: Planner,
+    now: Now,
+    machines: BTreeMap<String, Machine>,
+    journal: Vec<Entry>,
+    rows: BTreeMap<planner::Slot, String>,
+    ordered: Vec<(Timestamp, Udn, Verb, Cause)>,
+    importance: Importance,
+    replies: Vec<Reply>,
+}
+
+fn udn(name: &str) -> Udn {
+    Udn::parse(&format!("uuid:{name}")).unwrap()
+}
+
+fn at(text: &str) -> Timestamp {
+    format!("2026-11-{text}Z").parse().unwrap()
+}
+
+impl House {
+    /// On the 27th of November 2026, at that time.
+    fn new(config: &str, time: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("heg.toml");
+        std::fs::write(&path, config).unwrap();
+        let config = Config::load(Some(&path)).unwrap();
+        let wall = at(&format!("27T{time}"));
+        let now = Now { boot: BootTime::from_duration(Duration::from_secs(1000)), wall };
+        let (gateway, planner) = (gateway(now), Planner::new("home", config.planning(TimeZone::UTC), vec![], now));
+        let mut house = Self {
+            config,
+            gateway,
+            planner,
+            now,
+            machines: BTreeMap::new(),
+            journal: vec![],
+            rows: BTreeMap::new(),
+            ordered: vec![],
+            importance: Importance::Normal,
+            replies: vec![],
+        };
+        house.prices();
+        house
+    }
+
+    fn prices(&mut self) {
+        let midnight = at("27T00:00:00").as_second();
+        let price = |hour: i64| {
+            let start = midnight + hour * 3600;
+            PriceSpan { span: Span { start, end: start + 3600 }, price: CENTS[hour as usize % 24] * 10_000 }
+        };
+        let spans = (0..96).map(price).collect();
+        self.feed(planner::Input::Prices { spans, currency: "EUR".into() });
+    }
+
+    fn restart(&mut self) {
+        let rows = std::mem::take(&mut self.rows).into_iter().collect();
+        self.gateway = gateway(self.now);
+        self.planner = Planner::new("home", self.config.planning(TimeZone::UTC), rows, self.now);
+        self.prices();
+        for name in self.machines.keys().cloned().collect::<Vec<_>>() {
+            self.found(&name);
+        }
+    }
+
+    fn find(&mut self, name: &str, flexibility: Flexibility, watts: u32, state: PowerState) {
+        let (minimum_on_s, minimum_off_s, importance) = (0, 0, self.importance);
+        let facts = Facts { rated_power: Watts::new(watts), importance, flexibility, minimum_on_s, minimum_off_s };
+        self.machines.insert(name.into(), Machine { state, facts, refuses: None });
+        self.found(name);
+    }
+
+    fn found(&mut self, name: &str) {
+        let found = Found {
+            udn: udn(name),
+            name: name.into(),
+            maker: "Example".into(),
+            model: "1".into(),
+            address: [192, 0, 2, 7].into(),
+            offers: Offers { power_management: true, appliance_info: true },
+        };
+        self.gateway.handle(Input::Found(found), self.now);
+        self.settle();
+    }
+
+    fn appliance(&mut self, name: &str) -> &mut Machine {
+        self.machines.get_mut(name).unwrap()
+    }
+
+    fn state(&self, name: &str) -> PowerState {
+        self.machines[name].state
+    }
+
+    /// It was switched by hand.
+    fn tell(&mut self, name: &str, state: PowerState) {
+        self.appliance(name).state = state;
+        self.gateway.handle(Input::PowerStateTold { udn: udn(name), state }, self.now);
+        self.settle();
+    }
+
+    fn limit(&mut self, watts: Option<u32>) {
+        let limit = |watts| Limit {
+            id: EventId::new(7).unwrap(),
+            supersedes: None,
+            start: UnixTime::new(self.now.wall.as_second() as u64),
+            duration_s: None,
+            watts: Watts::new(watts),
+            priority: 0,
+            randomise_s: 0,
+            cancelled: false,
+        };
+        let limits: Vec<Limit> = watts.map(limit).into_iter().collect();
+        let limits = Some(LimitSet { target: None, version: 1, limits: limits.try_into().unwrap() });
+        // So that the failsafe is no matter here.
+        let next_within = Duration::from_secs(30 * 86_400);
+        self.feed(planner::Input::Heard { next_within, limits });
+    }
+
+    fn rule(&mut self, json: &str) -> RuleId {
+        self.change(Change::Add(serde_json::from_str(json).unwrap()));
+        let Some(Reply::Rule(id)) = self.replies.last() else { panic!("{:?}", self.replies) };
+        *id
+    }
+
+    fn change(&mut self, change: Change) {
+        self.feed(planner::Input::Asked { ask: AskId(1), uid: 1000, change });
+    }
+
+    fn feed(&mut self, input: planner::Input) {
+        self.planner.handle(input, self.now);
+        self.settle();
+    }
+
+    fn ask(&mut self, wanted: Wanted) {
+        self.gateway.handle(Input::PersonAsks { ask: AskId(2), uid: 1000, wanted }, self.now);
+        self.settle();
+    }
+
+    fn ask_appliance(&mut self, name: &str, request: Request) {
+        let from = [192, 0, 2, 7].into();
+        self.gateway.handle(Input::ApplianceAsks { ask: AskId(3), from, caller: udn(name), request }, self.now);
+        self.settle();
+    }
+
+    fn ruler(&self, name: &str) -> Ruler {
+        self.planner.ruling(&self.gateway, &udn(name), self.now.wall.as_second()).by
+    }
+
+    fn why(&self, name: &str) -> String {
+        self.planner.sight(&self.gateway, &udn(name), self.now.wall.as_second()).unwrap().because
+    }
+
+    fn entry(&self, action: &str) -> &Entry {
+        let found = self.journal.iter().rev().find(|e| &*e.action == action);
+        found.unwrap_or_else(|| panic!("no {action} in {:#?}", self.journal))
+    }
+
+    /// Orders of the planner: `27T18:00 pump off price`.
+    fn switched(&self) -> Vec<String> {
+        let words = |(at, udn, verb, cause): &(Timestamp, Udn, Verb, Cause)| {
+            let to = if *verb == Verb::On { "on" } else { "off" };
+            format!("{} {} {to} {cause}", &at.to_string()[8..16], udn.bare())
+        };
+        self.ordered.iter().map(words).collect()
+    }
+
+    fn run_minutes(&mut self, minutes: u64) {
+        self.run_for(Duration::from_secs(minutes * 60));
+    }
+
+    fn run_hours(&mut self, hours: u64) {
+        self.run_for(Duration::from_secs(hours * 3600));
+    }
+
+    fn run_to(&mut self, time: &str) {
+        let ahead = at(time).duration_since(self.now.wall);
+        self.run_for(ahead.unsigned_abs());
+    }
+
+    fn run_for(&mut self, length: Duration) {
+        let end = self.now.boot + length;
+        self.settle();
+        for _ in 0..100_000 {
+            let due = [self.gateway.poll_timeout(), self.planner.poll_timeout()].into_iter().flatten().min();
+            let next = due.unwrap_or(end).min(end).max(self.now.boot);
+            self.now.wall += next.since(self.now.boot);
+            self.now.boot = next;
+            self.settle();
+            if next == end {
+                return;
+            }
+        }
+        panic!("time does not pass");
+    }
+
+    /// Until nobody has anything more to say at this moment.
+    fn settle(&mut self) {
+        for _ in 0..100_000 {
+            self.gateway.handle_timeout(self.now);
+            let now = self.now.boot;
+            let planning = self.planner.poll_timeout().is_some_and(|due| due <= now);
+            if planning {
+                self.planner.handle_timeout(&self.gateway, self.now);
+            }
+            let any = self.pass_on();
+            if !planning && !any {
+                return;
+            }
+        }
+        panic!("they do not come to an end");
+    }
+
+    fn pass_on(&mut self) -> bool {
+        let mut any = false;
+        while let Some(effect) = self.gateway.poll_effect() {
+            any = true;
+            match effect {
+                Effect::Call { call, udn, order } => self.call(call, &udn, order),
+                Effect::Journal(entry) => self.journal.push(entry),
+                Effect::Ended { udn, verb, cause, outcome } => {
+                    self.planner.handle(planner::Input::Ended { udn, verb, cause, outcome }, self.now);
+                }
+                Effect::Changed(udn) => self.planner.handle(planner::Input::Appliance(udn), self.now),
+                Effect::SaveRegistration { ask: Some(ask), .. } => {
+                    self.gateway.handle(Input::Saved { ask, result: Ok(()) }, self.now);
+                }
+                _ => {}
+            }
+        }
+        while let Some(effect) = self.planner.poll_effect() {
+            any = true;
+            match effect {
+                planner::Effect::Order { udn, verb, cause } => {
+                    self.ordered.push((self.now.wall, udn.clone(), verb, cause));
+                    self.gateway.handle(Input::PlannerOrders { udn, verb, cause }, self.now);
+                }
+                planner::Effect::Save { slot, value, .. } => match value {
+                    Some(value) => _ = self.rows.insert(slot, value),
+                    None => _ = self.rows.remove(&slot),
+                },
+                planner::Effect::Journal(entry) => self.journal.push(entry),
+                planner::Effect::Answer { reply, .. } => self.replies.push(reply),
+                planner::Effect::Decided(_) => {}
+            }
+        }
+        any
+    }
+
+    fn call(&mut self, call: heg::gateway::CallTag, of: &Udn, order: Order) {
+        let now = self.now;
+        let machine = self.machines.get_mut(of.bare()).unwrap();
+        let to = match order {
+            Order::OperationOn => Some(On),
+            Order::OperationOff => Some(Off),
+            Order::GoToStandby => Some(Standby),
+            _ => None,
+        };
+        let result = match (order, to, machine.refuses) {
+            (Order::GetPowerState, ..) => Ok(Answer::PowerState(machine.state)),
+            (Order::WakeUpMethod, ..) => Ok(Answer::WakeMethod(WakeMethod::Wol)),
+            (Order::GetApplianceInfo, ..) => Ok(Answer::Info { facts: machine.facts, mac: None, wake_method: None }),
+            (_, Some(_), Some(why)) => Err(CallFailure::Fault { code: 801, reason: why.into() }),
+            _ => Ok(Answer::Obeyed(None)),
+        };
+        if let (Ok(_), Some(state)) = (&result, to) {
+            machine.state = state;
+            self.gateway.handle(Input::PowerStateTold { udn: of.clone(), state }, now);
+        }
+        self.gateway.handle(Input::Answered { call, result }, now);
+    }
+}
+
+fn gateway(now: Now) -> Gateway {
+    let patience = Patience { command: Duration::from_secs(20), wake: Duration::from_secs(90) };
+    let settings =
+        Settings { poll_every: Duration::from_secs(300), patience, overrides: BTreeMap::new(), zone: TimeZone::UTC };
+    Gateway::new(settings, Restored::default(), now)
+}

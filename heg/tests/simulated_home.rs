@@ -1,0 +1,123 @@
+//! A home of twenty appliances over some days, with the real planner and the real database: nothing against its people, nothing over its
+//! limit, and little for its SD card.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests, where a panic is a failed test")]
+
+use std::time::Duration;
+
+use energy_model::Watts;
+use heg::config::Config;
+use heg::plan::Span;
+use heg::plan::slots::PriceSpan;
+use heg::planner::Input;
+use heg::simulate::{House, repeated};
+use heg::store::{JournalQuery, Retention, Store};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use utility_wire::{EventId, Limit, LimitSet, UnixTime};
+
+const DAYS: i64 = 1;
+const DAY: i64 = 86_400;
+/// Bytes written a day that an SD card of the smallest sort bears for decades.
+const WRITTEN_A_DAY_MAX: u64 = 5_000_000;
+
+#[test]
+fn twenty_appliances_save_money_keep_their_limit_and_their_comfort_and_spare_the_card() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("heg.toml");
+    std::fs::write(&path, home()).unwrap();
+    let config = Config::load(Some(&path)).unwrap();
+    let start: Timestamp = "2026-11-27T00:00:00Z".parse().unwrap();
+    let mut house = House::new(&config, TimeZone::UTC, start).unwrap();
+    let retention = Retention { age: Duration::from_secs(90 * 86_400), entries: 20_000 };
+    let mut store = Store::open(&dir.path().join("heg.db"), retention, start).unwrap().store;
+
+    let before = written();
+    for day in 0..DAYS {
+        let midnight = start.as_second() + day * DAY;
+        house.prices(prices(midnight), "EUR");
+        // From 17:00 to 20:00 the grid is short.
+        for (hour, watts) in [(0, None), (17, Some(6000)), (20, None)] {
+            house.run_to(at(midnight + hour * 3600), |batch, now| store.write(batch, now).unwrap());
+            let limits = Some(limits(midnight + hour * 3600, watts, day));
+            house.feed(Input::Heard { next_within: Duration::from_secs(DAY as u64), limits });
+        }
+        house.run_to(at(midnight + DAY), |batch, now| store.write(batch, now).unwrap());
+    }
+    let a_day = (written() - before) / DAYS as u64;
+
+    let figures = house.figures();
+    println!("{figures:?}, {a_day} bytes written a day");
+    assert_eq!((figures.comfort_broken, figures.over_limit_s), (0, 0), "{figures:?}");
+    assert_eq!(figures.undone, 0, "{figures:?}");
+    assert!(figures.sums.saved() * 10 > figures.sums.at_once, "less than a tenth was saved: {figures:?}");
+    assert!(figures.switched_most <= 24, "{figures:?}");
+    assert!(a_day < WRITTEN_A_DAY_MAX, "{a_day} bytes a day");
+    let kept = store.journal(&JournalQuery { limit: 100_000, ..Default::default() }).unwrap();
+    assert_eq!(kept.len() as u64, figures.entries, "every decision is in the database");
+}
+
+/// Four machines with cycles, two that charge, fourteen that are on or off.
+fn home() -> String {
+    let mut text = "[plan]\nbase-w = 300\nfloor-w = 0\n[[rule]]\nkind = 'plan'\nplan = 'yes'\n".to_owned();
+    for n in 0..4 {
+        text += &format!(
+            "[[load]]\nudn = 'uuid:washer-{n}'\nkind = 'Deferrable'\nphases = [{{ minutes = 30, watts = 2000 }}, \
+             {{ minutes = 60, watts = 300 }}]\nevery-day = {{ start = '08:00:00', end = '23:00:00' }}\n"
+        );
+    }
+    for n in 0..2 {
+        text += &format!(
+            "[[load]]\nudn = 'uuid:car-{n}'\nkind = 'Interruptible'\npower-w = 3000\nenergy-wh = 6000\n\
+             every-day = {{ start = '18:00:00', end = '07:00:00' }}\n"
+        );
+    }
+    for n in 0..14 {
+        let extra = match n % 7 {
+            0 => "importance = 'Critical'\n",
+            1 => "keep-on = [{ start = '17:00:00', end = '21:00:00' }]\n",
+            2 | 3 => "price-max = 0.35\nimportance = 'Low'\n",
+            _ => "importance = 'Low'\n",
+        };
+        text += &format!("[[load]]\nudn = 'uuid:small-{n}'\nkind = 'StandbyAble'\npower-w = 150\nrest-w = 1\n{extra}");
+    }
+    text
+}
+
+fn prices(midnight: i64) -> Vec<PriceSpan> {
+    let cents = [20, 18, 12, 10, 14, 20, 28, 32, 30, 24, 18, 14, 12, 14, 18, 24, 30, 38, 42, 40, 34, 28, 26, 22]
+        .iter()
+        .zip(0..);
+    let day: Vec<PriceSpan> = cents
+        .map(|(cents, hour)| PriceSpan {
+            span: Span { start: hour * 3600, end: hour * 3600 + 3600 },
+            price: cents * 10_000,
+        })
+        .collect();
+    repeated(&day, midnight, midnight + 2 * DAY)
+}
+
+fn limits(start: i64, watts: Option<u32>, day: i64) -> LimitSet {
+    let limit = |watts| Limit {
+        id: EventId::new(1 + day as u64).unwrap(),
+        supersedes: None,
+        start: UnixTime::new(start as u64),
+        duration_s: Some(3 * 3600),
+        watts: Watts::new(watts),
+        priority: 0,
+        randomise_s: 0,
+        cancelled: false,
+    };
+    let limits: Vec<Limit> = watts.map(limit).into_iter().collect();
+    LimitSet { target: None, version: 1, limits: limits.try_into().unwrap() }
+}
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(second).unwrap()
+}
+
+/// Bytes this process has handed to the kernel by write(2) and the like.
+fn written() -> u64 {
+    let io = std::fs::read_to_string("/proc/self/io").unwrap();
+    io.lines().find_map(|line| line.strip_prefix("wchar: ")).unwrap().parse().unwrap()
+}
