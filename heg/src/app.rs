@@ -1,6 +1,8 @@
 //! The daemon: binds everything and runs the one loop. Each turn takes one event, hands it to the machine it is for, and carries
 //! out what they all order until they order nothing more.
 
+mod firewall;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -27,6 +29,7 @@ use crate::api::{ApplianceView, CommandView, EntryView, OutcomeView, Registratio
 use crate::config::Config;
 use crate::control_point::Appliances;
 use crate::device::{self, Identity};
+use crate::firewall::{Firewall, Woken};
 use crate::gateway::{AskError, AskId, Gateway, Input, Reply};
 use crate::home::{Effect, Home, Incoming};
 use crate::journal::Entry;
@@ -81,6 +84,7 @@ struct App {
     home: Home,
     worker: Worker<ControlRequest>,
     waker: Waker,
+    firewall: Firewall,
     askers: BTreeMap<AskId, Asker>,
     next_ask: u64,
     watchers: Vec<ControlStream>,
@@ -99,6 +103,7 @@ enum Event {
     Signal(Signal),
     Store(Done<ControlRequest>),
     WallClock,
+    Firewall(Woken),
     Due,
 }
 
@@ -113,7 +118,13 @@ impl App {
         let (worker, start) = Worker::open(&state_dir.join(store::FILE), config.retention(), now.wall)
             .with_context(|| format!("database {}", state_dir.join(store::FILE).display()))?;
         let control = ControlServer::bind(&config.socket(), SOCKET_MODE).await.context(Exit::Unavailable)?;
-        let net = Net::bind(net_config(&config)).await.context(Exit::Unavailable)?;
+        // Before anything listens; where that fails, only addresses out of the Internet's reach are listened on.
+        let mut firewall =
+            Firewall::start(config.firewall.clone(), &state_dir, config.network.http_port, now.boot).await;
+        let mut net_config = net_config(&config);
+        net_config.interfaces = firewall.interfaces(net_config.interfaces);
+        let net = Net::bind(net_config).await.context(Exit::Unavailable)?;
+        firewall.listening(net.http_port(), now.boot).await;
         let [seed_device, seed_control] = seeds()?;
         let name = config.device.friendly_name.clone().unwrap_or_else(default_name);
         let server = format!("Linux/{} UPnP/1.1 heg-gateway/{}", kernel("osrelease"), env!("CARGO_PKG_VERSION"));
@@ -140,6 +151,7 @@ impl App {
             wall_clock: WallClockChanges::new().context(Exit::OsErr)?,
             worker,
             waker: Waker::default(),
+            firewall,
             askers: BTreeMap::new(),
             next_ask: 1,
             watchers: Vec::new(),
@@ -178,6 +190,10 @@ impl App {
                 self.home.handle(Input::ClockChanged, now);
                 true
             }
+            Event::Firewall(woken) => {
+                self.firewall.woken(woken, now.boot);
+                true
+            }
             Event::Signal(Signal::Reload) => {
                 self.reload(now);
                 true
@@ -193,7 +209,7 @@ impl App {
     }
 
     async fn next_event(&mut self) -> Event {
-        let due = self.home.poll_timeout().map(BootTime::since_boot);
+        let due = earliest(self.home.poll_timeout(), self.firewall.poll_timeout()).map(BootTime::since_boot);
         let due = due.into_iter().chain(self.systemd.watchdog_due()).chain(self.trim.due()).min();
         tokio::select! {
             event = self.net.next() => Event::Net(event),
@@ -201,6 +217,7 @@ impl App {
             signal = self.signals.next() => Event::Signal(signal),
             done = self.worker.next() => Event::Store(done),
             () = self.wall_clock.next() => Event::WallClock,
+            woken = self.firewall.next() => Event::Firewall(woken),
             () = self.timer.until(due) => Event::Due,
         }
     }
@@ -208,6 +225,7 @@ impl App {
     /// Lets time pass, and carries out orders until there are no more.
     fn settle(&mut self, now: Now) {
         self.home.handle_timeout(now);
+        self.tend_firewall(now);
         while let Some(effect) = self.home.poll_effect() {
             self.carry_out(effect, now);
         }
@@ -298,8 +316,12 @@ impl App {
                 }
                 self.recent.push_back(entry);
             }
-            Effect::Forgotten(udn) => self.tell(&WatchLine::Forgotten { udn: udn.to_string() }),
+            Effect::Forgotten(udn) => {
+                self.firewall.registry_changed();
+                self.tell(&WatchLine::Forgotten { udn: udn.to_string() });
+            }
             Effect::Changed(udn) => {
+                self.firewall.registry_changed();
                 if self.watchers.is_empty() {
                     return;
                 }
@@ -378,6 +400,7 @@ impl App {
             }
             Route::Journal(query) => self.journal(query, request, now),
             Route::Watch => self.watch(request),
+            Route::Firewall(ask) => self.ask_firewall(ask, request, now),
             Route::Ask(_) if self.askers.len() >= CONTROL_WAITING_MAX + ASKS_MAX => {
                 refuse(request, AskError::Busy.into());
             }
@@ -426,6 +449,7 @@ impl App {
         if self.interfaces.is_empty() {
             troubles.push("no usable network interface".to_owned());
         }
+        troubles.extend(self.firewall.trouble());
         troubles
     }
 
@@ -493,9 +517,10 @@ impl App {
                 self.worker.retain(config.retention());
                 self.home.handle(Input::Configured(config.settings(clock::zone())), now);
                 // What needs a restart stays as it is running, so that the next reload still tells.
-                let Config { log, commands, store, appliance, .. } = config;
+                let Config { log, commands, store, appliance, firewall, .. } = config;
+                self.firewall.configured(firewall.clone());
                 self.config.discovery.poll_every_s = config.discovery.poll_every_s;
-                self.config = Config { log, commands, store, appliance, ..self.config.clone() };
+                self.config = Config { log, commands, store, appliance, firewall, ..self.config.clone() };
                 tracing::info!("configuration read again");
             }
             Err(error) => {
@@ -584,6 +609,7 @@ fn net_config(config: &Config) -> NetConfig {
             include: network.interfaces.clone(),
             exclude: network.exclude_interfaces.clone(),
             loopback: network.loopback,
+            private_only: false,
         },
         ipv6: network.ipv6,
         multicast_ttl: network.multicast_ttl,

@@ -3,12 +3,19 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use crate::firewall::command::Verb;
+
 /// What `--help` prints.
 pub const HELP: &str = "\
 Finds the appliances of a home, knows their state, wakes and commands them.
 Configuration: heg-gateway.toml(5); control: hegctl(1).
 
 Usage: heg-gateway [OPTIONS]
+       heg-gateway [OPTIONS] firewall baseline|remove
+
+Commands:
+  firewall baseline    Put the firewall's rules in place before the network is up
+  firewall remove      Take the firewall's table away
 
 Options:
       --config <FILE>  Configuration file [default: /etc/heg/heg-gateway.toml, if it is there]
@@ -27,6 +34,13 @@ pub enum Args {
         /// Only look at it.
         check: bool,
     },
+    /// To put the firewall's rules in place, or to take them away, without the daemon.
+    Firewall {
+        /// The file named, if one is.
+        config: Option<PathBuf>,
+        /// What to do.
+        verb: Verb,
+    },
     /// To print [`HELP`].
     Help,
     /// To print its version.
@@ -42,6 +56,9 @@ pub enum ArgsError {
     /// `--config` without its file, or twice.
     #[error("--config takes one file; see heg-gateway --help")]
     Config,
+    /// `firewall` without or with another word.
+    #[error("expected firewall baseline or firewall remove; see heg-gateway --help")]
+    Firewall,
 }
 
 impl Args {
@@ -50,7 +67,7 @@ impl Args {
     /// # Errors
     /// Anything that is not in [`HELP`].
     pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, ArgsError> {
-        let (mut config, mut check) = (None, false);
+        let (mut config, mut check, mut verb) = (None, false, None);
         let mut arguments = arguments.into_iter();
         while let Some(argument) = arguments.next() {
             let file = match argument.to_str() {
@@ -58,6 +75,14 @@ impl Args {
                 Some("-V" | "--version") => return Ok(Self::Version),
                 Some("--check") => {
                     check = true;
+                    continue;
+                }
+                Some("firewall") if verb.is_none() => {
+                    verb = match arguments.next().as_ref().and_then(|word| word.to_str()) {
+                        Some("baseline") => Some(Verb::Baseline),
+                        Some("remove") => Some(Verb::Remove),
+                        _ => return Err(ArgsError::Firewall),
+                    };
                     continue;
                 }
                 Some("--config") => arguments.next(),
@@ -72,7 +97,11 @@ impl Args {
                 _ => return Err(ArgsError::Config),
             }
         }
-        Ok(Self::Run { config, check })
+        Ok(match verb {
+            Some(verb) if !check => Self::Firewall { config, verb },
+            Some(_) => return Err(ArgsError::Firewall),
+            None => Self::Run { config, check },
+        })
     }
 }
 
@@ -92,12 +121,18 @@ mod tests {
         assert_eq!(parse("--config=a=b.toml"), run(Some("a=b.toml"), false));
         assert_eq!(parse("--config x --help"), Ok(Args::Help));
         assert_eq!(parse("-V"), Ok(Args::Version));
+        let firewall = |verb| Ok(Args::Firewall { config: Some("a.toml".into()), verb });
+        assert_eq!(parse("firewall baseline --config a.toml"), firewall(Verb::Baseline));
+        assert_eq!(parse("--config=a.toml firewall remove"), firewall(Verb::Remove));
     }
 
     #[test]
     fn anything_else_is_refused_and_named() {
         assert_eq!(parse("--chekc"), Err(ArgsError::Unexpected("--chekc".into())));
         assert_eq!(parse("a.toml"), Err(ArgsError::Unexpected("a.toml".into())));
+        for wrong in ["firewall", "firewall off", "firewall baseline --check"] {
+            assert_eq!(parse(wrong), Err(ArgsError::Firewall), "{wrong}");
+        }
         for wrong in ["--config", "--config=", "--config a --config b"] {
             assert_eq!(parse(wrong), Err(ArgsError::Config), "{wrong}");
         }

@@ -15,6 +15,7 @@ use upnp::ids::Udn;
 use upnp::url::HttpUrl;
 
 use crate::commands::Patience;
+use crate::firewall::settings::Settings as Firewall;
 use crate::gateway::{Override, Settings};
 use crate::limits::{NAMED_MAX, PATIENCE_S_MAX};
 use crate::store::Retention;
@@ -48,6 +49,8 @@ pub struct Config {
     pub store: Store,
     /// `[control]`
     pub control: Control,
+    /// `[firewall]`
+    pub firewall: Firewall,
     /// `[[appliance]]`
     pub appliance: Vec<Appliance>,
 }
@@ -251,6 +254,9 @@ impl Config {
         if !(100..=1_000_000).contains(&s.journal_entries) {
             return wrong("store.journal-entries", "expected 100 to 1000000");
         }
+        if let Err((key, message)) = self.firewall.check() {
+            return wrong(&format!("firewall.{key}"), &message);
+        }
         if self.appliance.len() > NAMED_MAX {
             return wrong("appliance", &format!("expected at most {NAMED_MAX}"));
         }
@@ -365,6 +371,9 @@ mod tests {
             ("[[appliance]]\nudn = 'uuid:a'\nsecure-on-file = '/nonexistent/x'", "/nonexistent/x is not there"),
             ("[discovery]\nstatic-devices = ['http://tv.example/']", "the host must be an IP address"),
             ("[commands]\nwake-within-s = 100", "commands: within-s and wake-within-s may take 115 s together"),
+            ("[firewall]\nmode = 'open'", "FILE:2:8: firewall.mode"),
+            ("[firewall]\nutility-addresses = ['10.0.0.1/8']", "expected an address or a network"),
+            ("[firewall]\nwan-tcp = [0]", "firewall.wan-tcp: expected ports from 1 to 65535"),
             ("[network]\nmulticast-ttl = 0", "network.multicast-ttl: expected 1 to 255"),
         ] {
             let error = load(text).unwrap_err();

@@ -112,6 +112,12 @@ impl Home {
         self.gateway.handle(input, now);
     }
 
+    /// Something the daemon did beside the mind, for the journal.
+    pub fn note(&mut self, entry: Entry, now: Now) {
+        self.pending.entry(entry.clone(), now.boot);
+        self.effects.push_back(Effect::Journalled(entry));
+    }
+
     /// The network interfaces as they are now.
     pub fn handle_interfaces(&mut self, interfaces: &[Interface], now: Now) {
         self.now = now;

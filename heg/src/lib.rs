@@ -12,6 +12,7 @@ pub mod commands;
 pub mod config;
 pub mod control_point;
 pub mod device;
+pub mod firewall;
 pub mod gateway;
 pub mod home;
 pub mod journal;

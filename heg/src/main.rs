@@ -8,11 +8,16 @@ use daemon_kit::logging;
 use heg::app;
 use heg::args::{Args, HELP};
 use heg::config::Config;
+use heg::firewall::command;
 
 fn main() -> Exit {
     exit::run(|| {
         let (named, check) = match Args::parse(std::env::args_os().skip(1)).context(Exit::Usage)? {
             Args::Run { config, check } => (config, check),
+            Args::Firewall { config, verb } => {
+                logging::init(&Default::default()).context(Exit::Usage)?;
+                return command::run(verb, config.as_deref());
+            }
             Args::Help => return print(HELP),
             Args::Version => return print(concat!("heg-gateway ", env!("CARGO_PKG_VERSION"), "\n")),
         };

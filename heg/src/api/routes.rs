@@ -8,6 +8,7 @@ use upnp::ids::Udn;
 
 use super::ScheduleBody;
 use crate::commands::Verb;
+use crate::firewall::Ask;
 use crate::gateway::{AskError, Gateway, Wanted};
 use crate::limits::JOURNAL_ANSWER_MAX;
 use crate::registrations::{RegistrationError, Wish};
@@ -31,6 +32,8 @@ pub enum Route {
     Journal(JournalQuery),
     /// `GET /v1/watch`
     Watch,
+    /// `/v1/firewall` and what is below it, and `GET /metrics`
+    Firewall(Ask),
 }
 
 /// An error answer: status, word for programs, text for people.
@@ -90,17 +93,21 @@ impl From<AskError> for RouteError {
 pub fn route(request: &ControlRequest, gateway: &Gateway) -> Result<Route, RouteError> {
     let segments = request.segments();
     let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
-    let ["v1", rest @ ..] = &segments[..] else { return Err(no_path(&request.path)) };
     let allow = |method: Method| match request.method == method {
         true => Ok(()),
         false => Err(wrong_method(&request.method, &request.path)),
     };
+    if segments == ["metrics"] {
+        return allow(Method::GET).map(|()| Route::Firewall(Ask::Metrics));
+    }
+    let ["v1", rest @ ..] = &segments[..] else { return Err(no_path(&request.path)) };
     let find = |id: &str| -> Result<Udn, RouteError> { Ok(gateway.resolve(id)?.udn().clone()) };
     match rest {
         ["status"] => allow(Method::GET).map(|()| Route::Status),
         ["appliances"] => allow(Method::GET).map(|()| Route::Appliances),
         ["registrations"] => allow(Method::GET).map(|()| Route::Registrations(None)),
         ["watch"] => allow(Method::GET).map(|()| Route::Watch),
+        ["firewall", below @ ..] => firewall(request, below).map(Route::Firewall),
         ["journal"] => {
             allow(Method::GET)?;
             journal(request, find).map(Route::Journal)
@@ -134,6 +141,23 @@ pub fn route(request: &ControlRequest, gateway: &Gateway) -> Result<Route, Route
         }
         _ => Err(no_path(&request.path)),
     }
+}
+
+fn firewall(request: &ControlRequest, below: &[&str]) -> Result<Ask, RouteError> {
+    let confirmed = match request.query_value("confirmed").as_deref() {
+        None | Some("false") => false,
+        Some("true") => true,
+        Some(other) => return Err(RouteError::bad(format!("confirmed={other}: expected true or false"))),
+    };
+    let (ask, method) = match below {
+        [] => (Ask::Status, Method::GET),
+        ["plan"] => (Ask::Plan, Method::GET),
+        ["apply"] => (Ask::Apply { confirmed }, Method::POST),
+        ["confirm"] => (Ask::Confirm, Method::POST),
+        ["off"] => (Ask::Off, Method::POST),
+        _ => return Err(no_path(&request.path)),
+    };
+    if request.method == method { Ok(ask) } else { Err(wrong_method(&request.method, &request.path)) }
 }
 
 fn journal(

@@ -8,6 +8,7 @@ use clap_complete::Shell;
 use energy_model::{RegId, TimeOfDay};
 use heg::limits::JOURNAL_ANSWER_MAX;
 
+use crate::firewall::Verb;
 use crate::since::Since;
 
 /// Shows and commands the home energy gateway on this machine.
@@ -89,6 +90,11 @@ pub(crate) enum Command {
         #[arg(long, value_name = "ID")]
         appliance: Option<String>,
     },
+    /// Show or change the gateway's firewall
+    Firewall {
+        #[command(subcommand)]
+        verb: Option<Verb>,
+    },
     /// Show changes as they happen, until interrupted
     Watch,
     /// Print a shell's completion script
@@ -149,6 +155,7 @@ mod tests {
             ("hegctl", "Usage"),
             ("hegctl on", "<ID>"),
             ("hegctl fly tv", "unrecognized subcommand 'fly'"),
+            ("hegctl firewall open", "unrecognized subcommand 'open'"),
             ("hegctl withdraw 0", "expected a registration number"),
             ("hegctl schedule tv wake 25:00", "a time of day runs from 00:00:00 to 23:59:59"),
             ("hegctl schedule tv standby 22:00", "<STOP>"),

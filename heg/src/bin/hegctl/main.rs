@@ -1,6 +1,7 @@
 //! hegctl: shows and commands the home energy gateway on this machine, for people and scripts.
 
 mod args;
+mod firewall;
 mod output;
 mod since;
 
@@ -14,12 +15,14 @@ use daemon_kit::clock;
 use daemon_kit::control::client::{self, ClientError, encoded};
 use daemon_kit::control::{ErrorBody, wants_json};
 use daemon_kit::exit::Exit;
+use heg::api::firewall::{FirewallView, PlanView};
 use heg::api::{ApplianceView, EntryView, OutcomeView, RegistrationView, ScheduleBody, StatusView, WatchLine};
 use heg::config::DEFAULT_SOCKET;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use args::{Args, Command, Plan};
+use firewall::Verb;
 use output::Output;
 
 /// How a command ended, where sysexits.h has no word for it. hegctl(1) lists them.
@@ -93,6 +96,9 @@ fn refused(code: &str) -> Option<u8> {
         "ambiguous-appliance" | "ambiguous-registration" => Exit::DataErr.code(),
         "bad-request" => Exit::Usage.code(),
         "not-stored" | "database" => Exit::IoErr.code(),
+        "configuration" => Exit::Config.code(),
+        "firewall" => Exit::Unavailable.code(),
+        "nothing-waits" | "change-waits" => code::FAILED,
         "busy" | "timeout" | "stopping" | "no-answer" | "too-many" => Exit::TempFail.code(),
         "foreign-registration" | "not-authorized" => Exit::NoPerm.code(),
         "too-many-registrations" | "still-there" => code::FAILED,
@@ -154,6 +160,7 @@ impl Gateway {
                 }
                 self.show::<Vec<EntryView>>(&path, Output::journal).await
             }
+            Command::Firewall { verb } => self.firewall(verb.unwrap_or(Verb::Status)).await,
             Command::Watch => self.watch().await,
             Command::Completion { .. } => Ok(0),
         }
@@ -169,6 +176,22 @@ impl Gateway {
             self.output.raw(&answer.text())?;
         } else {
             print(&self.output, &answer.json::<T>()?)?;
+        }
+        Ok(0)
+    }
+
+    async fn firewall(&self, verb: Verb) -> anyhow::Result<u8> {
+        let answer = match verb.order() {
+            None if matches!(verb, Verb::Plan) => {
+                return self.show::<PlanView>("/v1/firewall/plan", firewall::plan).await;
+            }
+            None => return self.show::<FirewallView>("/v1/firewall", firewall::status).await,
+            Some(path) => client::post(&self.socket, path, &()).await?,
+        };
+        if self.output.is_json() {
+            self.output.raw(&answer.text())?;
+        } else {
+            firewall::status(&self.output, &answer.json()?)?;
         }
         Ok(0)
     }

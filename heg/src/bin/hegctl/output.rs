@@ -209,7 +209,7 @@ fn span(seconds: u64) -> String {
     }
 }
 
-fn table<const N: usize>(header: [&str; N]) -> Table {
+pub(crate) fn table<const N: usize>(header: [&str; N]) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled).set_header(header);
     for column in table.column_iter_mut() {
@@ -218,11 +218,11 @@ fn table<const N: usize>(header: [&str; N]) -> Table {
     table
 }
 
-fn print(table: &Table) -> io::Result<()> {
+pub(crate) fn print(table: &Table) -> io::Result<()> {
     line(&table.trim_fmt())
 }
 
-fn line(text: &str) -> io::Result<()> {
+pub(crate) fn line(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
     writeln!(out, "{text}")?;
     out.flush()
@@ -230,20 +230,20 @@ fn line(text: &str) -> io::Result<()> {
 
 /// Names and values, one pair a line.
 #[derive(Default)]
-struct Pairs(Vec<(&'static str, String)>);
+pub(crate) struct Pairs(Vec<(&'static str, String)>);
 
 impl Pairs {
-    fn add(&mut self, name: &'static str, value: impl Display) {
+    pub(crate) fn add(&mut self, name: &'static str, value: impl Display) {
         self.0.push((name, value.to_string()));
     }
 
-    fn maybe(&mut self, name: &'static str, value: Option<impl Display>) {
+    pub(crate) fn maybe(&mut self, name: &'static str, value: Option<impl Display>) {
         if let Some(value) = value {
             self.add(name, value);
         }
     }
 
-    fn print(self) -> io::Result<()> {
+    pub(crate) fn print(self) -> io::Result<()> {
         let width = self.0.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
         for (name, value) in self.0 {
             line(&format!("{name:width$}  {value}"))?;
