@@ -37,8 +37,8 @@ use self::shape::{Facts, Remembered, Shape, detect};
 use crate::api::firewall::{DropView, FirewallView, PlanView};
 use crate::journal::{Cause, Ending};
 use crate::limits::{
-    FIREWALL_ASKERS_MAX, FIREWALL_CONFIRM_WITHIN, FIREWALL_LOOK_EVERY, FIREWALL_RETRY_FIRST, FIREWALL_SETTLE,
-    FIREWALL_SETTLE_MAX, FIREWALL_SSH_SOURCES_MAX,
+    FIREWALL_ASKERS_MAX, FIREWALL_LOOK_EVERY, FIREWALL_RETRY_FIRST, FIREWALL_SETTLE, FIREWALL_SETTLE_MAX,
+    FIREWALL_SSH_SOURCES_MAX,
 };
 
 /// What somebody at the control socket wants of the firewall.
@@ -244,7 +244,7 @@ impl Firewall {
     /// Lets time pass.
     pub fn handle_timeout(&mut self, now: BootTime) {
         if self.dead_man.handle_timeout(now) {
-            self.taken_back("nobody confirmed it within a minute", now);
+            self.taken_back("nobody confirmed it in time", now);
         }
         let settled = self
             .touched
@@ -352,6 +352,9 @@ impl Firewall {
             parts.push(format!("firewall not in place, so only private addresses are used: {why}"));
         } else if let Some(why) = &self.failure {
             parts.push(format!("firewall not brought up to date: {why}"));
+        } else if self.shape.lan.is_empty() {
+            let how = "name it in firewall.lan-interfaces";
+            parts.push(format!("the firewall sees no interface of a home, so nobody reaches the gateway; {how}"));
         }
         match self.dead_man.phase() {
             Phase::Applying | Phase::Waiting(_) => {
@@ -765,7 +768,7 @@ impl Firewall {
             change: phase.to_owned(),
             confirm_within_s: match self.dead_man.phase() {
                 Phase::Waiting(until) => Some(until.since(now).as_secs()),
-                Phase::Applying => Some(FIREWALL_CONFIRM_WITHIN.as_secs()),
+                Phase::Applying => Some(self.dead_man.confirm_within().as_secs()),
                 Phase::Confirmed | Phase::RolledBack => None,
             },
             wan: list(&shape.wan),

@@ -113,8 +113,6 @@ pub const FIREWALL_LOG_PER_MINUTE: u32 = 10;
 pub const NFT_WITHIN: Duration = Duration::from_secs(10);
 /// Bytes of `nft`'s output that are read: a listing of our counters is 2 KiB.
 pub const NFT_OUTPUT_BYTES_MAX: usize = 64 * 1024;
-/// A change of the firewall that is not confirmed within this is taken back.
-pub const FIREWALL_CONFIRM_WITHIN: Duration = Duration::from_secs(60);
 /// Changes of interfaces, addresses and routes come in bursts; the rules follow once they were quiet for so long.
 pub const FIREWALL_SETTLE: Duration = Duration::from_millis(200);
 /// The rules follow at the latest so long after the first change of a burst.

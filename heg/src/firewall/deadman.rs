@@ -5,13 +5,13 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use upnp::time::BootTime;
 
 use super::settings::{Mode, Settings};
 use super::shape::Remembered;
-use crate::limits::FIREWALL_CONFIRM_WITHIN;
 
 /// What is kept on the disk.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -100,11 +100,16 @@ impl DeadMan {
         Ok(())
     }
 
+    /// How long a change waits: as its own settings say.
+    pub fn confirm_within(&self) -> Duration {
+        Duration::from_secs(self.in_force().confirm_within_s.into())
+    }
+
     /// The rules of the change are in place: its time runs from here. True if that was new.
     pub fn applied(&mut self, now: BootTime) -> bool {
         let applying = self.phase == Phase::Applying;
         if applying {
-            self.phase = Phase::Waiting(now + FIREWALL_CONFIRM_WITHIN);
+            self.phase = Phase::Waiting(now + self.confirm_within());
         }
         applying
     }
@@ -159,8 +164,6 @@ impl DeadMan {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use proptest::prelude::*;
 
     use super::*;
@@ -223,10 +226,10 @@ mod tests {
                 now += seconds;
                 dead_man.handle_timeout(at(now));
                 match step {
-                    0 => { if dead_man.propose(settings(next)).is_ok() { next += 1; } }
-                    1 => { dead_man.applied(at(now)); }
-                    2 => { if dead_man.confirm().is_ok() { good.push(dead_man.confirmed()); } }
-                    3 => { dead_man.roll_back(); }
+                    0 if dead_man.propose(settings(next)).is_ok() => next += 1,
+                    1 => drop(dead_man.applied(at(now))),
+                    2 if dead_man.confirm().is_ok() => good.push(dead_man.confirmed()),
+                    3 => drop(dead_man.roll_back()),
                     _ => {}
                 }
                 // What is on the disk survives the round trip through its text.

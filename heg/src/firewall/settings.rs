@@ -76,6 +76,8 @@ pub struct Settings {
     pub sealed_port: u16,
     /// Whom that endpoint is open to; none: everybody, each at a bounded rate.
     pub utility_addresses: Vec<Prefix>,
+    /// A change that nobody confirms within this is taken back, s.
+    pub confirm_within_s: u32,
 }
 
 impl Default for Settings {
@@ -94,6 +96,7 @@ impl Default for Settings {
             ssh_ports: vec![22],
             sealed_port: 0,
             utility_addresses: vec![],
+            confirm_within_s: 60,
         }
     }
 }
@@ -134,6 +137,9 @@ impl Settings {
         if self.utility_addresses.len() > FIREWALL_LIST_MAX {
             return Err(("utility-addresses", format!("expected at most {FIREWALL_LIST_MAX}")));
         }
+        if !(5..=3600).contains(&self.confirm_within_s) {
+            return Err(("confirm-within-s", "expected 5 to 3600".to_owned()));
+        }
         if self.masquerade && self.mode == Mode::Host {
             return Err(("masquerade", "only a router can; `mode` is \"host\"".to_owned()));
         }
@@ -162,6 +168,7 @@ mod tests {
         assert_eq!(check(|s| s.wan_interfaces = vec!["eth0 ".into()]), Err("wan-interfaces"));
         assert_eq!(check(|s| s.lan_interfaces = vec!["averylonginterface".into()]), Err("lan-interfaces"));
         assert_eq!(check(|s| s.lan_interfaces = vec!["eth*".into()]), Err("lan-interfaces"));
+        assert_eq!(check(|s| s.confirm_within_s = 4), Err("confirm-within-s"));
         assert_eq!(check(|s| s.wan_tcp = vec![22, 0]), Err("wan-tcp"));
         assert_eq!(check(|s| s.ssh_ports = vec![22; 65]), Err("ssh-ports"));
         assert_eq!(check(|s| (s.masquerade, s.mode) = (true, Mode::Host)), Err("masquerade"));
