@@ -236,8 +236,10 @@ impl Firewall {
     pub fn poll_timeout(&self) -> Option<BootTime> {
         let settled = self.touched.map(|(first, latest)| (latest + FIREWALL_SETTLE).min(first + FIREWALL_SETTLE_MAX));
         let idle = self.job.is_none();
-        let look = (idle && !self.is_off() && self.retry.is_none()).then_some(self.look_at);
-        let retry = self.retry.map(|(at, _)| at).filter(|_| idle);
+        let look = self.look_due();
+        let retry = self.retry.map(|(at, _)| at);
+        // While a run is under way its end is what is waited for: a time that is past would keep the loop from seeing it.
+        let [settled, look, retry] = [settled, look, retry].map(|at| at.filter(|_| idle));
         [settled, look, retry].into_iter().fold(self.dead_man.poll_timeout(), earliest)
     }
 
@@ -260,7 +262,7 @@ impl Firewall {
         if self.job.is_none() && self.retry.is_some_and(|(at, _)| at <= now) {
             self.begin_job(now);
         }
-        if self.job.is_none() && !self.is_off() && self.retry.is_none() && self.look_at <= now {
+        if self.job.is_none() && self.look_due().is_some_and(|at| at <= now) {
             self.look_at = now + FIREWALL_LOOK_EVERY;
             self.job = Some(Box::pin(async { Done::Looked(nft::counts().await) }));
         }
@@ -390,7 +392,6 @@ impl Firewall {
             Ask::Status | Ask::Metrics if self.in_kernel.is_none() => self.answer(ask, request, now),
             Ask::Status | Ask::Metrics => {
                 self.askers.push_back((ask, request));
-                self.look_at = now;
                 self.handle_timeout(now);
             }
             Ask::Plan => match configured {
@@ -484,6 +485,14 @@ impl Firewall {
         in_force != self.configured && in_force.mode != Mode::Off
     }
 
+    /// When the counters are to be read: at once when somebody asks for them.
+    fn look_due(&self) -> Option<BootTime> {
+        if self.askers.iter().any(|(ask, _)| matches!(ask, Ask::Status | Ask::Metrics)) {
+            return Some(BootTime::ZERO);
+        }
+        (!self.is_off() && self.retry.is_none()).then_some(self.look_at)
+    }
+
     fn lacks(&self) -> impl Iterator<Item = &'static str> + '_ {
         let features =
             self.in_kernel.as_ref().map(|k| (&k.features, k.plan.settings.masquerade && k.plan.shape.router));
@@ -516,6 +525,9 @@ impl Firewall {
         let shape = detect(&self.dead_man.in_force(), &self.facts, &self.seen);
         if shape != self.shape {
             tracing::info!(router = shape.router, wan = ?shape.wan, lan = ?shape.lan, why = shape.why, "shape of the firewall");
+        }
+        if (shape.router, &shape.wan) != (self.shape.router, &self.shape.wan) {
+            self.keep_ssh_sources();
         }
         self.seen = shape.remember();
         self.shape = shape;

@@ -98,9 +98,9 @@ pub const CONNECTIONS_PER_SOURCE_BURST: u32 = 500;
 /// Connections one source may have open: as many as the HTTP server takes from one peer, and those being closed.
 pub const CONNECTIONS_PER_SOURCE_MAX: u32 = 256;
 /// SUBSCRIBEs a second from one source: a control point sends one for each service, and renews them every half hour.
-pub const SUBSCRIBE_PER_SOURCE_RATE: u32 = 50;
+pub const SUBSCRIBE_PER_SOURCE_RATE: u32 = 20;
 /// SUBSCRIBEs from one source at once: as many as one peer may hold subscriptions, and their renewals.
-pub const SUBSCRIBE_PER_SOURCE_BURST: u32 = 500;
+pub const SUBSCRIBE_PER_SOURCE_BURST: u32 = 300;
 /// New connections a minute to the sealed endpoint from one source of the Internet: a utility sends a few messages an hour.
 pub const SEALED_PER_SOURCE_PER_MINUTE: u32 = 30;
 /// The same at once.

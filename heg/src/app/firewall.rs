@@ -17,9 +17,15 @@ impl App {
             self.firewall.set_appliances(cards, now.boot);
         }
         self.firewall.handle_timeout(now.boot);
+        let mut noted = false;
         while let Some(Note { action, cause, ending, reason }) = self.firewall.poll_note() {
             let reason = bounded(&reason, REASON_BYTES_MAX);
             self.home.note(Entry { at: now.wall, udn: None, action: action.into(), cause, ending, reason }, now);
+            noted = true;
+        }
+        // What a person ordered is on the disk at once, as everywhere.
+        if let Some(batch) = noted.then(|| self.home.write_early()).flatten() {
+            self.worker.write(batch, now.wall);
         }
         if self.firewall.poll_shown() {
             self.net.set_interfaces(self.firewall.interfaces(net_config(&self.config).interfaces));
