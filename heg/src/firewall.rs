@@ -10,6 +10,7 @@ pub mod deadman;
 mod describe;
 pub mod nft;
 pub mod prefix;
+mod report;
 pub mod ruleset;
 pub mod settings;
 pub mod shape;
@@ -34,8 +35,7 @@ use self::nft::{NftError, Replaced};
 use self::ruleset::{Counts, Feature, Plan};
 use self::settings::{Mode, Settings, Ssh};
 use self::shape::{Facts, Remembered, Shape, detect};
-use crate::api::firewall::{DropView, FirewallView, PlanView};
-use crate::journal::{Cause, Ending};
+use crate::journal::Cause;
 use crate::limits::{
     FIREWALL_ASKERS_MAX, FIREWALL_LOOK_EVERY, FIREWALL_RETRY_FIRST, FIREWALL_SETTLE, FIREWALL_SETTLE_MAX,
     FIREWALL_SSH_SOURCES_MAX,
@@ -68,8 +68,6 @@ pub struct Note {
     pub action: &'static str,
     /// For whom.
     pub cause: Cause,
-    /// How it ended.
-    pub ending: Ending,
     /// Why.
     pub reason: String,
 }
@@ -129,6 +127,10 @@ pub struct Firewall {
     failure: Option<String>,
     not_stored: Option<String>,
     askers: VecDeque<(Ask, ControlRequest)>,
+    /// Who made the change that is under way.
+    by: Cause,
+    /// Why the last change was taken back.
+    rolled_back: String,
     /// On, without rules, and the WAN side, as [`Self::poll_shown`] saw them last.
     shown: (bool, bool, BTreeSet<String>),
     notes: VecDeque<Note>,
@@ -175,6 +177,8 @@ impl Firewall {
             failure: damage,
             not_stored: None,
             askers: VecDeque::new(),
+            by: Cause::Gateway,
+            rolled_back: String::new(),
             shown: Default::default(),
             notes: VecDeque::new(),
         };
@@ -344,37 +348,6 @@ impl Firewall {
         self.notes.pop_front()
     }
 
-    /// What a person should know, for status and service manager.
-    pub fn trouble(&self) -> Option<String> {
-        let mut parts = Vec::new();
-        if self.is_off() {
-            parts.push("firewall off".to_owned());
-        } else if self.in_kernel.is_none() {
-            let why = self.failure.as_deref().unwrap_or("not tried yet");
-            parts.push(format!("firewall not in place, so only private addresses are used: {why}"));
-        } else if let Some(why) = &self.failure {
-            parts.push(format!("firewall not brought up to date: {why}"));
-        } else if self.shape.lan.is_empty() {
-            let how = "name it in firewall.lan-interfaces";
-            parts.push(format!("the firewall sees no interface of a home, so nobody reaches the gateway; {how}"));
-        }
-        match self.dead_man.phase() {
-            Phase::Applying | Phase::Waiting(_) => {
-                parts.push("a change of the firewall waits for `hegctl firewall confirm`".to_owned());
-            }
-            Phase::RolledBack => {
-                parts.push("a change of the firewall was taken back, as it was not confirmed".to_owned())
-            }
-            Phase::Confirmed if self.differs() => {
-                parts.push("the firewall's settings were changed, `hegctl firewall apply` takes them over".to_owned());
-            }
-            Phase::Confirmed => {}
-        }
-        parts.extend(self.lacks().map(|lack| format!("firewall with {lack}, which this kernel lacks")));
-        parts.extend(self.not_stored.clone());
-        (!parts.is_empty()).then(|| parts.join("; "))
-    }
-
     /// Answers somebody at the control socket, at once or when `nft` has ended. `configured` is the configuration file as it is
     /// now, or what is wrong with it.
     pub fn ask(&mut self, ask: Ask, request: ControlRequest, configured: Result<Settings, String>, now: BootTime) {
@@ -442,12 +415,7 @@ impl Firewall {
         self.read_network();
         self.shape_anew();
         self.registry_changed = true;
-        self.notes.push_back(Note {
-            action: "firewall apply",
-            cause,
-            ending: Ending::Registered,
-            reason: self.shape_text(),
-        });
+        self.by = cause;
         self.askers.push_back((ask, request));
         self.retry = None;
         self.begin_job(now);
@@ -456,19 +424,14 @@ impl Firewall {
     fn confirmed(&mut self, cause: Cause) {
         self.dead_man.note(self.seen.clone(), self.ssh.clone());
         self.store();
-        self.notes.push_back(Note {
-            action: "firewall confirm",
-            cause,
-            ending: Ending::Done,
-            reason: self.shape_text(),
-        });
+        self.note("firewall confirm", cause, self.shape_text());
     }
 
     fn switch_off(&mut self, request: ControlRequest, now: BootTime) {
         let cause = Cause::Person(request.peer.uid);
         self.dead_man.switch_off();
         self.store();
-        self.notes.push_back(Note { action: "firewall off", cause, ending: Ending::Done, reason: String::new() });
+        self.note("firewall off", cause, String::new());
         self.to_be_removed = true;
         self.askers.push_back((Ask::Off, request));
         self.retry = None;
@@ -491,16 +454,6 @@ impl Firewall {
             return Some(BootTime::ZERO);
         }
         (!self.is_off() && self.retry.is_none()).then_some(self.look_at)
-    }
-
-    fn lacks(&self) -> impl Iterator<Item = &'static str> + '_ {
-        let features =
-            self.in_kernel.as_ref().map(|k| (&k.features, k.plan.settings.masquerade && k.plan.shape.router));
-        Feature::ALL.into_iter().filter_map(move |feature| {
-            let (have, masquerade) = features?;
-            let wanted = feature != Feature::Masquerade || masquerade;
-            (wanted && !have.contains(&feature)).then(|| feature.lack())
-        })
     }
 
     fn touch(&mut self, now: BootTime) {
@@ -626,10 +579,11 @@ impl Firewall {
     fn in_step(&mut self, now: BootTime) {
         self.failure = None;
         self.retry = None;
-        if self.dead_man.applied(now) && self.askers.iter().any(|(ask, _)| *ask == Ask::Apply { confirmed: true }) {
-            let by = self.askers.iter().find(|(ask, _)| matches!(ask, Ask::Apply { .. })).map(|(_, r)| r.peer.uid);
-            if self.dead_man.confirm().is_ok() {
-                self.confirmed(by.map_or(Cause::Gateway, Cause::Person));
+        if self.dead_man.applied(now) {
+            self.note("firewall apply", self.by, self.shape_text());
+            let at_once = self.askers.iter().any(|(ask, _)| *ask == Ask::Apply { confirmed: true });
+            if at_once && self.dead_man.confirm().is_ok() {
+                self.confirmed(self.by);
             }
         }
         self.answer_all(|ask| matches!(ask, Ask::Apply { .. }), now);
@@ -689,13 +643,7 @@ impl Firewall {
                 None => "somebody took it away",
             };
             tracing::warn!(reason, "the firewall's table was not ours any more and is made anew");
-            let note = Note {
-                action: "firewall restore",
-                cause: Cause::Gateway,
-                ending: Ending::Done,
-                reason: reason.to_owned(),
-            };
-            self.notes.push_back(note);
+            self.note("firewall restore", Cause::Gateway, reason.to_owned());
         }
         self.begin_job(now);
         self.answer_all(|ask| matches!(ask, Ask::Status | Ask::Metrics), now);
@@ -739,8 +687,12 @@ impl Firewall {
 
     fn note_rollback(&mut self, why: &str) {
         tracing::warn!(why, "a change of the firewall was taken back");
-        let reason = why.to_owned();
-        self.notes.push_back(Note { action: "firewall rollback", cause: Cause::Gateway, ending: Ending::Done, reason });
+        self.rolled_back = why.to_owned();
+        self.note("firewall rollback", Cause::Gateway, why.to_owned());
+    }
+
+    fn note(&mut self, action: &'static str, cause: Cause, reason: String) {
+        self.notes.push_back(Note { action, cause, reason });
     }
 
     fn answer_all(&mut self, which: impl Fn(&Ask) -> bool, now: BootTime) {
@@ -757,96 +709,5 @@ impl Firewall {
             Ask::Metrics => request.respond_text(StatusCode::OK, self.metrics()),
             _ => request.respond_json(StatusCode::OK, &self.view(now)),
         }
-    }
-
-    fn view(&self, now: BootTime) -> FirewallView {
-        let plan = self.in_kernel.as_ref().map(|k| &k.plan);
-        let shape = plan.map_or(&self.shape, |p| &p.shape);
-        let list = |names: &BTreeSet<String>| names.iter().cloned().collect();
-        let phase = match self.dead_man.phase() {
-            Phase::Confirmed => "confirmed",
-            Phase::Applying | Phase::Waiting(_) => "waiting",
-            Phase::RolledBack => "rolled-back",
-        };
-        FirewallView {
-            state: match (self.is_off(), plan) {
-                (true, _) => "off",
-                (false, Some(_)) => "in-place",
-                (false, None) => "not-in-place",
-            }
-            .to_owned(),
-            shape: if shape.router { "router" } else { "host" }.to_owned(),
-            why: shape.why.clone(),
-            change: phase.to_owned(),
-            confirm_within_s: match self.dead_man.phase() {
-                Phase::Waiting(until) => Some(until.since(now).as_secs()),
-                Phase::Applying => Some(self.dead_man.confirm_within().as_secs()),
-                Phase::Confirmed | Phase::RolledBack => None,
-            },
-            wan: list(&shape.wan),
-            lan: list(&shape.lan),
-            inner: list(&shape.inner),
-            networks: shape.prefixes.iter().map(ToString::to_string).collect(),
-            http_port: self.http_port,
-            appliances: plan.map_or(0, |p| p.appliances.len()),
-            utility: plan.map(|p| p.utility.iter().map(ToString::to_string).collect()).unwrap_or_default(),
-            ssh_sources: plan.map(|p| p.ssh.iter().map(ToString::to_string).collect()).unwrap_or_default(),
-            dropped: plan.map(|p| self.drops(p)).unwrap_or_default(),
-            trouble: self.trouble(),
-        }
-    }
-
-    fn drops(&self, plan: &Plan) -> Vec<DropView> {
-        let drop = |(name, what): (&str, &str)| {
-            let count = self.counts.get(name).copied().unwrap_or_default();
-            DropView { name: name.to_owned(), what: what.to_owned(), packets: count.packets, bytes: count.bytes }
-        };
-        plan.counters().map(drop).collect()
-    }
-
-    fn plan_view(&self) -> PlanView {
-        let seen = Remembered::default();
-        let shape = detect(&self.configured, &self.facts_now(), &seen);
-        let plan = Plan {
-            shape,
-            settings: self.configured.clone(),
-            http_port: self.http_port,
-            appliances: self.appliances.clone(),
-            ssh: self.open_ssh(),
-            utility: self.utility.clone(),
-        };
-        let off = self.configured.mode == Mode::Off;
-        let same = match &self.in_kernel {
-            Some(kernel) => !off && kernel.plan == plan,
-            None => off && self.is_off(),
-        };
-        let rules =
-            if off { ruleset::removal() } else { plan.replacement(&Feature::ALL.into(), &Counts::new(), "made") };
-        PlanView {
-            changes: !same,
-            lines: describe::lines(&plan, self.facts_now().forwarding),
-            rules: serde_json::from_str(&rules).unwrap_or_default(),
-        }
-    }
-
-    fn facts_now(&self) -> Facts {
-        state::facts().unwrap_or_else(|_| self.facts.clone())
-    }
-
-    /// Prometheus text format 0.0.4.
-    fn metrics(&self) -> String {
-        let plan = self.in_kernel.as_ref().map(|k| &k.plan);
-        let mut out =
-            String::from("# HELP heg_firewall_up Whether the rules are in place.\n# TYPE heg_firewall_up gauge\n");
-        out += &format!("heg_firewall_up {}\n", u8::from(plan.is_some()));
-        let drops = plan.map(|p| self.drops(p)).unwrap_or_default();
-        for (unit, count) in [("packets", (|d| d.packets) as fn(&DropView) -> u64), ("bytes", |d| d.bytes)] {
-            out += &format!("# HELP heg_firewall_dropped_{unit}_total Dropped by the firewall, by reason.\n");
-            out += &format!("# TYPE heg_firewall_dropped_{unit}_total counter\n");
-            for drop in &drops {
-                out += &format!("heg_firewall_dropped_{unit}_total{{reason=\"{}\"}} {}\n", drop.name, count(drop));
-            }
-        }
-        out
     }
 }

@@ -6,6 +6,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::ops::RangeInclusive;
+use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -101,7 +102,7 @@ fn a_router_is_silent_toward_the_internet_and_open_to_its_home_whatever_happens_
 }
 
 #[test]
-fn without_nft_only_private_addresses_are_used_and_a_thousand_appliances_fit_the_sets() {
+fn what_nft_or_kernel_lack_is_told_and_never_opens_and_a_thousand_appliances_fit_the_sets() {
     sandbox::test(|| {
         House::run(GATEWAY, |house| {
             let neighbour = house.lab_mut().host("neighbour")?;
@@ -115,10 +116,18 @@ fn without_nft_only_private_addresses_are_used_and_a_thousand_appliances_fit_the
             let gateway = lab.program("heg-gateway").display().to_string();
             let config = host.dir().join("heg-gateway.toml").display().to_string();
 
+            // A router that cannot be guarded lets nothing through.
+            let router = host.dir().join("router.toml").display().to_string();
+            fs::write(&router, "[firewall]\nmode = 'router'\n")?;
+            let (v4, v6) = ("/proc/sys/net/ipv4/ip_forward", "/proc/sys/net/ipv6/conf/all/forwarding");
+            shell(host, &format!("echo 1 >{v4}; echo 1 >{v6}"))?;
             let baseline =
-                host.run("env", &["PATH=/nowhere", &gateway, "--config", &config, "firewall", "baseline"])?;
+                host.run("env", &["PATH=/nowhere", &gateway, "--config", &router, "firewall", "baseline"])?;
             let said = String::from_utf8_lossy(&baseline.stderr).into_owned();
             ensure!(baseline.status.code() == Some(69) && said.contains("nft is not installed"), "{baseline:?}");
+            ensure!(said.contains("forwarding is switched off"), "{said}");
+            shell(host, &format!("grep -q 0 {v4}; grep -q 0 {v6}"))?;
+
             let mut daemon =
                 host.start("without-nft", host.command("env").args(["PATH=/nowhere", &gateway, "--config", &config]))?;
             let told = wait_firewall(house, "an answer", |f| f["state"] == "not-in-place")?;
@@ -135,6 +144,21 @@ fn without_nft_only_private_addresses_are_used_and_a_thousand_appliances_fit_the
                 Ok(())
             })?;
             daemon.kill()?;
+
+            // A kernel that lacks something: the rest is in place, and what is missing is told.
+            let refusal = "echo 'Error: Could not process rule: Operation not supported' >&2; exit 1";
+            let poor = wrap_nft(host, "poor", &format!("case \"$input\" in *'\"ih\"'*) {refusal};; esac"))?;
+            let mut daemon = host.start("poor", host.command("env").args([&*poor, &*gateway, "--config", &*config]))?;
+            let told = wait_firewall(house, "the rest of the rules", |f| f["state"] == "in-place")?;
+            ensure!(told["trouble"].to_string().contains("no meter against SUBSCRIBE floods"), "{told}");
+            daemon.kill()?;
+            // One that takes nothing any more: what is there stays.
+            let before = nft(host, &["-a", "list", "table", "inet", "heg"])?;
+            let broken = wrap_nft(host, "broken", "echo 'Error: Cannot allocate memory' >&2; exit 1")?;
+            let baseline = host.run("env", &[&broken, &gateway, "--config", &config, "firewall", "baseline"])?;
+            let said = String::from_utf8_lossy(&baseline.stderr).into_owned();
+            ensure!(baseline.status.code() == Some(69) && said.contains("Cannot allocate memory"), "{baseline:?}");
+            ensure!(nft(host, &["-a", "list", "table", "inet", "heg"])? == before, "the rules before are gone");
 
             house.gateway_mut().start()?;
             wait_firewall(house, "1000 appliances", |f| f["appliances"] == 1000)?;
@@ -528,6 +552,17 @@ fn foreign_tables(house: &House) -> Result<Vec<String>> {
 
 fn nft(host: &Host, arguments: &[&str]) -> Result<String> {
     succeeded(host.run("nft", arguments)?).with_context(|| format!("nft {arguments:?}"))
+}
+
+/// An `nft` that runs `first` before the real one, with what it was given in `$input`; the `PATH` by which it is found.
+fn wrap_nft(host: &Host, name: &str, first: &str) -> Result<String> {
+    const REAL: &str = "PATH=/usr/sbin:/usr/bin:/sbin:/bin";
+    let dir = host.dir().join(name);
+    fs::create_dir(&dir)?;
+    let script = format!("#!/bin/sh\n{REAL}\ninput=$(cat)\n{first}\nprintf %s \"$input\" | nft \"$@\"\n");
+    fs::write(dir.join("nft"), script)?;
+    fs::set_permissions(dir.join("nft"), fs::Permissions::from_mode(0o755))?;
+    Ok(format!("PATH={}", dir.display()))
 }
 
 fn shell(host: &Host, script: &str) -> Result<()> {

@@ -5,7 +5,7 @@ use daemon_kit::control::ControlRequest;
 use super::{App, net_config};
 use crate::config::Config;
 use crate::firewall::{Ask, Note};
-use crate::journal::Entry;
+use crate::journal::{Ending, Entry};
 use crate::limits::{REASON_BYTES_MAX, bounded};
 use crate::now::Now;
 
@@ -18,9 +18,12 @@ impl App {
         }
         self.firewall.handle_timeout(now.boot);
         let mut noted = false;
-        while let Some(Note { action, cause, ending, reason }) = self.firewall.poll_note() {
+        while let Some(Note { action, cause, reason }) = self.firewall.poll_note() {
             let reason = bounded(&reason, REASON_BYTES_MAX);
-            self.home.note(Entry { at: now.wall, udn: None, action: action.into(), cause, ending, reason }, now);
+            self.home.note(
+                Entry { at: now.wall, udn: None, action: action.into(), cause, ending: Ending::Done, reason },
+                now,
+            );
             noted = true;
         }
         // What a person ordered is on the disk at once, as everywhere.
