@@ -109,6 +109,7 @@ fn what_nft_or_kernel_lack_is_told_and_never_opens_and_a_thousand_appliances_fit
             house.lab().attach(&neighbour, "eth0", &house.lan().clone(), 20)?;
             shell(&neighbour, "ip addr add 203.0.113.20/24 dev eth0")?;
             shell(house.gateway().host(), "ip addr add 203.0.113.1/24 dev eth0")?;
+            wait_firewall(house, "rules", |f| f["state"] == "in-place")?;
             house.gateway_mut().stop(SOON)?;
             nft(house.gateway().host(), &["delete", "table", "inet", "heg"])?;
             fill_registry(house, 1000)?;
@@ -118,7 +119,7 @@ fn what_nft_or_kernel_lack_is_told_and_never_opens_and_a_thousand_appliances_fit
 
             // A router that cannot be guarded lets nothing through.
             let router = host.dir().join("router.toml").display().to_string();
-            fs::write(&router, "[firewall]\nmode = 'router'\n")?;
+            fs::write(&router, "state-dir = '/run/new'\n[firewall]\nmode = 'router'\n")?;
             let (v4, v6) = ("/proc/sys/net/ipv4/ip_forward", "/proc/sys/net/ipv6/conf/all/forwarding");
             shell(host, &format!("echo 1 >{v4}; echo 1 >{v6}"))?;
             let baseline =
@@ -234,7 +235,6 @@ impl Street {
 
     /// A scan of every address of gateway and appliance finds nothing but `open`, and no word comes back.
     fn ensure_silent(&self, house: &House, open: &[u16], ports: RangeInclusive<u16>) -> Result<()> {
-        let t0 = Instant::now();
         // The daemon may be dead; its last port is then as good as any.
         let http = firewall(house).ok().and_then(|f| http_port(&f).ok()).unwrap_or(49200);
         let well_known: Vec<u16> = ports.chain([http, 1900, 5000, 7900, 8080, 8443, 9999]).collect();

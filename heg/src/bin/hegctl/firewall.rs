@@ -13,7 +13,7 @@ pub(crate) enum Verb {
     Status,
     /// Show what applying the configuration file would do, changing nothing
     Plan,
-    /// Put the configuration file's [firewall] in force; taken back after a minute unless confirmed
+    /// Put the configuration file's firewall section in force; taken back after a minute unless confirmed
     Apply {
         /// Confirm it at once, as a script that can't be cut off does
         #[arg(long)]
