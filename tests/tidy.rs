@@ -20,8 +20,20 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("secure-link", &["secure-http"]),
     ("psm-ebpf", &["psm-event"]),
     ("psm-agent", &["psm-event", "energy-model", "energy-services", "upnp", "upnp-net", "daemon-kit"]),
-    ("heg", &["energy-model", "energy-services", "upnp", "upnp-net", "daemon-kit"]),
-    ("utility", &["energy-model", "utility-wire", "daemon-kit"]),
+    (
+        "heg",
+        &[
+            "energy-model",
+            "energy-services",
+            "upnp",
+            "upnp-net",
+            "utility-wire",
+            "secure-http",
+            "secure-link",
+            "daemon-kit",
+        ],
+    ),
+    ("utility", &["energy-model", "utility-wire", "secure-http", "secure-link", "daemon-kit"]),
     // Its tests play the gateway's side with the link.
     ("kmc", &["secure-http", "daemon-kit", "secure-link"]),
 ];
@@ -48,6 +60,7 @@ const PURE_MODULES: &[&str] = &[
     "heg/src/commands.rs",
     "heg/src/control_point.rs",
     "heg/src/device.rs",
+    "heg/src/envelope.rs",
     "heg/src/firewall/deadman.rs",
     "heg/src/firewall/describe.rs",
     "heg/src/firewall/prefix.rs",
@@ -69,7 +82,6 @@ const PURE_MODULES: &[&str] = &[
     "utility/src/sites.rs",
     "utility/src/tariff.rs",
     "kmc/src/exchange.rs",
-    "kmc/src/flood.rs",
     "kmc/src/policy_file.rs",
 ];
 

@@ -10,6 +10,7 @@ mod report;
 mod soap;
 mod start;
 mod traffic;
+mod utility;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -37,6 +38,8 @@ enum What {
     },
     /// Run the benchmark of the kernel probe (as root) and print its tables
     Probe,
+    /// Run the benchmark of utility, key management and the gateway's line to them, and print its tables
+    Utility,
     /// Be a light switch (SwitchPower:1) on our stack
     Light {
         /// TCP port
@@ -58,7 +61,8 @@ fn main() -> Result<ExitCode> {
         What::Appliances { count } => devices::appliances(count).map(|()| ExitCode::SUCCESS),
         What::All { only } if sandbox::is_inside() => report::print(&only).map(|()| ExitCode::SUCCESS),
         What::Probe if sandbox::is_inside() => probe::print().map(|()| ExitCode::SUCCESS),
-        What::All { .. } | What::Probe => {
+        What::Utility if sandbox::is_inside() => utility::print().map(|()| ExitCode::SUCCESS),
+        What::All { .. } | What::Probe | What::Utility => {
             let sandbox = Sandbox::find().context("the benchmarks need namespaces")?;
             let mut command = sandbox.this_program(WHOLE_RUN_MAX)?;
             let status = command.args(std::env::args_os().skip(1)).status().context("entering the sandbox")?;

@@ -15,6 +15,7 @@ use crate::registry::{Appliance, KnownBy, state_word};
 
 pub mod firewall;
 pub mod routes;
+pub mod utility;
 
 /// Answer of `GET /v1/status`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -156,7 +157,7 @@ pub struct EntryView {
     pub name: Option<String>,
     /// What.
     pub action: String,
-    /// For whom: `person:UID`, `appliance`, `registration:REGID`, `gateway`.
+    /// For whom: `person:UID`, `appliance`, `registration:REGID`, `utility:ID`, `gateway`.
     pub cause: String,
     /// How it ended, in one word.
     pub outcome: String,

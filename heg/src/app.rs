@@ -25,6 +25,7 @@ use upnp::time::{BootTime, earliest};
 use upnp_net::{InterfaceFilter, Net, NetConfig, NetEvent, Responder};
 
 use crate::api::routes::{self, Route, RouteError};
+use crate::api::utility::{EnrolBody, UtilityView};
 use crate::api::{ApplianceView, CommandView, EntryView, OutcomeView, RegistrationView, StatusView, WatchLine};
 use crate::config::Config;
 use crate::control_point::Appliances;
@@ -40,6 +41,8 @@ use crate::page::Page;
 use crate::registrations::Key;
 use crate::store::worker::{Done, Worker};
 use crate::store::{self, JournalQuery};
+use crate::utility::{self, Utility};
+use crate::utility_client::{Happened, UtilityClient};
 use crate::wake::Waker;
 
 /// Permission bits of the control socket: owner and group.
@@ -82,6 +85,7 @@ struct App {
     timer: BootTimer,
     wall_clock: WallClockChanges,
     home: Home,
+    client: UtilityClient,
     worker: Worker<ControlRequest>,
     waker: Waker,
     firewall: Firewall,
@@ -102,6 +106,7 @@ enum Event {
     Control(ControlRequest),
     Signal(Signal),
     Store(Done<ControlRequest>),
+    Utility(Happened),
     WallClock,
     Firewall(Woken),
     Due,
@@ -115,7 +120,7 @@ impl App {
         let udn = Udn::parse(&format!("uuid:{uuid}")).context("identity")?;
         let boot_id = boot_counter::next(&state_dir)?;
         let now = now();
-        let (worker, start) = Worker::open(&state_dir.join(store::FILE), config.retention(), now.wall)
+        let (worker, mut start) = Worker::open(&state_dir.join(store::FILE), config.retention(), now.wall)
             .with_context(|| format!("database {}", state_dir.join(store::FILE).display()))?;
         let control = ControlServer::bind(&config.socket(), SOCKET_MODE).await.context(Exit::Unavailable)?;
         // Before anything listens; where that fails, only addresses out of the Internet's reach are listened on.
@@ -124,21 +129,33 @@ impl App {
         let mut net_config = net_config(&config);
         net_config.interfaces = firewall.interfaces(net_config.interfaces);
         let net = Net::bind(net_config).await.context(Exit::Unavailable)?;
-        firewall.listening(net.http_port(), now.boot).await;
-        let [seed_device, seed_control] = seeds()?;
+        let [seed_device, seed_control, seed_utility] = seeds()?;
         let name = config.device.friendly_name.clone().unwrap_or_else(default_name);
         let server = format!("Linux/{} UPnP/1.1 heg-gateway/{}", kernel("osrelease"), env!("CARGO_PKG_VERSION"));
         let identity = Identity { udn: udn.clone(), friendly_name: name.clone(), server: server.clone(), boot_id };
         let us = uuid.parse().context("identity")?;
+        let me = uuid.parse().context("identity")?;
+        let rows = std::mem::take(&mut start.restored.utility);
+        let mut client = UtilityClient::open(&state_dir, me, config.utility.reachable.clone(), &rows)?;
+        let mut sealed_port = None;
+        if let Some(address) = config.utility.listen {
+            let bound = client.listen(address).await.with_context(|| format!("utility.listen {address}"));
+            let bound = bound.context(Exit::Unavailable)?;
+            sealed_port = Some(bound.port());
+            tracing::info!(address = %bound, "the utility may call");
+        }
+        firewall.listening(net.http_port(), sealed_port, now.boot).await;
         tracing::info!(%udn, name, port = net.http_port(), socket = %control.path().display(), state = %state_dir.display(), "started");
         Ok(Self {
             home: Home::new(
                 Gateway::new(config.settings(clock::zone()), start.restored, now),
                 Appliances::new(&config, us, server, net.http_port(), seed_control, now.boot),
                 device::root_device(&config, identity, net.http_port(), seed_device, now.boot),
+                Utility::new(me.as_str(), config.utility_settings(), rows, seed_utility, now),
                 Duration::from_secs(config.store.write_every_s.into()),
                 now,
             ),
+            client,
             identity: (udn, name),
             state_dir,
             boot_id,
@@ -185,6 +202,10 @@ impl App {
                 self.stored(done, now);
                 true
             }
+            Event::Utility(happened) => {
+                self.client.handle(happened, now);
+                true
+            }
             Event::WallClock => {
                 tracing::info!(now = %now.wall, "the wall clock was set");
                 self.home.handle(Input::ClockChanged, now);
@@ -202,7 +223,7 @@ impl App {
             Event::Due => true,
         };
         self.settle(now);
-        self.systemd.status(&self.status_line());
+        self.systemd.status(&self.status_line(now));
         self.systemd.watchdog(now.boot.since_boot());
         self.trim.turn(now.boot.since_boot());
         going_on
@@ -210,12 +231,14 @@ impl App {
 
     async fn next_event(&mut self) -> Event {
         let due = earliest(self.home.poll_timeout(), self.firewall.poll_timeout()).map(BootTime::since_boot);
-        let due = due.into_iter().chain(self.systemd.watchdog_due()).chain(self.trim.due()).min();
+        let due = due.into_iter().chain(self.systemd.watchdog_due()).chain(self.trim.due());
+        let due = due.chain(self.client.due(now())).min();
         tokio::select! {
             event = self.net.next() => Event::Net(event),
             request = self.control.next() => Event::Control(request),
             signal = self.signals.next() => Event::Signal(signal),
             done = self.worker.next() => Event::Store(done),
+            happened = self.client.next() => Event::Utility(happened),
             () = self.wall_clock.next() => Event::WallClock,
             woken = self.firewall.next() => Event::Firewall(woken),
             () = self.timer.until(due) => Event::Due,
@@ -226,8 +249,20 @@ impl App {
     fn settle(&mut self, now: Now) {
         self.home.handle_timeout(now);
         self.tend_firewall(now);
-        while let Some(effect) = self.home.poll_effect() {
-            self.carry_out(effect, now);
+        loop {
+            while let Some(effect) = self.home.poll_effect() {
+                self.carry_out(effect, now);
+            }
+            if self.client.is_called() {
+                let poll = self.home.utility_calls(now);
+                self.client.answer_call(poll, now);
+            }
+            self.client.turn(now);
+            if let Some((path, bytes)) = self.client.poll_keep() {
+                self.worker.keep(path, bytes);
+            }
+            let Some(input) = self.client.poll_input() else { break };
+            self.home.handle_utility(input, now);
         }
         if self.home.boot_id() != self.boot_id {
             self.boot_id = self.home.boot_id();
@@ -258,7 +293,7 @@ impl App {
         self.interfaces = interfaces;
         // Always the first event: everything is bound now.
         if !std::mem::replace(&mut self.ready, true) {
-            self.systemd.ready(&self.status_line());
+            self.systemd.ready(&self.status_line(now));
         }
     }
 
@@ -316,6 +351,7 @@ impl App {
                 }
                 self.recent.push_back(entry);
             }
+            Effect::Ask(question) => self.client.ask(question, now),
             Effect::Forgotten(udn) => {
                 self.firewall.registry_changed();
                 self.tell(&WatchLine::Forgotten { udn: udn.to_string() });
@@ -349,6 +385,7 @@ impl App {
                 self.troubles.push(note);
                 self.home.began_anew(batch, now);
             }
+            Done::Kept(result) => self.client.kept(result, now),
             Done::Journal(request, Ok(entries)) => {
                 let views: Vec<_> = entries.iter().map(|entry| EntryView::new(self.home.gateway(), entry)).collect();
                 request.respond_json(StatusCode::OK, &views);
@@ -401,6 +438,19 @@ impl App {
             Route::Journal(query) => self.journal(query, request, now),
             Route::Watch => self.watch(request),
             Route::Firewall(ask) => self.ask_firewall(ask, request, now),
+            Route::Utility => {
+                let view = UtilityView::new(self.home.utility(), &self.client, self.home.gateway(), now);
+                request.respond_json(StatusCode::OK, &view);
+            }
+            Route::Enrol(EnrolBody { token, replace }) => match self.client.may_enrol(&token, replace) {
+                Ok(token) => self.client.enrol(&token, request),
+                Err(error) => refuse(request, error.into()),
+            },
+            Route::Consent(of, yes) => {
+                let uid = request.peer.uid;
+                let ask = self.ask(Asker::Control(request));
+                self.home.handle_utility(utility::Input::Said { ask, uid, of, yes }, now);
+            }
             Route::Ask(_) if self.askers.len() >= CONTROL_WAITING_MAX + ASKS_MAX => {
                 refuse(request, AskError::Busy.into());
             }
@@ -434,8 +484,12 @@ impl App {
         }
     }
 
-    fn status_line(&self) -> String {
+    fn status_line(&self, now: Now) -> String {
         let mut line = self.home.gateway().status_line();
+        if let Some(utility) = self.home.utility().status(now) {
+            line += "; ";
+            line += &utility;
+        }
         for trouble in self.troubles() {
             line += "; ";
             line += &trouble;
@@ -445,6 +499,7 @@ impl App {
 
     fn troubles(&self) -> Vec<String> {
         let mut troubles: Vec<_> = self.home.trouble().into_iter().collect();
+        troubles.extend(self.client.trouble());
         troubles.extend(self.troubles.iter().cloned());
         if self.interfaces.is_empty() {
             troubles.push("no usable network interface".to_owned());
@@ -465,7 +520,7 @@ impl App {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             udn: self.identity.0.to_string(),
             name: self.identity.1.clone(),
-            status: self.status_line(),
+            status: self.status_line(now),
             interfaces: self.interfaces.iter().flat_map(address).collect(),
             http_port: self.net.http_port(),
             uptime_s: now.boot.since(self.started).as_secs(),
@@ -495,7 +550,7 @@ impl App {
 
     fn page(&self, now: Now) -> String {
         let recent: Vec<_> = self.recent.iter().cloned().collect();
-        let status = self.status_line();
+        let status = self.status_line(now);
         let (udn, name) = (self.identity.0.as_str(), &self.identity.1);
         Page { name, udn, status: &status, gateway: self.home.gateway(), recent: &recent, now: now.wall }.html()
     }
@@ -516,11 +571,14 @@ impl App {
                 self.home.set_write_every(Duration::from_secs(config.store.write_every_s.into()));
                 self.worker.retain(config.retention());
                 self.home.handle(Input::Configured(config.settings(clock::zone())), now);
+                self.home.handle_utility(utility::Input::Configured(config.utility_settings()), now);
                 // What needs a restart stays as it is running, so that the next reload still tells.
-                let Config { log, commands, store, appliance, firewall, .. } = config;
+                let Config { log, commands, store, appliance, firewall, mut utility, .. } = config;
                 self.firewall.configured(firewall.clone());
                 self.config.discovery.poll_every_s = config.discovery.poll_every_s;
-                self.config = Config { log, commands, store, appliance, firewall, ..self.config.clone() };
+                (utility.listen, utility.reachable) =
+                    (self.config.utility.listen, self.config.utility.reachable.clone());
+                self.config = Config { log, commands, store, utility, appliance, firewall, ..self.config.clone() };
                 tracing::info!("configuration read again");
             }
             Err(error) => {
@@ -529,7 +587,7 @@ impl App {
                 self.troubles.push(format!("{NOT_RELOADED}: {error}"));
             }
         }
-        self.systemd.ready(&self.status_line());
+        self.systemd.ready(&self.status_line(now));
     }
 
     /// This machine slept: everybody is told anew, and subscriptions are renewed at once.
@@ -627,11 +685,14 @@ fn asleep() -> Duration {
     clock::boottime().saturating_sub(awake)
 }
 
-fn seeds() -> anyhow::Result<[u64; 2]> {
-    let mut bytes = [0; 16];
+fn seeds() -> anyhow::Result<[u64; 3]> {
+    let mut bytes = [0; 24];
     getrandom::fill(&mut bytes).map_err(|e| anyhow::anyhow!("no random numbers: {e}")).context(Exit::OsErr)?;
-    let (a, b) = bytes.split_at(8);
-    Ok([a, b].map(|half| half.iter().fold(0, |n, byte| n << 8 | u64::from(*byte))))
+    let mut seeds = [0; 3];
+    for (seed, part) in seeds.iter_mut().zip(bytes.chunks_exact(8)) {
+        *seed = part.iter().fold(0, |n, byte| n << 8 | u64::from(*byte));
+    }
+    Ok(seeds)
 }
 
 /// A name of the kernel's own (`/proc/sys/kernel`).

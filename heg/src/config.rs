@@ -4,6 +4,7 @@
 //! packaging/examples/heg-gateway.toml and heg-gateway.toml(5).
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -17,8 +18,9 @@ use upnp::url::HttpUrl;
 use crate::commands::Patience;
 use crate::firewall::settings::Settings as Firewall;
 use crate::gateway::{Override, Settings};
-use crate::limits::{NAMED_MAX, PATIENCE_S_MAX};
+use crate::limits::{NAMED_MAX, PATIENCE_S_MAX, SPREAD_S_MAX};
 use crate::store::Retention;
+use crate::utility::{self, Allowed};
 use crate::wake::SecureOn;
 
 /// Where the configuration is when no other file is named.
@@ -47,6 +49,8 @@ pub struct Config {
     pub commands: Commands,
     /// `[store]`
     pub store: Store,
+    /// `[utility]`
+    pub utility: Utility,
     /// `[control]`
     pub control: Control,
     /// `[firewall]`
@@ -163,6 +167,28 @@ impl Default for Store {
     }
 }
 
+/// `[utility]`
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Utility {
+    /// Ask the utility for news; without that it has to call.
+    pub poll: bool,
+    /// The first contact after a start or an outage is put off by a random time up to this, s.
+    pub spread_s: u32,
+    /// Which appliances the utility may control.
+    pub consent: Allowed,
+    /// Where the utility may call: address and port to listen on.
+    pub listen: Option<SocketAddr>,
+    /// Under which name or address and port the utility reaches that.
+    pub reachable: Option<String>,
+}
+
+impl Default for Utility {
+    fn default() -> Self {
+        Self { poll: true, spread_s: 120, consent: Allowed::None, listen: None, reachable: None }
+    }
+}
+
 /// `[control]`
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
@@ -186,6 +212,8 @@ pub struct Appliance {
     pub secure_on: Option<SecureOn>,
     /// File with the SecureOn password; a relative name is looked for among the service's credentials.
     pub secure_on_file: Option<PathBuf>,
+    /// Whether the utility may control it; goes before `[utility] consent`.
+    pub utility_control: Option<bool>,
 }
 
 fn udn<'de, D: serde::Deserializer<'de>>(d: D) -> Result<Udn, D::Error> {
@@ -247,6 +275,16 @@ impl Config {
         let s = &self.store;
         if !(1..=3600).contains(&s.write_every_s) {
             return wrong("store.write-every-s", "expected 1 to 3600");
+        }
+        let u = &self.utility;
+        if u.spread_s > SPREAD_S_MAX {
+            return wrong("utility.spread-s", &format!("expected at most {SPREAD_S_MAX}"));
+        }
+        if u.reachable.as_ref().is_some_and(|host| secure_http::canonical_host(host).is_none()) {
+            return wrong("utility.reachable", "expected a name or address, with :port or without");
+        }
+        if u.reachable.is_some() && u.listen.is_none() {
+            return wrong("utility.reachable", "nothing listens there: set utility.listen too");
         }
         if !(1..=3650).contains(&s.journal_days) {
             return wrong("store.journal-days", "expected 1 to 3650");
@@ -323,15 +361,30 @@ impl Config {
         }
     }
 
+    /// What the dealings with the utility are told.
+    pub fn utility_settings(&self) -> utility::Settings {
+        let said = |a: &Appliance| Some((a.udn.clone(), a.utility_control?));
+        utility::Settings {
+            poll: self.utility.poll,
+            spread: Duration::from_secs(self.utility.spread_s.into()),
+            consent: utility::Configured {
+                allowed: self.utility.consent.clone(),
+                appliances: self.appliance.iter().filter_map(said).collect(),
+            },
+        }
+    }
+
     /// Sections that a reload does not take over because they are bound at the start, where they differ.
     pub fn needs_restart(&self, new: &Self) -> Vec<&'static str> {
         let discovery =
             |c: &Self| (c.discovery.search_every_s, c.discovery.answer_within_s, c.discovery.static_devices.clone());
+        let listens = |c: &Self| (c.utility.listen, c.utility.reachable.clone());
         [
             ("state-dir", self.state_dir != new.state_dir),
             ("[device]", self.device != new.device),
             ("[network]", self.network != new.network),
             ("[discovery]", discovery(self) != discovery(new)),
+            ("[utility] listen, reachable", listens(self) != listens(new)),
             ("[control]", self.control != new.control),
         ]
         .into_iter()
@@ -375,6 +428,12 @@ mod tests {
             ("[firewall]\nutility-addresses = ['10.0.0.1/8']", "expected an address or a network"),
             ("[firewall]\nwan-tcp = [0]", "firewall.wan-tcp: expected ports from 1 to 65535"),
             ("[network]\nmulticast-ttl = 0", "network.multicast-ttl: expected 1 to 255"),
+            ("[utility]\nconsent = 'some'", "expected \"none\", \"all\" or a list of UDNs"),
+            ("[utility]\nconsent = ['tv']", "uuid:NAME"),
+            ("[utility]\nspread-s = 9999", "utility.spread-s: expected at most 3600"),
+            ("[utility]\nreachable = 'a b'", "utility.reachable: expected a name or address"),
+            ("[utility]\nreachable = 'home.example:8441'", "nothing listens there"),
+            ("[utility]\nlisten = '8441'", "FILE:2:10: utility.listen"),
         ] {
             let error = load(text).unwrap_err();
             assert!(error.contains(want), "{text:?}: {error}");

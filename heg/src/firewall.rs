@@ -110,6 +110,7 @@ pub struct Firewall {
     seen: Remembered,
     ssh: BTreeSet<IpAddr>,
     http_port: Option<u16>,
+    sealed_port: Option<u16>,
     appliances: BTreeSet<MacAddress>,
     utility: BTreeSet<IpAddr>,
     in_kernel: Option<InKernel>,
@@ -162,6 +163,7 @@ impl Firewall {
             facts: Facts::default(),
             shape: Shape::default(),
             http_port: (http_port != 0).then_some(http_port),
+            sealed_port: None,
             appliances: BTreeSet::new(),
             utility: BTreeSet::new(),
             in_kernel: None,
@@ -272,15 +274,10 @@ impl Firewall {
         }
     }
 
-    fn set_http_port(&mut self, port: u16, now: BootTime) {
-        if self.http_port.replace(port) != Some(port) {
-            self.begin_job(now);
-        }
-    }
-
-    /// Waits until the rules guard the HTTP server's port too; once, at the start.
-    pub async fn listening(&mut self, port: u16, now: BootTime) {
-        self.set_http_port(port, now);
+    /// Waits until the rules know the HTTP server's port and that of the endpoint for sealed messages; once, at the start.
+    pub async fn listening(&mut self, http_port: u16, sealed_port: Option<u16>, now: BootTime) {
+        (self.http_port, self.sealed_port) = (Some(http_port), sealed_port);
+        self.begin_job(now);
         self.settle(now).await;
     }
 
@@ -312,7 +309,7 @@ impl Firewall {
         }
     }
 
-    /// Where the utility is now, beyond what the settings name.
+    /// From where the utility has called, proved by its signature.
     pub fn set_utility(&mut self, addresses: BTreeSet<IpAddr>, now: BootTime) {
         if self.utility != addresses {
             self.utility = addresses;
@@ -534,6 +531,7 @@ impl Firewall {
             shape: self.shape.clone(),
             settings,
             http_port: self.http_port,
+            sealed_port: self.sealed_port,
             appliances: self.appliances.clone(),
             ssh: self.ssh.clone(),
             utility: self.utility.clone(),

@@ -13,6 +13,7 @@ use energy_model::{DailyWindow, MacAddress, PowerState, RegId, RegIdCounter, Tim
 use jiff::tz::TimeZone;
 use upnp::ids::Udn;
 use upnp::time::{BootTime, earliest};
+use utility_wire::EventId;
 
 use crate::commands::{CallFailure, Closed, CommandId, Commands, Need, Outcome, Patience, Verb};
 use crate::journal::{Cause, Ending, Entry};
@@ -22,6 +23,7 @@ use crate::registrations::{Key, Registration, RegistrationError, Registrations, 
 use crate::registry::{
     Appliance, Facts, Found, Profile, Question, Registry, ResolveError, Ticket, Transition, state_word,
 };
+use crate::utility::Rows;
 use crate::wake::SecureOn;
 
 mod requests;
@@ -53,6 +55,15 @@ pub struct Settings {
 /// Names somebody who waits for an answer (a SOAP caller, a control socket request). Given by the caller of this module.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct AskId(pub u64);
+
+/// Who waits for the end of a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waiter {
+    /// Somebody who asked.
+    Ask(AskId),
+    /// The utility, by its control's number.
+    Utility(EventId),
+}
 
 /// Names a call to an appliance. Given by this module.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -192,6 +203,15 @@ pub enum Input {
         /// What is wanted.
         wanted: Wanted,
     },
+    /// The utility orders an appliance whose people allow it; [`Effect::ControlEnded`] follows.
+    UtilityOrders {
+        /// Its control's number.
+        id: EventId,
+        /// Whom.
+        udn: Udn,
+        /// What.
+        verb: Verb,
+    },
     /// Whether what was to be saved for somebody is on the disk.
     Saved {
         /// Who waits.
@@ -295,6 +315,13 @@ pub enum Effect {
         /// What.
         reply: Reply,
     },
+    /// What came of [`Input::UtilityOrders`].
+    ControlEnded {
+        /// Which.
+        id: EventId,
+        /// What.
+        outcome: Outcome,
+    },
     /// Something about an appliance looks different now (for those who watch).
     Changed(Udn),
 }
@@ -310,7 +337,7 @@ enum Purpose {
 #[derive(Debug)]
 pub struct Gateway {
     registry: Registry,
-    commands: Commands<AskId>,
+    commands: Commands<Waiter>,
     registrations: Registrations,
     settings: Settings,
     calls: BTreeMap<CallTag, Purpose>,
@@ -329,6 +356,8 @@ pub struct Restored {
     pub registrations: Vec<Registration>,
     /// The last RegID ever given out, 0 for none.
     pub last_reg: u32,
+    /// What is kept of the utility; not this module's.
+    pub utility: Rows,
 }
 
 impl Gateway {
@@ -371,7 +400,7 @@ impl Gateway {
     }
 
     /// Commands under way.
-    pub fn commands(&self) -> &Commands<AskId> {
+    pub fn commands(&self) -> &Commands<Waiter> {
         &self.commands
     }
 
@@ -424,6 +453,9 @@ impl Gateway {
             Input::NeighbourLooked { address, mac } => self.neighbour_looked(address, mac, now),
             Input::ApplianceAsks { ask, from, caller, request } => self.appliance_asks(ask, from, caller, request, now),
             Input::PersonAsks { ask, uid, wanted } => self.person_asks(ask, uid, wanted, now),
+            Input::UtilityOrders { id, udn, verb } => {
+                self.command(Waiter::Utility(id), &udn, verb, Cause::Utility(id), now);
+            }
             Input::Saved { ask, result } => self.saved(ask, result, now),
             Input::ClockChanged => self.registrations.clock_changed(now),
             Input::Configured(settings) => self.configured(settings, now),
@@ -691,7 +723,14 @@ impl Gateway {
         Some(Outcome::new(Ending::Declined, format!("{} (RegID {}) forbids it now", window.wish, window.reg)))
     }
 
-    fn command_closed(&mut self, closed: Closed<AskId>, now: Now) {
+    fn tell(&mut self, waiter: Waiter, outcome: Outcome) {
+        self.effects.push_back(match waiter {
+            Waiter::Ask(ask) => Effect::Answer { ask, reply: Reply::Outcome(outcome) },
+            Waiter::Utility(id) => Effect::ControlEnded { id, outcome },
+        });
+    }
+
+    fn command_closed(&mut self, closed: Closed<Waiter>, now: Now) {
         let Closed { command, mut outcome } = closed;
         let udn = &command.udn;
         match (command.verb, command.cause) {
@@ -709,8 +748,8 @@ impl Gateway {
         let (action, ending) = (command.verb.action(), outcome.ending);
         tracing::info!(%udn, action, cause = %command.cause, %ending, reason = outcome.reason, "command");
         self.journal(Some(udn), &action, command.cause, ending, &outcome.reason, now);
-        for ask in command.waiters {
-            self.effects.push_back(Effect::Answer { ask, reply: Reply::Outcome(outcome.clone()) });
+        for waiter in command.waiters {
+            self.tell(waiter, outcome.clone());
         }
     }
 }

@@ -1,4 +1,5 @@
-//! The home without IO (PURE): joins the gateway's mind, its device, its control point and what waits for the disk.
+//! The home without IO (PURE): joins the gateway's mind, its device, its control point, its dealings with the utility and what waits
+//! for the disk.
 //!
 //! In: what the network, the disk, people and the clocks tell. Out: [`Effect`]s, which `app.rs` carries out. Every input brings
 //! both clocks; what follows from it is worked out when the effects are taken, all of them before the next input.
@@ -15,12 +16,14 @@ use upnp::device::{ActionCall, Handled, RootDevice, not_found};
 use upnp::ids::Udn;
 use upnp::net::{Channel, Datagram, HttpAnswer, IncomingRequest, Interface, Owner};
 use upnp::time::{BootTime, earliest};
+use utility_wire::Poll;
 
 use crate::control_point::Appliances;
 use crate::gateway::{self, AskId, Gateway, Input, Reply};
 use crate::journal::Entry;
 use crate::now::Now;
 use crate::store::batch::{Batch, Pending, Settled};
+use crate::utility::{self, Question, Utility};
 use crate::wake::SecureOn;
 
 /// An order to `app.rs`.
@@ -51,6 +54,8 @@ pub enum Effect {
     Changed(Udn),
     /// An appliance was taken out of the registry.
     Forgotten(Udn),
+    /// To the utility; its answer goes to [`Home::handle_utility`].
+    Ask(Question),
 }
 
 /// What came in by HTTP.
@@ -70,6 +75,7 @@ pub struct Home {
     gateway: Gateway,
     appliances: Appliances,
     device: RootDevice,
+    utility: Utility,
     pending: Pending<(AskId, Reply)>,
     effects: VecDeque<Effect>,
     now: Now,
@@ -77,13 +83,26 @@ pub struct Home {
 
 impl Home {
     /// Joins the parts; ordinary changes are written at most `write_every` so often.
-    pub fn new(gateway: Gateway, appliances: Appliances, device: RootDevice, write_every: Duration, now: Now) -> Self {
-        Self { gateway, appliances, device, pending: Pending::new(write_every), effects: VecDeque::new(), now }
+    pub fn new(
+        gateway: Gateway,
+        appliances: Appliances,
+        device: RootDevice,
+        utility: Utility,
+        write_every: Duration,
+        now: Now,
+    ) -> Self {
+        let (pending, effects) = (Pending::new(write_every), VecDeque::new());
+        Self { gateway, appliances, device, utility, pending, effects, now }
     }
 
     /// The mind: registry, commands, registrations.
     pub fn gateway(&self) -> &Gateway {
         &self.gateway
+    }
+
+    /// The dealings with the utility.
+    pub fn utility(&self) -> &Utility {
+        &self.utility
     }
 
     /// Subscriptions to the gateway's own device.
@@ -116,6 +135,18 @@ impl Home {
     pub fn note(&mut self, entry: Entry, now: Now) {
         self.pending.entry(entry.clone(), now.boot);
         self.effects.push_back(Effect::Journalled(entry));
+    }
+
+    /// A fact about the utility.
+    pub fn handle_utility(&mut self, input: utility::Input, now: Now) {
+        self.now = now;
+        self.utility.handle(input, &self.gateway, now);
+    }
+
+    /// The utility calls; see [`Utility::called`].
+    pub fn utility_calls(&mut self, now: Now) -> Option<Poll> {
+        self.now = now;
+        self.utility.called(now)
     }
 
     /// The network interfaces as they are now.
@@ -158,9 +189,12 @@ impl Home {
     }
 
     /// A batch was written, or comes back with the reason. Returns the answers that waited for it.
-    pub fn written(&mut self, result: Result<(), (Batch, String)>, now: Now) -> Vec<(AskId, Reply)> {
+    pub fn written(&mut self, result: Result<(), (Box<Batch>, String)>, now: Now) -> Vec<(AskId, Reply)> {
         self.now = now;
-        let Settled { saved, replies } = self.pending.written(result, now.boot);
+        let Settled { saved, marks, replies } = self.pending.written(result, now.boot);
+        for (ticket, result) in marks {
+            self.utility.handle(utility::Input::Saved { ticket, result }, &self.gateway, now);
+        }
         for (ask, result) in saved {
             self.gateway.handle(Input::Saved { ask, result }, now);
         }
@@ -174,6 +208,7 @@ impl Home {
             appliances: self.gateway.registry().iter().map(|a| (a.udn().clone(), Some(a.profile().clone()))).collect(),
             registrations: self.gateway.registrations().iter().map(|r| (r.key(), Some(r.clone()))).collect(),
             journal: Vec::new(),
+            utility: self.utility.rows().into_iter().map(|(slot, value)| (slot, Some(value))).collect(),
             last_reg: self.gateway.registrations().last_reg(),
         };
         self.pending.began_anew(everything, batch, now.boot);
@@ -217,12 +252,16 @@ impl Home {
         if due(self.gateway.poll_timeout()) {
             self.gateway.handle_timeout(now);
         }
+        if due(self.utility.poll_timeout()) {
+            self.utility.handle_timeout(&self.gateway, now);
+        }
     }
 
     /// When [`Self::handle_timeout`] is due, or there is a batch to write.
     pub fn poll_timeout(&self) -> Option<BootTime> {
         let machines = earliest(self.appliances.machine_ref().poll_timeout(), self.device.poll_timeout());
-        earliest(machines, earliest(self.gateway.poll_timeout(), self.pending.poll_timeout()))
+        let minds = earliest(self.gateway.poll_timeout(), self.utility.poll_timeout());
+        earliest(machines, earliest(minds, self.pending.poll_timeout()))
     }
 
     /// The next order. What the parts have for one another is passed on the way.
@@ -238,6 +277,8 @@ impl Home {
                 self.gateway.handle(input, self.now);
             } else if let Some(effect) = self.gateway.poll_effect() {
                 self.pass_on(effect);
+            } else if let Some(effect) = self.utility.poll_effect() {
+                self.pass_on_of_utility(effect);
             } else {
                 return self.pending.take(self.now.boot).map(Effect::Write);
             }
@@ -262,6 +303,7 @@ impl Home {
                 self.pending.appliance(udn, profile, boot);
             }
             gateway::Effect::DropAppliance(udn) => {
+                self.utility.handle(utility::Input::Forgotten(udn.clone()), &self.gateway, self.now);
                 self.effects.push_back(Effect::Forgotten(udn.clone()));
                 self.pending.appliance(udn, None, boot);
             }
@@ -274,7 +316,30 @@ impl Home {
                 self.effects.push_back(Effect::Journalled(entry));
             }
             gateway::Effect::Answer { ask, reply } => self.pending.reply((ask, reply), boot),
-            gateway::Effect::Changed(udn) => self.effects.push_back(Effect::Changed(udn)),
+            gateway::Effect::ControlEnded { id, outcome } => {
+                self.utility.handle(utility::Input::Ended { id, outcome }, &self.gateway, self.now);
+            }
+            gateway::Effect::Changed(udn) => {
+                self.utility.handle(utility::Input::Appliance(udn.clone()), &self.gateway, self.now);
+                self.effects.push_back(Effect::Changed(udn));
+            }
+        }
+    }
+
+    fn pass_on_of_utility(&mut self, effect: utility::Effect) {
+        let boot = self.now.boot;
+        match effect {
+            utility::Effect::Ask(question) => self.effects.push_back(Effect::Ask(question)),
+            utility::Effect::Order { id, udn, verb } => {
+                self.gateway.handle(Input::UtilityOrders { id, udn, verb }, self.now);
+            }
+            utility::Effect::Save { slot, value, soon } => self.pending.utility(slot, value, soon, boot),
+            utility::Effect::Flush { ticket } => self.pending.mark(ticket, boot),
+            utility::Effect::Journal(entry) => {
+                self.pending.entry(entry.clone(), boot);
+                self.effects.push_back(Effect::Journalled(entry));
+            }
+            utility::Effect::Answer { ask, reply } => self.pending.reply((ask, reply), boot),
         }
     }
 }

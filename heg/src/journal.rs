@@ -7,6 +7,7 @@ use std::str::FromStr;
 use energy_model::RegId;
 use jiff::Timestamp;
 use upnp::ids::Udn;
+use utility_wire::EventId;
 
 /// Who or what a thing happened for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -17,6 +18,8 @@ pub enum Cause {
     Appliance,
     /// A registration of an appliance or a person, by RegID: its time has come, or it stands in the way.
     Registration(RegId),
+    /// A limit or control of the utility's, by its number.
+    Utility(EventId),
     /// The gateway on its own account: contact lost, restart.
     Gateway,
 }
@@ -27,6 +30,7 @@ impl fmt::Display for Cause {
             Self::Person(uid) => write!(f, "person:{uid}"),
             Self::Appliance => f.write_str("appliance"),
             Self::Registration(reg) => write!(f, "registration:{reg}"),
+            Self::Utility(id) => write!(f, "utility:{id}"),
             Self::Gateway => f.write_str("gateway"),
         }
     }
@@ -34,7 +38,7 @@ impl fmt::Display for Cause {
 
 /// A text that is no [`Cause`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("expected appliance, gateway, person:UID or registration:REGID")]
+#[error("expected appliance, gateway, person:UID, registration:REGID or utility:ID")]
 pub struct CauseError;
 
 impl FromStr for Cause {
@@ -44,6 +48,7 @@ impl FromStr for Cause {
             None if s == "appliance" => Ok(Self::Appliance),
             None if s == "gateway" => Ok(Self::Gateway),
             Some(("person", uid)) => uid.parse().map(Self::Person).map_err(|_| CauseError),
+            Some(("utility", id)) => id.parse().map(Self::Utility).map_err(|_| CauseError),
             Some(("registration", reg)) => reg.parse().map(Self::Registration).map_err(|_| CauseError),
             _ => Err(CauseError),
         }
@@ -140,10 +145,13 @@ mod tests {
     #[test]
     fn causes_and_endings_survive_the_round_trip_through_their_text() {
         let reg = RegId::new(7).unwrap();
-        for cause in [Cause::Person(1000), Cause::Appliance, Cause::Registration(reg), Cause::Gateway] {
+        let event = EventId::new(9).unwrap();
+        for cause in
+            [Cause::Person(1000), Cause::Appliance, Cause::Registration(reg), Cause::Utility(event), Cause::Gateway]
+        {
             assert_eq!(cause.to_string().parse(), Ok(cause));
         }
-        for bad in ["", "person", "person:-1", "registration:0", "gateway:1", "people:1"] {
+        for bad in ["", "person", "person:-1", "registration:0", "gateway:1", "people:1", "utility:0"] {
             assert_eq!(bad.parse::<Cause>(), Err(CauseError), "{bad:?}");
         }
         for (ending, word) in ENDINGS {

@@ -1,7 +1,7 @@
 //! The home energy gateway: finds the appliances of a home, knows their state, wakes and commands them, keeps their
 //! registrations, and writes down what it did and why.
 //!
-//! The deciding modules ([`gateway`], [`registry`], [`commands`], [`registrations`], [`journal`]) are pure: facts in, orders
+//! The deciding modules ([`gateway`], [`registry`], [`commands`], [`registrations`], [`utility`], [`journal`]) are pure: facts in, orders
 //! out, both clocks passed in; [`home`] joins them with device and control point. The others each own one outside thing; [`app`] binds
 //! them in one loop.
 
@@ -12,6 +12,7 @@ pub mod commands;
 pub mod config;
 pub mod control_point;
 pub mod device;
+pub mod envelope;
 pub mod firewall;
 pub mod gateway;
 pub mod home;
@@ -23,4 +24,6 @@ pub mod page;
 pub mod registrations;
 pub mod registry;
 pub mod store;
+pub mod utility;
+pub mod utility_client;
 pub mod wake;

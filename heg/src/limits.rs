@@ -105,6 +105,12 @@ pub const SUBSCRIBE_PER_SOURCE_BURST: u32 = 300;
 pub const SEALED_PER_SOURCE_PER_MINUTE: u32 = 30;
 /// The same at once.
 pub const SEALED_PER_SOURCE_BURST: u32 = 10;
+/// New connections a second to the sealed endpoint from all that are not known to be the utility: made-up sources escape the meter of one.
+pub const SEALED_STRANGERS_RATE: u32 = 5;
+/// The same at once.
+pub const SEALED_STRANGERS_BURST: u32 = 50;
+/// Addresses kept from which the utility has called: one, and a few while it moves.
+pub const UTILITY_ADDRESSES_MAX: usize = 16;
 /// ICMP errors a second taken from the WAN side that belong to no connection.
 pub const ICMP_RATE: u32 = 100;
 /// Lines a minute that the kernel logs of dropped packets, for each reason: enough to see what happens, too few to fill a disk.
@@ -130,6 +136,63 @@ pub const FIREWALL_ASKERS_MAX: usize = 8;
 /// Shutdown waits this long for UNSUBSCRIBE and byebye to leave.
 pub const DRAIN_WITHIN: Duration = Duration::from_secs(3);
 
+/// The longest spread that can be configured, seconds: an hour without the utility is what every home must bear.
+pub const SPREAD_S_MAX: u32 = 3600;
+/// Connections to the gateway's own endpoint served at once: one utility calls, seldom.
+pub const CALLERS_MAX: usize = 4;
+/// A connection to it from its first byte to its end: a call is two small exchanges.
+pub const CALL_WITHIN: Duration = Duration::from_secs(30);
+/// Read buffer of such a connection: the head of a request has to fit. hyper takes no less than 8 KiB.
+pub const CALL_BUFFER_BYTES: usize = 8 * 1024;
+/// Signatures checked for callers in a second in the long run: 0.3 ms each here, some 10 ms on the slowest board.
+pub const CALLS_PER_S: u64 = 5;
+/// And at once.
+pub const CALLS_BURST: u64 = 20;
+/// A poll's answer may come so long after the wait that it asked for.
+pub const POLL_ANSWER_SLACK: Duration = Duration::from_secs(20);
+/// Keys or numbers that could not be stored are tried again after this; nothing is sent meanwhile.
+pub const KEEP_RETRY: Duration = Duration::from_secs(30);
+/// First bound of the random wait after the utility did not answer, doubled each time; the configured spread where that is longer.
+pub const UTILITY_RETRY_FIRST: Duration = Duration::from_secs(5);
+/// Longest bound of that wait: after any outage every home is back within ten minutes, and a million homes are 1700 a second.
+pub const UTILITY_RETRY_MAX: Duration = Duration::from_secs(600);
+/// The longest the utility may put a poll or report off: whatever it says, it is asked again within the hour.
+pub const UTILITY_AFTER_MAX: Duration = Duration::from_secs(3600);
+/// Silence after which the utility counts as lost: two heartbeats of a minute, as EEBUS LPC has it.
+pub const UTILITY_LOST_AFTER: Duration = Duration::from_secs(120);
+/// Polls begin at least this far apart, whatever the utility says.
+pub const POLL_APART_MIN: Duration = Duration::from_secs(1);
+/// Time between two reports before the utility has said what it likes.
+pub const REPORT_EVERY: Duration = Duration::from_secs(300);
+/// A change of state is told within this; what changes together goes together.
+pub const URGENT_WITHIN: Duration = Duration::from_secs(3);
+/// Reports that gathered in an outage go out at least this far apart.
+pub const CATCH_UP_EVERY: Duration = Duration::from_secs(5);
+/// A report to a utility that has not acknowledged one since the start: strangers' messages end at 16 KiB, seal and padding included.
+pub const REPORT_STRANGER_BYTES_MAX: usize = 15 * 1024;
+/// A report, so that it fits the 64 KiB of a known sender's message.
+pub const REPORT_BYTES_MAX: usize = 48 * 1024;
+/// Reports kept while the utility is away, bytes: a week of a home with fifty appliances, and a third of what the goal for memory leaves.
+pub const REPORT_QUEUE_BYTES_MAX: usize = 256 * 1024;
+/// Reports older than this are given up, seconds: a week, as the utility's own intervals allow.
+pub const REPORT_AGE_MAX_S: u64 = 7 * 86_400;
+/// Intervals of one meter in one report: a day.
+pub const REPORT_INTERVALS_MAX: usize = 96;
+/// Length of a consumption interval, seconds: the market's quarter of an hour.
+pub const METER_INTERVAL_S: u32 = 900;
+/// Of an interval so much may be unseen before it is told as a gap: a tenth.
+pub const METER_UNKNOWN_MAX: Duration = Duration::from_secs(90);
+/// An interval's end noticed later than this was slept through.
+pub const METER_LATE_MAX: Duration = Duration::from_secs(60);
+/// Controls not ended at once; more come again with a later poll.
+pub const EVENTS_OPEN_MAX: usize = 64;
+/// Numbers of controls remembered after their end was told, should an old message come late.
+pub const EVENTS_KEPT_MAX: usize = 64;
+/// Price series kept, the newest: today's and tomorrow's, each corrected some times. 3 KiB each at most.
+pub const PRICE_SERIES_KEPT_MAX: usize = 16;
+/// What may wait with a write that is made for something else.
+pub const WRITE_LAZILY_WITHIN: Duration = Duration::from_secs(600);
+
 /// Cuts `text` to at most `bytes_max` bytes at a character boundary and takes control characters out.
 pub fn bounded(text: &str, bytes_max: usize) -> Box<str> {
     let mut end = text.len().min(bytes_max);
@@ -143,3 +206,8 @@ pub fn bounded(text: &str, bytes_max: usize) -> Box<str> {
         text.into()
     }
 }
+
+/// Without an answer of the utility for so long it is lost (LPC: 2 minutes, two heartbeats).
+pub const HEARTBEAT_TTL: Duration = Duration::from_secs(120);
+/// A utility that is heard again states its limits within this, or states none (LPC-921: 120 s).
+pub const STATEMENT_WITHIN: Duration = Duration::from_secs(120);

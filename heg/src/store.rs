@@ -1,4 +1,4 @@
-//! The database: appliances, registrations and the journal over a restart. IO, one file, one connection.
+//! The database: appliances, registrations, what is kept of the utility, and the journal over a restart. IO, one file, one connection.
 //!
 //! Rollback journal (`DELETE`) rather than WAL: no shared-memory mapping (0.2 MB less resident), no second file that grows, and writes come
 //! in rare batches, so the extra fsync does not matter. `synchronous=EXTRA` also syncs the directory when the rollback journal goes:
@@ -20,6 +20,7 @@ use crate::journal::Entry;
 use crate::limits::{PRUNE_EVERY, SET_ASIDE_MAX};
 use crate::registrations::{Key, Registrant, Registration, Wish};
 use crate::registry::{Facts, KnownBy, Profile};
+use crate::utility::Slot;
 
 pub mod batch;
 #[cfg(test)]
@@ -35,7 +36,8 @@ pub const FILE: &str = "heg.db";
 const APPLICATION_ID: i32 = 0x4845_4731;
 
 /// Each step takes the schema from the version before it to its own (its place in the list, from 1).
-const MIGRATIONS: &[&str] = &["
+const MIGRATIONS: &[&str] = &[
+    "
     CREATE TABLE meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
     CREATE TABLE appliance (
         udn TEXT PRIMARY KEY, name TEXT NOT NULL, maker TEXT NOT NULL, model TEXT NOT NULL, address TEXT, mac TEXT,
@@ -52,7 +54,9 @@ const MIGRATIONS: &[&str] = &["
         ending TEXT NOT NULL, reason TEXT NOT NULL
     );
     CREATE INDEX journal_at ON journal (at);
-"];
+",
+    "CREATE TABLE utility (key TEXT PRIMARY KEY NOT NULL, value BLOB NOT NULL);",
+];
 
 /// Why the database did not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -214,6 +218,7 @@ impl Store {
             appliances: self.rows("SELECT * FROM appliance", profile)?,
             registrations: self.rows("SELECT * FROM registration", registration)?,
             last_reg,
+            utility: self.rows("SELECT * FROM utility", utility_row)?,
         })
     }
 
@@ -259,6 +264,15 @@ impl Store {
                     transaction.execute(sql, params![place, udn, reg])?;
                 }
             }
+        }
+        for (slot, value) in &batch.utility {
+            let key = slot.key();
+            match value {
+                Some(value) => {
+                    transaction.execute("INSERT OR REPLACE INTO utility VALUES (?1, ?2)", params![key, value])?
+                }
+                None => transaction.execute("DELETE FROM utility WHERE key = ?1", [key])?,
+            };
         }
         if batch.last_reg > 0 {
             put_last_reg(&transaction, batch.last_reg)?;
@@ -491,6 +505,10 @@ fn registration(row: &Row<'_>) -> Result<Option<Registration>, rusqlite::Error> 
     let (Some(udn), Some(reg), Some(wish), Some(by)) = (udn, reg, wish, by) else { return Ok(None) };
     let made = moment(row, "made")?.unwrap_or(Timestamp::UNIX_EPOCH);
     Ok(Some(Registration { reg, udn, by, wish, made, due: moment(row, "due")? }))
+}
+
+fn utility_row(row: &Row<'_>) -> Result<Option<(Slot, Vec<u8>)>, rusqlite::Error> {
+    Ok(Slot::parse(&row.get::<_, String>("key")?).zip(Some(row.get("value")?)))
 }
 
 fn put_entry(transaction: &Transaction<'_>, e: &Entry) -> Result<(), rusqlite::Error> {

@@ -683,6 +683,7 @@ impl Home {
             appliances: self.profiles.into_values().collect(),
             registrations: self.registrations.into_values().collect(),
             last_reg: self.last_reg,
+            ..Restored::default()
         };
         Self::start(restored, Now { boot: self.now.boot, wall: wall.parse().unwrap() })
     }
@@ -714,7 +715,7 @@ impl Home {
                 Effect::DropRegistration { ask: None, key } => self.write(key, None),
                 Effect::Journal(entry) => self.journal.push(entry),
                 Effect::Answer { ask, reply } => drop(self.replies.insert(ask, reply)),
-                Effect::Changed(_) => {}
+                Effect::ControlEnded { .. } | Effect::Changed(_) => {}
             }
         }
     }

@@ -5,7 +5,7 @@ use secure_http::{Policy, Role, UnixTime};
 use serde::{Deserialize, Serialize};
 
 use crate::centre::hex;
-use crate::store::{AuditEntry, Stated, Token};
+use crate::store::{AuditEntry, Contact, Stated, Token};
 
 /// Body of `POST /v1/tokens`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -15,6 +15,9 @@ pub struct TokenBody {
     pub role: String,
     /// Whom.
     pub uuid: Option<String>,
+    /// The utility that a gateway is to belong to.
+    #[serde(default)]
+    pub utility: Option<String>,
     /// Where.
     pub premises: String,
     /// How long, days.
@@ -52,6 +55,8 @@ pub struct TokenView {
     pub role: String,
     /// Whom.
     pub uuid: Option<String>,
+    /// The utility that a gateway enrolled with it belongs to.
+    pub utility: Option<String>,
     /// Where.
     pub premises: String,
     /// `open`, `used`, `revoked` or `expired`.
@@ -73,6 +78,7 @@ impl TokenView {
             text,
             role: role_word(token.role).to_owned(),
             uuid: token.uuid.map(|uuid| uuid.to_string()),
+            utility: token.utility.map(|uuid| uuid.to_string()),
             premises: token.premises.clone(),
             state: if expired { "expired".to_owned() } else { token.state.clone() },
             made: moment(token.made),
@@ -104,6 +110,10 @@ pub struct StatementView {
     pub previous: Option<u64>,
     /// The statement as signed, hexadecimal.
     pub cose: String,
+    /// The utility that a gateway belongs to, where one is shown in full and its token named one.
+    pub utility: Option<String>,
+    /// Where the subject says that it is reached, where one is shown in full.
+    pub host: Option<String>,
 }
 
 impl StatementView {
@@ -120,7 +130,15 @@ impl StatementView {
             until: moment(s.validity().until()),
             previous: s.previous().map(|serial| serial.0),
             cose: hex(s.raw()),
+            utility: None,
+            host: None,
         }
+    }
+
+    /// With what is known of the subject beside it.
+    #[must_use]
+    pub fn with(self, contact: Contact) -> Self {
+        Self { utility: contact.utility.map(|uuid| uuid.to_string()), host: contact.host, ..self }
     }
 }
 
@@ -174,7 +192,7 @@ pub struct AuditView {
     pub seq: u64,
     /// When.
     pub time: String,
-    /// Who.
+    /// Who: `operator:UID`, a party's UUID, for an order with `/` and the name of who gave it there, or `kmc`.
     pub actor: String,
     /// What.
     pub action: String,

@@ -141,6 +141,9 @@ pub enum TokenCommand {
         /// Only for this party; takes the place of its statement in force, which is then revoked
         #[arg(long, value_name = "UUID")]
         uuid: Option<PartyId>,
+        /// The utility that the gateway is to belong to [default: the only one]
+        #[arg(long, value_name = "UUID")]
+        utility: Option<PartyId>,
         /// Where, for people
         #[arg(long, value_name = "TEXT", default_value = "")]
         premises: String,

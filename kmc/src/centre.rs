@@ -1,6 +1,7 @@
 //! The centre without sockets and clocks: what it knows, what it answers, what runs out. One request at a time; each is one change of the
 //! database, which is on the disk before the answer goes out.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -9,27 +10,28 @@ use jiff::Timestamp;
 use rand_core::UnwrapErr;
 use secure_http::crypto::{CryptoError, SigningKey};
 use secure_http::{
-    Admission, Authority, CookieSecrets, KeyAnswer, KeyId, OwnKeys, PartyId, Policy, PolicyError, PolicyState,
+    Admission, Authority, CookieSecrets, Flood, KeyAnswer, KeyId, OwnKeys, PartyId, Policy, PolicyError, PolicyState,
     Receiver, RevocationError, RevocationList, Role, Rules, Sequence, StatementDraft, StatementError, UnixTime,
     Validity, key_id, peek_issuer,
 };
 use zeroize::Zeroizing;
 
 use crate::exchange::{self, Endpoint, Refused, Request, Response};
-use crate::flood::Flood;
 use crate::keyring::{KeyBytes, Keyring, KeyringError, Purpose};
-use crate::limits::{BACKDATE_S, HOUSEKEEPING_S, ISSUING_WARN_DAYS, PENDING_S, POLICY_DAYS};
+use crate::limits::{BACKDATE_S, HOUSEKEEPING_S, ISSUING_WARN_DAYS, LOAD, PENDING_S, POLICY_DAYS};
 use crate::store::{Change, Standing, Stated, Store, StoreError, issuer_id};
 
 mod admin;
 mod enrol;
 mod founding;
+mod orders;
 mod sealed;
 #[cfg(test)]
 mod tests;
 
 pub use admin::{AdminError, NewToken};
 pub use founding::{Founding, RootError, export_root, found, import_root, sign_issuing};
+pub use orders::Power;
 
 const DAY_S: u64 = 86_400;
 /// The number in the database up to which the centre's own messages may be numbered.
@@ -95,6 +97,8 @@ pub struct Settings {
     pub per_minute: u32,
     /// Whether cookies are wanted at all times.
     pub always_cookies: bool,
+    /// What utilities may order.
+    pub utilities_may: BTreeSet<Power>,
 }
 
 /// What became of requests since the start, for /metrics.
@@ -118,6 +122,10 @@ pub struct Counts {
     pub enrolled: u64,
     /// Statements that became active by roll-over.
     pub rolled_over: u64,
+    /// Orders of utilities that were carried out.
+    pub orders_done: u64,
+    /// Orders of utilities that were refused, with a reason.
+    pub orders_refused: u64,
 }
 
 /// All but the database: what is in memory, and made anew from it at each start.
@@ -165,7 +173,7 @@ impl Centre {
             store,
             receiver: Receiver::new(),
             cookies: CookieSecrets::new(now.unix(), &mut rng),
-            flood: Flood::new(desk.settings.per_minute),
+            flood: Flood::new(desk.settings.per_minute, LOAD),
             desk,
             counts: Counts::default(),
             housekeeping_due: Duration::ZERO,
@@ -359,7 +367,9 @@ impl Desk {
     fn root_answer(&self) -> Vec<u8> {
         let statements =
             [&self.own.statement, self.authority.issuing(), self.authority.root()].map(|s| s.raw().to_vec());
-        KeyAnswer { statements: statements.into(), succession: None, revocations: self.revocations.version() }.encode()
+        let revocations = self.revocations.version();
+        KeyAnswer { statements: statements.into(), succession: None, revocations, host: None, path: Vec::new() }
+            .encode()
     }
 
     /// What of the centre's own is half over, or no longer signed with the issuing key in use, is made anew.

@@ -147,13 +147,13 @@ impl Daemon {
 
     async fn token(&self, command: TokenCommand) -> anyhow::Result<Exit> {
         match command {
-            TokenCommand::New { role, uuid, premises, valid, no_qr } => {
+            TokenCommand::New { role, uuid, utility, premises, valid, no_qr } => {
                 let role = match role {
                     TokenRole::Heg => "heg",
                     TokenRole::Utility => "utility",
                 };
-                let body =
-                    TokenBody { role: role.to_owned(), uuid: uuid.map(|uuid| uuid.to_string()), premises, days: valid };
+                let [uuid, utility] = [uuid, utility].map(|party| party.map(|party| party.to_string()));
+                let body = TokenBody { role: role.to_owned(), uuid, utility, premises, days: valid };
                 self.order("/v1/tokens", &body, |token| printed(token, !no_qr && io::stdout().is_terminal())).await
             }
             TokenCommand::List => self.show("/v1/tokens", |all: &Vec<TokenView>| tokens(all)).await,
@@ -227,8 +227,17 @@ fn statements(all: &[StatementView]) -> String {
 fn statement(s: &StatementView) -> String {
     let previous = s.previous.map_or_else(|| "-".to_owned(), |serial| serial.to_string());
     format!(
-        "Serial    {}\nSubject   {}\nRole      {}\nState     {}\nKey       {}\nFrom      {}\nUntil     {}\nPrevious  {previous}\nCOSE      {}\n",
-        s.serial, s.subject, s.role, s.state, s.kid, s.from, s.until, s.cose
+        "Serial    {}\nSubject   {}\nRole      {}\nState     {}\nKey       {}\nFrom      {}\nUntil     {}\nPrevious  {previous}\nUtility   {}\nReached   {}\nCOSE      {}\n",
+        s.serial,
+        s.subject,
+        s.role,
+        s.state,
+        s.kid,
+        s.from,
+        s.until,
+        s.utility.as_deref().unwrap_or("-"),
+        s.host.as_deref().unwrap_or("-"),
+        s.cose
     )
 }
 

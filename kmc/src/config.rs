@@ -1,5 +1,6 @@
 //! The configuration file: what may be set, its defaults, and what does not go together. An empty or missing file works.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -7,7 +8,7 @@ use daemon_kit::config::{self, ConfigError};
 use daemon_kit::{logging, state_dir};
 use serde::Deserialize;
 
-use crate::centre::Settings;
+use crate::centre::{Power, Settings};
 
 /// Where the configuration is when no other file is named.
 pub const DEFAULT_PATH: &str = "/etc/heg/heg-kmc.toml";
@@ -30,6 +31,8 @@ pub struct Config {
     pub keys: Keys,
     /// `[statements]`
     pub statements: Statements,
+    /// `[utilities]`
+    pub utilities: Utilities,
     /// `[evidence]`
     pub evidence: Evidence,
     /// `[flood]`
@@ -90,6 +93,20 @@ pub struct Statements {
 impl Default for Statements {
     fn default() -> Self {
         Self { days: 30, overlap_s: 300 }
+    }
+}
+
+/// `[utilities]`
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Utilities {
+    /// What they may order.
+    pub may: BTreeSet<Power>,
+}
+
+impl Default for Utilities {
+    fn default() -> Self {
+        Self { may: BTreeSet::from([Power::Token, Power::Revoke, Power::Policy]) }
     }
 }
 
@@ -205,6 +222,7 @@ impl Config {
             evidence_rows: self.evidence.entries.into(),
             per_minute: self.flood.requests_per_minute,
             always_cookies: self.flood.cookies == Cookies::Always,
+            utilities_may: self.utilities.may.clone(),
         }
     }
 }
@@ -234,6 +252,7 @@ mod tests {
             ("[statements]\ndays = 31", "statements.days: expected 1 to 30"),
             ("[http]\nhost = 'kmc example'", "http.host: the host in the token"),
             ("[flood]\ncookies = 'never'", "flood.cookies"),
+            ("[utilities]\nmay = ['everything']", "utilities.may"),
             ("[http]\nlisten = '127.0.0.1:8441'", "the same address"),
         ] {
             let error = load(text).unwrap_err();

@@ -13,7 +13,7 @@ use crate::api::{
     moment, role_of,
 };
 use crate::centre::{AdminError, Centre, CentreError, NewToken, Now, hex};
-use crate::limits::{POLICY_FILE_BYTES_MAX, TOKEN_DAYS_MAX};
+use crate::limits::POLICY_FILE_BYTES_MAX;
 use crate::policy_file;
 
 /// Where the daemon listens.
@@ -45,7 +45,7 @@ impl From<AdminError> for RouteError {
     fn from(error: AdminError) -> Self {
         let (status, code) = match &error {
             AdminError::Unknown(_) => (StatusCode::NOT_FOUND, "unknown"),
-            AdminError::Wrong(_) | AdminError::Host(_) => (StatusCode::CONFLICT, "refused"),
+            AdminError::Wrong(_) | AdminError::Text(_) | AdminError::Host(_) => (StatusCode::CONFLICT, "refused"),
             AdminError::Full(_) => (StatusCode::CONFLICT, "full"),
             AdminError::Centre(CentreError::Policy(PolicyError::BelowFloor)) => (StatusCode::CONFLICT, "below-floor"),
             AdminError::Centre(_) => (StatusCode::INTERNAL_SERVER_ERROR, "fault"),
@@ -101,7 +101,9 @@ fn routed(request: &ControlRequest, centre: &mut Centre, place: &Place, now: Now
             Ok(Value::Statements(centre.statements(&subject)?.iter().map(StatementView::new).collect()))
         }
         (&Method::GET, ["v1", "statements", which]) => {
-            Ok(Value::Statement(StatementView::new(&centre.statement(which)?)))
+            let stated = centre.statement(which)?;
+            let contact = centre.contact(&stated.statement.subject())?;
+            Ok(Value::Statement(StatementView::new(&stated).with(contact)))
         }
         (&Method::POST, ["v1", "revocations"]) => {
             let body: RevokeBody = request.json().map_err(|e| RouteError::bad(format!("body: {e}")))?;
@@ -137,11 +139,11 @@ fn routed(request: &ControlRequest, centre: &mut Centre, place: &Place, now: Now
 
 fn new_token(body: TokenBody) -> Result<NewToken, RouteError> {
     let role = role_of(&body.role).ok_or_else(|| RouteError::bad("role: expected heg or utility"))?;
-    let uuid = body.uuid.map(|uuid| uuid.parse().map_err(|e| RouteError::bad(format!("{uuid:?}: {e}"))));
-    if !(1..=TOKEN_DAYS_MAX).contains(&body.days) {
-        return Err(RouteError::bad(format!("days: expected 1 to {TOKEN_DAYS_MAX}")));
-    }
-    Ok(NewToken { role, uuid: uuid.transpose()?, premises: body.premises, days: body.days })
+    let party = |text: Option<String>| {
+        text.map(|text| text.parse().map_err(|e| RouteError::bad(format!("{text:?}: {e}")))).transpose()
+    };
+    let (uuid, utility) = (party(body.uuid)?, party(body.utility)?);
+    Ok(NewToken { role, uuid, utility, premises: body.premises, days: body.days })
 }
 
 fn status(centre: &mut Centre, place: &Place, now: UnixTime) -> Result<StatusView, RouteError> {

@@ -146,6 +146,8 @@ pub enum Endpoint {
     Rollover,
     /// `POST` [`endpoints::TIME`]
     Time,
+    /// `POST` [`endpoints::ORDER`]
+    Order,
 }
 
 /// What a request is for, by path, method and content type.
@@ -162,23 +164,23 @@ pub fn endpoint(request: &Request) -> Result<Endpoint, Refused> {
         endpoints::KEY => (Endpoint::Key, Some(CONTENT_TYPE_SIGN1)),
         endpoints::ROLLOVER => (Endpoint::Rollover, Some(CONTENT_TYPE_SIGN1)),
         endpoints::TIME => (Endpoint::Time, Some(CONTENT_TYPE_SIGN1)),
+        endpoints::ORDER => (Endpoint::Order, Some(CONTENT_TYPE_SIGN1)),
         _ => return Err(Refused::NoPath),
     };
     match content_type {
         None if request.reads => Ok(endpoint),
         None => Err(Refused::Method("GET, HEAD")),
         Some(_) if request.reads => Err(Refused::Method("POST")),
-        Some(wanted) if request.content_type.as_deref().is_some_and(|has| same_type(has, wanted)) => Ok(endpoint),
+        Some(wanted)
+            if request
+                .content_type
+                .as_deref()
+                .is_some_and(|has| secure_http::endpoints::same_media_type(has, wanted)) =>
+        {
+            Ok(endpoint)
+        }
         Some(_) => Err(Refusal::MediaType.into()),
     }
-}
-
-/// Media types without regard to case and to the space before the parameter, with or without quotes around its value.
-fn same_type(has: &str, wanted: &str) -> bool {
-    let plain = |text: &str| -> String {
-        text.chars().filter(|c| !matches!(c, ' ' | '\t' | '"')).map(|c| c.to_ascii_lowercase()).collect()
-    };
-    has.len() <= 2 * wanted.len() && plain(has) == plain(wanted)
 }
 
 /// Whether one of the tags in `If-None-Match` is this one, or any will do. Weak tags count as strong ones: the bytes are the same.

@@ -23,18 +23,11 @@ pub const HEADERS_MAX: usize = 32;
 /// For the answers under way when the daemon ends.
 pub const DRAIN_WITHIN: Duration = Duration::from_secs(3);
 
-/// Requests waiting from which on the centre is under load: then it asks for cookies before it checks signatures.
-pub const LOAD_QUEUE: usize = 16;
-/// Refusals in a second from which on the centre is under load: honest senders make next to none.
-pub const LOAD_REFUSALS_PER_S: u32 = 32;
-/// How long it counts as under load after the last such second (seconds).
-pub const LOAD_HOLD_S: u64 = 5;
-/// Under load: requests with an address cookie that are served per second for one neighbourhood (/24, /56).
-pub const NEIGHBOURHOOD_PER_S: u32 = 8;
+/// When the centre is under load: then it asks for cookies before it checks signatures. Honest senders are refused next to never.
+pub const LOAD: secure_http::LoadLimits =
+    secure_http::LoadLimits { queue: 16, refusals_per_s: 32, hold_s: 5, neighbourhood_per_s: 8, peers_max: 4096 };
 /// What one under load is told to wait (seconds).
 pub const LOAD_RETRY_S: u64 = 2;
-/// Peers whose requests are counted apart; beyond that all others share one count.
-pub const PEERS_MAX: usize = 4096;
 
 /// Enrolment attempts with one token in an hour: a person tries again two or three times.
 pub const ATTEMPTS_PER_HOUR: u32 = 5;

@@ -42,8 +42,19 @@ fn metrics(centre: &mut Centre, now: Now) -> Response {
     };
     let plain = |value| [(String::new(), value)];
     let label = |name: &str, word: &str| format!("{{{name}=\"{word}\"}}");
-    let Counts { broadcasts, sealed, sealed_errors, refused, challenged, limited, faults, enrolled, rolled_over } =
-        centre.counts();
+    let Counts {
+        broadcasts,
+        sealed,
+        sealed_errors,
+        refused,
+        challenged,
+        limited,
+        faults,
+        enrolled,
+        rolled_over,
+        orders_done,
+        orders_refused,
+    } = centre.counts();
     let answers = [
         ("broadcast", broadcasts),
         ("sealed", sealed),
@@ -77,6 +88,8 @@ fn metrics(centre: &mut Centre, now: Now) -> Response {
     );
     family("enrolled_total", "counter", "Statements that became active by enrolment.", &plain(enrolled));
     family("rolled_over_total", "counter", "Statements that became active by roll-over.", &plain(rolled_over));
+    let orders = [(label("how", "done"), orders_done), (label("how", "refused"), orders_refused)];
+    family("orders_total", "counter", "Orders of utilities by what came of them.", &orders);
     let active: Vec<_> = holdings
         .active
         .iter()

@@ -51,6 +51,9 @@ const MIGRATIONS: &[&str] = &["
         seq INTEGER PRIMARY KEY, at INTEGER NOT NULL, actor TEXT NOT NULL, action TEXT NOT NULL, subject TEXT NOT NULL,
         detail TEXT NOT NULL, hash BLOB NOT NULL
     ) STRICT;
+", "
+    ALTER TABLE token ADD COLUMN utility TEXT;
+    CREATE TABLE contact (party TEXT PRIMARY KEY, utility TEXT, host TEXT) STRICT, WITHOUT ROWID;
 "];
 
 /// Why the database did not do what was asked.
@@ -179,6 +182,17 @@ pub struct Token {
     pub hour: UnixTime,
     /// How many in that hour.
     pub attempts: u32,
+    /// The utility that a gateway enrolled with it belongs to.
+    pub utility: Option<PartyId>,
+}
+
+/// What is known of a party beside its statements.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Contact {
+    /// The utility that a gateway belongs to.
+    pub utility: Option<PartyId>,
+    /// Where it says that it is reached.
+    pub host: Option<String>,
 }
 
 /// An entry of the audit log.
@@ -188,7 +202,7 @@ pub struct AuditEntry {
     pub seq: u64,
     /// When.
     pub at: UnixTime,
-    /// Who: `operator:UID`, a party's UUID, or `kmc`.
+    /// Who: `operator:UID`, a party's UUID, for an order with `/` and the name of who gave it there, or `kmc`.
     pub actor: String,
     /// What.
     pub action: String,
@@ -375,6 +389,12 @@ impl Change<'_> {
         self.one(sql, params![subject.as_str()])
     }
 
+    /// The statements of a line between two serials, both left out, oldest first.
+    pub fn line(&self, lineage: Serial, after: Serial, before: Serial) -> Result<Vec<Stated>, StoreError> {
+        let sql = "SELECT * FROM statement WHERE lineage = ?1 AND serial > ?2 AND serial < ?3 AND state != 'pending' ORDER BY serial";
+        self.many(sql, params![lineage.0, after.0, before.0], stated)
+    }
+
     /// The statement in force of that role of the centre itself.
     pub fn own(&self, role: Role) -> Result<Option<Stated>, StoreError> {
         let sql = "SELECT * FROM statement WHERE role = ?1 AND state = 'active' ORDER BY serial DESC LIMIT 1";
@@ -433,7 +453,7 @@ impl Change<'_> {
     /// Adds or replaces a token.
     pub fn put_token(&self, token: &Token) -> Result<(), StoreError> {
         self.0.execute(
-            "INSERT OR REPLACE INTO token VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+            "INSERT OR REPLACE INTO token VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
             params![
                 &token.id.0[..],
                 token.wrapped.map(|w| w.to_vec()),
@@ -446,6 +466,7 @@ impl Change<'_> {
                 token.until.0,
                 token.hour.0,
                 token.attempts,
+                token.utility.map(|uuid| uuid.to_string()),
             ],
         )?;
         Ok(())
@@ -465,6 +486,31 @@ impl Change<'_> {
     pub fn open_tokens(&self, now: UnixTime) -> Result<u32, StoreError> {
         let sql = "SELECT COUNT(*) FROM token WHERE state = 'open' AND until > ?1";
         Ok(self.0.query_row(sql, [now.0], |row| row.get(0))?)
+    }
+
+    /// The only utility that has a statement in force; none where there are several.
+    pub fn sole_utility(&self) -> Result<Option<PartyId>, StoreError> {
+        let sql = "SELECT * FROM statement WHERE role = ?1 AND state = 'active' LIMIT 2";
+        let found = self.many(sql, params![Role::Utility.number()], stated)?;
+        Ok(if let [only] = &found[..] { Some(only.statement.subject()) } else { None })
+    }
+
+    /// What is known of a party beside its statements.
+    pub fn contact(&self, party: &PartyId) -> Result<Contact, StoreError> {
+        let sql = "SELECT utility, host FROM contact WHERE party = ?1";
+        let read = |row: &Row<'_>| {
+            let utility = row.get::<_, Option<String>>(0)?.map(|uuid| uuid.parse()).transpose();
+            let host = row.get(1)?;
+            Ok(utility.map_or(Err(StoreError::Damaged("a contact")), |utility| Ok(Contact { utility, host })))
+        };
+        Ok(self.many(sql, params![party.as_str()], read)?.pop().unwrap_or_default())
+    }
+
+    /// Sets it.
+    pub fn set_contact(&self, party: &PartyId, contact: &Contact) -> Result<(), StoreError> {
+        let sql = "INSERT OR REPLACE INTO contact VALUES (?1, ?2, ?3)";
+        self.0.execute(sql, params![party.as_str(), contact.utility.map(|uuid| uuid.to_string()), contact.host])?;
+        Ok(())
     }
 
     /// The last policy.
@@ -495,13 +541,17 @@ impl Change<'_> {
         Ok(())
     }
 
-    /// Puts a statement among those that hold no longer.
+    /// Puts a statement among those that hold no longer, and with it those before it of the same keys' line whose time is not over: a peer
+    /// that has not heard of the newest goes by one of them.
     pub fn revoke(&self, stated: &Stated, reason: &str, now: UnixTime) -> Result<(), StoreError> {
-        let serial = stated.statement.serial();
-        let until = stated.statement.validity().until();
-        self.set_standing(serial, Standing::Revoked, None)?;
-        let sql = "INSERT OR IGNORE INTO revoked VALUES (?1, ?2, ?3, ?4)";
-        self.0.execute(sql, params![serial.0, now.0, until.0, reason])?;
+        let before = self.line(stated.lineage, Serial(0), stated.statement.serial())?;
+        let before = before.iter().filter(|s| s.statement.validity().until() > now);
+        for stated in before.chain([stated]) {
+            let (serial, until) = (stated.statement.serial(), stated.statement.validity().until());
+            self.set_standing(serial, Standing::Revoked, None)?;
+            let sql = "INSERT OR IGNORE INTO revoked VALUES (?1, ?2, ?3, ?4)";
+            self.0.execute(sql, params![serial.0, now.0, until.0, reason])?;
+        }
         Ok(())
     }
 
@@ -634,9 +684,9 @@ fn stated(row: &Row<'_>) -> Read<Stated> {
 
 fn token(row: &Row<'_>) -> Read<Token> {
     let id: Vec<u8> = row.get("id")?;
-    let uuid: Option<String> = row.get("uuid")?;
-    let (Ok(id), Some(role), Ok(uuid)) =
-        (id.try_into(), Role::from_number(row.get("role")?), uuid.map(|u| u.parse()).transpose())
+    let party = |name| Ok::<_, rusqlite::Error>(row.get::<_, Option<String>>(name)?.map(|u| u.parse()).transpose());
+    let (Ok(id), Some(role), Ok(uuid), Ok(utility)) =
+        (id.try_into(), Role::from_number(row.get("role")?), party("uuid")?, party("utility")?)
     else {
         return Ok(Err(StoreError::Damaged("a token")));
     };
@@ -652,6 +702,7 @@ fn token(row: &Row<'_>) -> Read<Token> {
         until: UnixTime(row.get("until")?),
         hour: UnixTime(row.get("hour")?),
         attempts: row.get("attempts")?,
+        utility,
     }))
 }
 
@@ -703,6 +754,26 @@ mod tests {
         assert!(matches!(Store::open(dir.path()), Err(StoreError::InUse)));
         let mode = fs::metadata(dir.path().join(FILE)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_database_of_the_first_version_is_taken_over_with_its_tokens() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = Connection::open(dir.path().join(FILE)).unwrap();
+        first.execute_batch(MIGRATIONS[0]).unwrap();
+        first.pragma_update(None, "user_version", 1).unwrap();
+        let sql = "INSERT INTO token VALUES (x'0102030405060708', NULL, 5, NULL, 0, 'here', 'used', 1, 2, 0, 0)";
+        first.execute(sql, []).unwrap();
+        drop(first);
+        let mut store = Store::open(dir.path()).unwrap();
+        let change = store.begin().unwrap();
+        let token = change.token(TokenId([1, 2, 3, 4, 5, 6, 7, 8])).unwrap().unwrap();
+        assert_eq!((token.premises.as_str(), token.utility), ("here", None));
+        let party: PartyId = "2fac1234-31f8-41b4-a222-08002b34c003".parse().unwrap();
+        assert_eq!(change.contact(&party).unwrap(), Contact::default());
+        let contact = Contact { utility: Some(party), host: Some("home.example".to_owned()) };
+        change.set_contact(&party, &contact).unwrap();
+        assert_eq!(change.contact(&party).unwrap(), contact);
     }
 
     #[test]

@@ -29,10 +29,13 @@ const GATEWAY_WAN6: IpAddr = IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0xffff, 0, 
 const AWAY: IpAddr = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 9));
 /// Whoever scans.
 const SCANNER: IpAddr = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 66));
+const FLOODER: IpAddr = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 77));
 const SCANNER6: IpAddr = IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0xffff, 0, 0, 0, 0, 0x66));
 /// Nothing comes back within this: silence. Round trips in the lab take well under a millisecond.
 const SILENCE: Duration = Duration::from_millis(400);
 
+/// The utility may call this gateway.
+const CALLED: &str = "[utility]\nlisten = '[::]:8444'\n";
 /// Ports of a thorough scan.
 const ALL_WELL_KNOWN: RangeInclusive<u16> = 1..=1024;
 /// Ports of a quick one.
@@ -61,7 +64,7 @@ table ip filter {
 #[test]
 fn a_router_is_silent_toward_the_internet_and_open_to_its_home_whatever_happens_to_its_rules() {
     sandbox::test(|| {
-        House::run(GATEWAY, |house| {
+        House::run(&format!("{GATEWAY}{CALLED}"), |house| {
             house.add(tv())?;
             house.wait_state("tv", "OFF", SOON)?;
             wait_subscribed(house, "tv")?;
@@ -218,7 +221,7 @@ impl Street {
         shell(
             &internet,
             &format!(
-                "for n in 9 66; do ip addr add 203.0.113.$n/24 dev eth0; ip addr add 2001:db8:ffff::$n/64 dev eth0 nodad; done
+                "for n in 9 66 77; do ip addr add 203.0.113.$n/24 dev eth0; ip addr add 2001:db8:ffff::$n/64 dev eth0 nodad; done
                  ip route add 10.88.0.0/24 via 203.0.113.1 src {SCANNER}; ip -6 route add fd88::/64 via 2001:db8:ffff::1"
             ),
         )?;
@@ -237,7 +240,9 @@ impl Street {
     fn ensure_silent(&self, house: &House, open: &[u16], ports: RangeInclusive<u16>) -> Result<()> {
         // The daemon may be dead; its last port is then as good as any.
         let http = firewall(house).ok().and_then(|f| http_port(&f).ok()).unwrap_or(49200);
-        let well_known: Vec<u16> = ports.chain([http, 1900, 5000, 7900, 8080, 8443, 9999]).collect();
+        // The utility may call, and nobody else gets more than an answer there.
+        let open = &[open, &[8444]].concat();
+        let well_known: Vec<u16> = ports.chain([http, 8444, 1900, 5000, 7900, 8080, 8443, 9999]).collect();
         let few = [22, 53, 80, http];
         let own6 = |text: &str| text.parse::<IpAddr>().map_err(anyhow::Error::from);
         let targets: Vec<(IpAddr, &[u16])> = vec![
@@ -348,6 +353,11 @@ impl Street {
             let targets = vec![http; 800];
             scan(&[(self.home.into(), &targets)]).map(drop)
         })?;
+        let taken = self.internet.in_network(|| {
+            let tries = (0..30).map(|_| connect(Some(FLOODER), (GATEWAY_WAN, 8444).into(), Duration::from_millis(50)));
+            Ok(tries.filter(Result::is_ok).count())
+        })?;
+        ensure!((1..=15).contains(&taken), "{taken} of a flood of 30 calls were taken");
         let metrics = || -> Result<BTreeMap<String, u64>> {
             let socket = "/run/heg/control.sock";
             let text = control_get(house.gateway().host(), socket, "/metrics")?;
@@ -357,7 +367,9 @@ impl Street {
                 .collect())
         };
         let counted = metrics()?;
-        for reason in ["flood_ssdp", "flood_connections", "flood_subscribe", "dropped_wan", "dropped_forward"] {
+        let reasons =
+            ["flood_ssdp", "flood_connections", "flood_subscribe", "flood_sealed", "dropped_wan", "dropped_forward"];
+        for reason in reasons {
             ensure!(counted.get(reason).is_some_and(|n| *n > 0), "{reason} in {counted:?}");
         }
         // Over, and forgotten.
@@ -590,7 +602,7 @@ fn http_port(firewall: &Value) -> Result<u16> {
 /// Writes `[firewall]` of the gateway's configuration file.
 fn configure(house: &House, firewall: &str) -> Result<()> {
     let file = house.gateway().host().dir().join("heg-gateway.toml");
-    fs::write(&file, format!("{GATEWAY}[firewall]\n{firewall}")).context("writing the configuration")
+    fs::write(&file, format!("{GATEWAY}{CALLED}[firewall]\n{firewall}")).context("writing the configuration")
 }
 
 /// A GET over the control socket, as a monitoring program sends it.

@@ -13,3 +13,4 @@ mod paper;
 mod probe;
 mod schedule;
 mod sleep;
+mod utility;

@@ -9,3 +9,4 @@ pub mod logind;
 pub mod machine;
 pub mod man;
 pub mod traffic;
+pub mod wan;

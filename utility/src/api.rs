@@ -297,6 +297,128 @@ views! {
         pub id: u64,
     }
 
+    /// Body of `POST /v1/enrol`.
+    pub struct EnrolBody {
+        /// What `heg-kmc token new --role utility` printed.
+        pub token: String,
+        /// UUID of the utility; null: a new one.
+        pub id: Option<String>,
+    }
+
+    /// `GET /v1/keys`: the utility's own standing.
+    pub struct KeysView {
+        /// Its UUID.
+        pub id: String,
+        /// The KMC's.
+        pub kmc: String,
+        /// Serial of its statement.
+        pub serial: u64,
+        /// From when the statement holds.
+        pub from: String,
+        /// Until when; it is stated anew before.
+        pub until: String,
+        /// Identifier of its signing key.
+        pub signing_key: String,
+        /// Identifier of the key that messages for it are sealed to.
+        pub sealing_key: String,
+        /// Until when messages to the sealing key before are opened; null: there is none.
+        pub previous_until: Option<String>,
+        /// Version of the policy it follows.
+        pub policy: u32,
+        /// Version of the revocation list it goes by.
+        pub revocations: u64,
+    }
+
+    /// `GET /v1/sites/ID/keys`.
+    pub struct SiteKeysView {
+        /// How often the home's keys began anew, from 1; 0: none are known.
+        pub lineage: u64,
+        /// Where it is reached, if it says so.
+        pub host: Option<String>,
+        /// Whether new keys are let in without the old ones' word.
+        pub renew: bool,
+        /// Its statements, the newest first.
+        pub statements: Vec<StatementView>,
+    }
+
+    /// A statement of a home's keys.
+    pub struct StatementView {
+        /// Serial.
+        pub serial: u64,
+        /// Identifier of the signing key.
+        pub signing_key: String,
+        /// From when it holds.
+        pub from: String,
+        /// Until when.
+        pub until: String,
+        /// `in-force`, `replaced` or `revoked`.
+        pub standing: String,
+    }
+
+    /// Body of `POST /v1/sites/ID/token`.
+    pub struct SiteTokenBody {
+        /// How long it is good, days; null: 30.
+        pub days: Option<u32>,
+    }
+
+    /// Answer to it; the token is shown this once.
+    pub struct SiteTokenView {
+        /// UUID of the gateway.
+        pub id: String,
+        /// What the gateway enrols with.
+        pub token: String,
+    }
+
+    /// Body of `POST /v1/sites/ID/revoke`.
+    pub struct RevokeBody {
+        /// Why.
+        pub reason: String,
+    }
+
+    /// `GET /v1/policy`, and the answer to `PUT`.
+    pub struct PolicyView {
+        /// Version.
+        pub version: u32,
+        /// Until when it holds; the KMC renews it before.
+        pub until: Option<String>,
+        /// Life of a signing key, seconds.
+        pub sig_key_s: u64,
+        /// Life of a sealing key, seconds.
+        pub kem_key_s: u64,
+        /// Life of a message, seconds.
+        pub message_s: u64,
+        /// Difference of clocks that is forgiven, seconds.
+        pub skew_s: u64,
+        /// How often policy and revocation list are asked for, seconds.
+        pub refresh_s: u64,
+    }
+
+    /// `GET /v1/sites/ID/evidence`: a page of it.
+    pub struct EvidenceView {
+        /// Statements of the home and those above them, as signed, base64.
+        pub statements: Vec<String>,
+        /// Messages, oldest first.
+        pub messages: Vec<ProofView>,
+        /// Whether more follow the last one.
+        pub more: bool,
+    }
+
+    /// A signed message with what shows its content.
+    pub struct ProofView {
+        /// When it was taken.
+        pub taken: String,
+        /// Its number.
+        pub seq: u64,
+        /// Serial of the statement whose key signed it.
+        pub serial: u64,
+        /// The message as it came (COSE_Sign1), base64.
+        pub message: String,
+        /// The 16 bytes before its body, base64.
+        pub salt: String,
+        /// Its body, base64.
+        pub body: String,
+    }
+
     /// A rule.
     pub struct RuleView {
         /// Name.

@@ -2,9 +2,9 @@
 //! time or by the power system's word happens in the loop.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -18,6 +18,7 @@ use daemon_kit::systemd::Systemd;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use secure_link::News;
 use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, broadcast, mpsc, watch};
@@ -27,9 +28,14 @@ use utility_wire::UnixTime;
 use crate::config::{ADMIN_TOKEN, Config};
 use crate::console::{Console, Peer};
 use crate::feed::{Feed, Source};
-use crate::limits::{CONNECTIONS_MAX, CONTACTS_EVERY, DRAIN_WITHIN, HEAD_TIMEOUT, LOOK_EVERY, PRUNE_EVERY, PRUNE_NEXT};
+use crate::limits::{
+    CONNECTIONS_MAX, CONTACTS_EVERY, DRAIN_WITHIN, HEAD_TIMEOUT, HOME_CONNECTIONS_MAX, HOME_CONNECTIONS_PER_PEER_MAX,
+    LOOK_EVERY, MEMBER_LOOK_EVERY, PRUNE_EVERY, PRUNE_NEXT,
+};
+use crate::membership::{Member, MemberError, Vault};
 use crate::metrics::{Held, Metrics};
 use crate::rules::{Reading, Rules};
+use crate::sealed::{Homes, Trusted};
 use crate::service::Service;
 use crate::store::{Hint, Role, Store, StoreError, Token};
 
@@ -37,6 +43,9 @@ const DATABASE: &str = "utility.db";
 const NOT_RELOADED: &str = "the configuration was not reloaded";
 const NEEDS_RESTART: &str = "a restart is needed for changes to";
 const NO_READINGS: &str = "the power system's readings cannot be had";
+const NO_MEMBER: &str = "the membership at the KMC";
+const NOT_ENROLLED: &str = "homes are not served: this utility is not enrolled at a KMC (utilityctl enrol)";
+const NOT_FOUND: &str = "homes can't find this utility: homes.reachable is not set";
 const RULE_FAILED: &str = "a rule's order was not carried out";
 
 /// The wall clock, as homes are told it.
@@ -65,6 +74,13 @@ struct App {
     service: Arc<Service>,
     metrics: Arc<Metrics>,
     console: Console,
+    member: Arc<Member>,
+    homes: Homes,
+    /// What came of what was due at the KMC.
+    maintained: mpsc::Receiver<Result<Option<News>, MemberError>>,
+    maintaining: mpsc::Sender<Result<Option<News>, MemberError>>,
+    /// Something of it is under way.
+    at_kmc: bool,
     rules: Arc<Rules>,
     /// What the feed last brought that no rule has looked at.
     readings: mpsc::Receiver<Result<Vec<Reading>, String>>,
@@ -75,7 +91,7 @@ struct App {
     due: Due,
     troubles: BTreeMap<&'static str, String>,
     accepting: Vec<JoinHandle<()>>,
-    places: Arc<Semaphore>,
+    places: [(Arc<Semaphore>, usize); 2],
     stopping: watch::Sender<bool>,
 }
 
@@ -84,6 +100,7 @@ struct Due {
     contacts: Duration,
     prune: Duration,
     count: Duration,
+    member: Duration,
 }
 
 /// What a turn of the loop waits for.
@@ -91,6 +108,7 @@ enum Event {
     Signal(Signal),
     Readings(Result<Vec<Reading>, String>),
     Hint(Result<Hint, broadcast::error::RecvError>),
+    Maintained(Result<Option<News>, MemberError>),
     Due,
 }
 
@@ -99,11 +117,9 @@ impl App {
         let state_dir = config.state_dir();
         state_dir::ensure(&state_dir)?;
         let store = open(&config, &state_dir).await?;
-        let mut listeners = Vec::new();
-        for address in &config.console.listen {
-            let listener = TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
-            listeners.push(listener);
-        }
+        let vault = Vault::open(&config.key_file()).context(Exit::NoInput)?;
+        let for_operators = bind(&config.console.listen).await?;
+        let for_homes = bind(&config.homes.listen).await?;
         let made = first_operator(&store, &state_dir).await?;
         if let Some(path) = made {
             tracing::info!(file = %path.display(), "operator admin made; the token is in the file");
@@ -111,7 +127,10 @@ impl App {
         let metrics = Arc::new(Metrics::default());
         let service = Arc::new(Service::new(store, metrics.clone(), config.periods(), wall));
         let (stopping, stop) = watch::channel(false);
-        let console = Console::new(service.clone(), metrics.clone(), &config, wall, stop.clone());
+        let member = Arc::new(Member::new(service.store().clone(), vault, config.homes.reachable.clone()));
+        let console = Console::new(service.clone(), metrics.clone(), member.clone(), &config, wall, stop.clone());
+        let per_minute = config.homes.requests_per_minute;
+        let homes = Homes::new(service.clone(), metrics.clone(), member.clone(), per_minute, stop.clone());
         let rules = Arc::new(config.rules().map_err(|e| anyhow::anyhow!(e).context(Exit::Config))?);
         console.set_rules(rules.clone());
         let (readings, feed) = mpsc::channel(1);
@@ -119,14 +138,32 @@ impl App {
             let every = Duration::from_secs(config.power_system.every_s.into());
             tokio::spawn(look(Feed::new(source, every), readings));
         }
-        let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
         let mut accepting = Vec::new();
-        for listener in listeners {
-            let address = listener.local_addr().context(Exit::OsErr)?;
-            tracing::info!(%address, "listening");
-            let (router, metrics, places, stop) = (console.router(), metrics.clone(), places.clone(), stop.clone());
-            accepting.push(tokio::spawn(accept(listener, router, metrics, places, stop)));
+        let mut places = [CONNECTIONS_MAX, HOME_CONNECTIONS_MAX].map(|max| (Arc::new(Semaphore::new(max)), max));
+        let per_peer = [CONNECTIONS_MAX, HOME_CONNECTIONS_PER_PEER_MAX];
+        let served = [
+            ("operators", for_operators, console.router()),
+            ("homes", for_homes, homes.router(console.broadcast_router())),
+        ];
+        for (((whom, listeners, router), (places, _)), per_peer_max) in
+            served.into_iter().zip(&mut places).zip(per_peer)
+        {
+            let peers = Peers::default();
+            for listener in listeners {
+                let address = listener.local_addr().context(Exit::OsErr)?;
+                tracing::info!(whom, %address, "listening");
+                let listening = Listening {
+                    router: router.clone(),
+                    metrics: metrics.clone(),
+                    places: places.clone(),
+                    peers: peers.clone(),
+                    per_peer_max,
+                    stopping: stop.clone(),
+                };
+                accepting.push(tokio::spawn(accept(listener, listening)));
+            }
         }
+        let (maintaining, maintained) = mpsc::channel(1);
         let now = clock::boottime();
         let hints = service.store().hints();
         let mut app = Self {
@@ -136,18 +173,24 @@ impl App {
             service,
             metrics,
             console,
+            member,
+            homes,
+            maintained,
+            maintaining,
+            at_kmc: false,
             rules,
             readings: feed,
             hints,
             signals: Signals::new().context(Exit::OsErr)?,
             systemd: Systemd::from_env(),
             timer: BootTimer::new().context(Exit::OsErr)?,
-            due: Due { contacts: now + CONTACTS_EVERY, prune: now, count: now },
+            due: Due { contacts: now + CONTACTS_EVERY, prune: now, count: now, member: now },
             troubles: BTreeMap::new(),
             accepting,
             places,
             stopping,
         };
+        app.look_at_membership().await;
         let (store, state, rules) = (app.service.store().backend(), state_dir.display(), app.rules.len());
         tracing::info!(store, %state, rules, "started");
         app.systemd.ready(&app.status_line());
@@ -168,8 +211,15 @@ impl App {
                 true
             }
             Event::Hint(hint) => {
-                if !matches!(hint, Ok(Hint::Log | Hint::Site(_))) {
-                    self.service.forget_objects();
+                self.hinted(hint).await;
+                true
+            }
+            Event::Maintained(done) => {
+                self.at_kmc = false;
+                match done {
+                    Ok(Some(news)) => tracing::info!(?news, "done with the KMC"),
+                    Ok(None) => {}
+                    Err(error) => tracing::warn!(%error, "not done with the KMC; trying again"),
                 }
                 true
             }
@@ -183,18 +233,69 @@ impl App {
         going_on
     }
 
+    /// Something changed, here or at another replica.
+    async fn hinted(&mut self, hint: Result<Hint, broadcast::error::RecvError>) {
+        match hint {
+            Ok(Hint::Log) => {}
+            Ok(Hint::Site(site)) => self.homes.forget(&site),
+            Ok(Hint::Keys(_)) => self.look_at_membership().await,
+            Ok(Hint::Group(_) | Hint::Zone(_)) => self.service.forget_objects(),
+            Ok(Hint::All) | Err(_) => {
+                self.service.forget_objects();
+                self.homes.forget_all();
+                self.look_at_membership().await;
+            }
+        }
+    }
+
+    /// Takes over what another replica has written of the membership, and says how it stands.
+    async fn look_at_membership(&mut self) {
+        let looked = self.member.look().await;
+        let trouble = match (&looked, self.member.own()) {
+            (Err(error), _) => Some(error.to_string()),
+            (Ok(()), None) => Some(NOT_ENROLLED.to_owned()),
+            (Ok(()), Some(_)) => self.member.trouble().or_else(|| {
+                let silent = self.config.homes.reachable.is_none() && !self.config.homes.listen.is_empty();
+                silent.then(|| NOT_FOUND.to_owned())
+            }),
+        };
+        match trouble {
+            Some(trouble) => {
+                if self.troubles.get(NO_MEMBER) != Some(&trouble) {
+                    tracing::warn!("{trouble}");
+                }
+                self.troubles.insert(NO_MEMBER, trouble);
+            }
+            None => _ = self.troubles.remove(NO_MEMBER),
+        }
+    }
+
     async fn next_event(&mut self) -> Event {
-        let due =
-            [self.due.contacts, self.due.prune, self.due.count].into_iter().chain(self.systemd.watchdog_due()).min();
+        let due = [self.due.contacts, self.due.prune, self.due.count, self.due.member];
+        let due = due.into_iter().chain(self.systemd.watchdog_due()).min();
         tokio::select! {
             signal = self.signals.next() => Event::Signal(signal),
             Some(read) = self.readings.recv() => Event::Readings(read),
             hint = self.hints.recv() => Event::Hint(hint),
+            Some(done) = self.maintained.recv() => Event::Maintained(done),
             () = self.timer.until(due) => Event::Due,
         }
     }
 
     async fn let_time_pass(&mut self, now: Duration) {
+        if now >= self.due.member {
+            self.due.member = now + MEMBER_LOOK_EVERY;
+            self.look_at_membership().await;
+            if !self.at_kmc && self.member.due(now).is_some_and(|due| due <= now) {
+                self.at_kmc = true;
+                let (member, done) = (self.member.clone(), self.maintaining.clone());
+                tokio::spawn(async move {
+                    let result = member.maintain().await;
+                    // The loop has ended otherwise.
+                    let _ = done.send(result).await;
+                });
+            }
+        }
         if now >= self.due.contacts {
             self.due.contacts = now + CONTACTS_EVERY;
             if let Err(error) = self.service.write_contacts().await {
@@ -308,8 +409,12 @@ impl App {
         }
         // Whoever watches is answered now.
         self.stopping.send_replace(true);
-        let all = u32::try_from(CONNECTIONS_MAX).unwrap_or(u32::MAX);
-        if tokio::time::timeout(DRAIN_WITHIN, self.places.acquire_many(all)).await.is_err() {
+        let all_gone = async {
+            for (places, max) in &self.places {
+                drop(places.acquire_many(u32::try_from(*max).unwrap_or(u32::MAX)).await);
+            }
+        };
+        if tokio::time::timeout(DRAIN_WITHIN, all_gone).await.is_err() {
             tracing::info!("some requests were cut off");
         }
         if let Err(error) = self.service.write_contacts().await {
@@ -397,16 +502,63 @@ async fn follow(rules: &Rules, store: &Store, readings: &[Reading]) -> Result<u6
     Ok(orders)
 }
 
-/// Takes connections, as many at once as there are places; others wait in the kernel's queue.
-async fn accept(
-    listener: TcpListener,
+async fn bind(addresses: &[SocketAddr]) -> anyhow::Result<Vec<TcpListener>> {
+    let mut listeners = Vec::new();
+    for address in addresses {
+        let listener = TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
+        listeners.push(listener);
+    }
+    Ok(listeners)
+}
+
+/// Connections by peer. The lock is held for a look-up, never over a wait.
+type Peers = Arc<Mutex<BTreeMap<IpAddr, usize>>>;
+
+/// What connections of one sort share.
+#[derive(Clone)]
+struct Listening {
     router: Router,
     metrics: Arc<Metrics>,
     places: Arc<Semaphore>,
+    peers: Peers,
+    per_peer_max: usize,
     stopping: watch::Receiver<bool>,
-) {
+}
+
+/// A connection's place among those of its peer.
+struct Place {
+    peers: Peers,
+    peer: IpAddr,
+}
+
+impl Place {
+    fn take(of: &Listening, peer: IpAddr) -> Option<Self> {
+        let mut table = of.peers.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = table.entry(peer).or_insert(0);
+        if *count >= of.per_peer_max {
+            return None;
+        }
+        *count += 1;
+        Some(Self { peers: of.peers.clone(), peer })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut table = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = table.get_mut(&self.peer) {
+            *count -= 1;
+            if *count == 0 {
+                table.remove(&self.peer);
+            }
+        }
+    }
+}
+
+/// Takes connections, as many at once as there are places; others wait in the kernel's queue.
+async fn accept(listener: TcpListener, listening: Listening) {
     loop {
-        let Ok(place) = places.clone().acquire_owned().await else { return };
+        let Ok(place) = listening.places.clone().acquire_owned().await else { return };
         let (stream, from) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
@@ -415,11 +567,13 @@ async fn accept(
                 continue;
             }
         };
-        let (router, metrics, stopping) = (router.clone(), metrics.clone(), stopping.clone());
+        // One peer too many is closed without a word: a word costs more than its connection.
+        let Some(among_peers) = Place::take(&listening, from.ip().to_canonical()) else { continue };
+        let listening = listening.clone();
         tokio::spawn(async move {
-            let _held = Held::new(&metrics.connections);
-            serve(stream, from, router, stopping).await;
-            drop(place);
+            let _held = Held::new(&listening.metrics.connections);
+            serve(stream, from, listening.router, listening.stopping).await;
+            drop((place, among_peers));
         });
     }
 }
@@ -429,7 +583,7 @@ async fn serve(stream: TcpStream, from: SocketAddr, router: Router, mut stopping
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%from, %error, "small answers may be late");
     }
-    let router = router.layer(axum::Extension(Peer(from.ip())));
+    let router = router.layer(axum::Extension(Peer(from.ip()))).layer(axum::Extension(Trusted::default()));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)

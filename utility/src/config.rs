@@ -23,6 +23,10 @@ use crate::tariff::unit;
 pub const DEFAULT_PATH: &str = "/etc/heg/heg-utility.toml";
 /// Where the server listens, and `utilityctl` looks for it.
 pub const DEFAULT_LISTEN: &str = "127.0.0.1:8580";
+/// Where homes are served.
+pub const DEFAULT_HOMES: &str = "0.0.0.0:8460";
+/// File with the key under which the membership stands in the database, in the state directory.
+pub const DEFAULT_KEY_FILE: &str = "membership-key";
 /// Where state is kept.
 pub const DEFAULT_STATE_DIR: &str = "/var/lib/heg-utility";
 /// File with the first operator's token, in the state directory.
@@ -44,6 +48,8 @@ pub struct Config {
     pub store: StoreKeys,
     /// `[homes]`
     pub homes: Homes,
+    /// `[kmc]`
+    pub kmc: KmcKeys,
     /// `[power-system]`
     pub power_system: PowerSystem,
     /// `[rules]`
@@ -103,6 +109,12 @@ impl Default for StoreKeys {
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct Homes {
+    /// Addresses to serve homes on; none: they are not served.
+    pub listen: Vec<SocketAddr>,
+    /// Where homes find it, as a name or address and a port: told to the KMC.
+    pub reachable: Option<String>,
+    /// Requests of one address, per minute.
+    pub requests_per_minute: u32,
     /// Time between two reports of a home, s.
     pub report_every_s: u32,
     /// Time between two polls, s; 0: long poll.
@@ -111,7 +123,22 @@ pub struct Homes {
 
 impl Default for Homes {
     fn default() -> Self {
-        Self { report_every_s: 300, poll_every_s: 0 }
+        let listen = DEFAULT_HOMES.parse().into_iter().collect();
+        Self { listen, reachable: None, requests_per_minute: 1200, report_every_s: 300, poll_every_s: 0 }
+    }
+}
+
+/// `[kmc]`: the utility's membership.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct KmcKeys {
+    /// File with the key under which the membership stands in the database.
+    pub key_file: PathBuf,
+}
+
+impl Default for KmcKeys {
+    fn default() -> Self {
+        Self { key_file: DEFAULT_KEY_FILE.into() }
     }
 }
 
@@ -212,6 +239,14 @@ impl Config {
         if !(1..=36_500).contains(&self.store.consumption_days) {
             return wrong("store.consumption-days", "expected 1 to 36500".into());
         }
+        if let Some(host) = &self.homes.reachable
+            && !is_host(host)
+        {
+            return wrong("homes.reachable", "expected a name or address, and :port, as utility.example:8460".into());
+        }
+        if !(1..=1_000_000).contains(&self.homes.requests_per_minute) {
+            return wrong("homes.requests-per-minute", "expected 1 to 1000000".into());
+        }
         if !(10..=86_400).contains(&self.homes.report_every_s) {
             return wrong("homes.report-every-s", "expected 10 to 86400".into());
         }
@@ -272,6 +307,13 @@ impl Config {
         Ok(Some(text.map_err(|_| damaged("it is no text"))?.trim().to_owned()))
     }
 
+    /// File with the key of the membership: a credential of the service if there is one of that name, else in the state directory.
+    pub fn key_file(&self) -> PathBuf {
+        let file = &self.kmc.key_file;
+        let credential = std::env::var_os("CREDENTIALS_DIRECTORY").map(|dir| PathBuf::from(dir).join(file));
+        credential.filter(|path| path.exists()).unwrap_or_else(|| self.state_dir().join(file))
+    }
+
     /// How homes are asked to behave.
     pub fn periods(&self) -> Periods {
         Periods { report_s: self.homes.report_every_s, poll_s: self.homes.poll_every_s }
@@ -288,12 +330,27 @@ impl Config {
             ("state-dir", self.state_dir != new.state_dir),
             ("[console]", self.console != new.console),
             ("[store]", self.store != new.store),
+            ("[kmc]", self.kmc != new.kmc),
+            ("homes.listen, homes.reachable or homes.requests-per-minute", self.homes.server() != new.homes.server()),
             ("[power-system]", self.power_system != new.power_system),
         ]
         .into_iter()
         .filter_map(|(section, differs)| differs.then_some(section))
         .collect()
     }
+}
+
+impl Homes {
+    fn server(&self) -> (&[SocketAddr], Option<&str>, u32) {
+        (&self.listen, self.reachable.as_deref(), self.requests_per_minute)
+    }
+}
+
+/// A name or address with a port, in the characters of a token's host.
+fn is_host(text: &str) -> bool {
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || b"-.:[]".contains(&b);
+    let port = text.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
+    text.len() <= secure_http::limits::HOST_BYTES_MAX && text.bytes().all(allowed) && port.is_some_and(|port| port > 0)
 }
 
 impl PriceZone {
@@ -340,6 +397,8 @@ mod tests {
             ("[console]\nrequests-per-s = nan", "console.requests-per-s: expected 0.1 to 10000"),
             ("[store]\nconnections = 1", "store.connections: expected 2 to 100"),
             ("[store]\npostgres = 'a'\npostgres-file = 'b'", "store.postgres-file: postgres is given too"),
+            ("[homes]\nreachable = 'utility'", "homes.reachable: expected a name or address"),
+            ("[homes]\nrequests-per-minute = 0", "homes.requests-per-minute: expected 1 to 1000000"),
             ("[power-system]\nfile = 'a'\nurl = 'http://b/'", "power-system.url: file is given too"),
             ("[power-system]\nurl = 'https://b/'", "expected a URL as http://"),
             (

@@ -1,7 +1,7 @@
 //! The utility's server: knows its homes, publishes prices, makes limits and controls, and writes down who did what.
 //!
 //! The deciding modules ([`sites`], [`tariff`], [`events`], [`rules`], [`readings`], [`quota`]) are pure. [`store`] keeps everything, on
-//! SQLite or PostgreSQL; [`service`] is what homes may ask, without HTTP; [`console`] is what operators may ask, over HTTP; [`app`] binds
+//! SQLite or PostgreSQL; [`service`] is what homes may ask, without HTTP; [`sealed`] brings their messages to it, under the keys of [`membership`]; [`console`] is what operators may ask, over HTTP; [`app`] binds
 //! them.
 
 pub mod api;
@@ -12,10 +12,12 @@ pub mod console;
 pub mod events;
 pub mod feed;
 pub mod limits;
+pub mod membership;
 pub mod metrics;
 pub mod quota;
 pub mod readings;
 pub mod rules;
+pub mod sealed;
 pub mod service;
 pub mod sites;
 pub mod store;

@@ -58,6 +58,59 @@ pub const FAILED_LOGINS_BURST: u32 = 10;
 /// After that, failed log-ins per second and source.
 pub const FAILED_LOGINS_PER_S: f64 = 0.2;
 
+/// Connections of homes served at once; further ones wait in the kernel's queue. Each home has one for its long poll; 20 KiB each.
+pub const HOME_CONNECTIONS_MAX: usize = 50_000;
+/// Of those, from one address: homes behind one address of their provider share it, and a flood does not get all places.
+pub const HOME_CONNECTIONS_PER_PEER_MAX: usize = 512;
+/// When the sealed endpoints are under load: then they ask for cookies before they check signatures. 64 signatures waiting are 20 ms on
+/// one core; honest homes are refused next to never.
+pub const HOMES_LOAD: secure_http::LoadLimits =
+    secure_http::LoadLimits { queue: 64, refusals_per_s: 64, hold_s: 5, neighbourhood_per_s: 8, peers_max: 65_536 };
+/// Messages that wait for their signature to be checked: a fifth of a second on one core. More are told to come later.
+pub const WORK_WAITING_MAX: usize = 512;
+/// What one under load is told to wait.
+pub const LOAD_RETRY: Duration = Duration::from_secs(2);
+/// What homes are told to wait while there is no database or no membership.
+pub const UNAVAILABLE_RETRY: Duration = Duration::from_secs(30);
+/// Homes whose keys are kept in memory, 2 KiB each; the table fills again from the database.
+pub const SENDERS_MAX: usize = 65_536;
+/// Messages of one home in the long run, per second, and at once: a poll that is answered at once and begun again has less.
+pub const SITE_PER_S: f64 = 2.0;
+/// See [`SITE_PER_S`].
+pub const SITE_BURST: u32 = 60;
+/// Statements of a home that are looked at: those that hold at the same time.
+pub const STATEMENTS_PER_SITE_MAX: u32 = 8;
+/// How long messages under a home's old signing key are taken, beside the skew (seconds): two long polls.
+pub const OVERLAP_S: u64 = 120;
+/// The KMC is asked for a home's keys again after this, doubled each time that it knew no better.
+pub const ASK_AGAIN_FIRST: Duration = Duration::from_secs(3);
+/// At most so long: a home whose keys were let in late is heard within this.
+pub const ASK_AGAIN_LAST: Duration = Duration::from_secs(600);
+/// A statement that is half over is asked for again so often: there are days left.
+pub const RESTATE_AGAIN: Duration = Duration::from_secs(3600);
+/// A home whose sealing key is at its end is asked for so often: it opens what is sealed to the old one for two long polls and the skew.
+pub const SEALING_KEY_AGAIN: Duration = Duration::from_secs(60);
+/// Questions to the KMC for keys of homes, per second: below the ten that a KMC answers one address.
+pub const ASK_PER_S: f64 = 8.0;
+/// The same, at once.
+pub const ASK_BURST: u32 = 40;
+/// Messages that wait for the answer to such a question. More are told to come later.
+pub const ASK_WAITING_MAX: usize = 256;
+/// The membership's row is one replica's for so long (seconds): the longest flow has four exchanges of 40 s.
+pub const HELD_FOR_S: u64 = 180;
+/// Looks at a row that is another's, before it counts as busy: 10 s.
+pub const HELD_LOOKS_MAX: u32 = 40;
+/// Between two such looks.
+pub const HELD_LOOK_EVERY: Duration = Duration::from_millis(250);
+/// The membership is looked at so often: what is due at the KMC, and what another replica wrote, should its hint be lost.
+pub const MEMBER_LOOK_EVERY: Duration = Duration::from_secs(5);
+/// How long a home's token is good unless said otherwise (days): the time from ordering a gateway to installing it.
+pub const TOKEN_DAYS: u32 = 30;
+/// Until a question to the KMC is given up for the message that waits for it.
+pub const ASK_WITHIN: Duration = Duration::from_secs(10);
+/// Messages in one page of exported evidence: at most 8 MB.
+pub const EVIDENCE_PAGE_MAX: u32 = 64;
+
 /// Jobs waiting for the database. More wait in their connections: 429 with Retry-After.
 pub const STORE_QUEUE_MAX: usize = 1024;
 /// Jobs that share one transaction: one write to the disk for all of them.

@@ -3,6 +3,8 @@
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use secure_http::{SealedError, Steps};
+
 macro_rules! metrics {
     ($($field:ident: $kind:literal $name:literal $help:literal,)*) => {
         /// All metrics; counters grow, gauges are set.
@@ -37,6 +39,29 @@ metrics! {
     polls: "counter" "heg_utility_polls_total" "Polls answered.",
     polls_waiting: "gauge" "heg_utility_polls_waiting" "Polls that wait for something to happen.",
     outcomes: "counter" "heg_utility_outcomes_total" "Outcomes of controls and limits taken in.",
+    sealed_requests: "counter" "heg_utility_sealed_requests_total" "Requests of homes to the sealed endpoints.",
+    sealed_answers: "counter" "heg_utility_sealed_answers_total" "Of those, acknowledged or answered with a command.",
+    sealed_refused: "counter" "heg_utility_sealed_refused_total" "Refused before their sender was known (400, 401, 413, 415).",
+    sealed_challenged: "counter" "heg_utility_sealed_challenged_total" "Told to come with a cookie.",
+    sealed_later: "counter" "heg_utility_sealed_later_total" "Told to come later (429, 503).",
+    sealed_stopped: "counter" "heg_utility_sealed_stopped_total" "Messages that stopped at one of the receiver's steps.",
+    step_offered: "counter" "heg_utility_sealed_step_offered_total" "Messages that came in.",
+    step_parsed: "counter" "heg_utility_sealed_step_parsed_total" "Messages that had the form of one.",
+    step_fresh: "counter" "heg_utility_sealed_step_fresh_total" "Messages that were for this utility, fresh, and not seen before.",
+    step_known: "counter" "heg_utility_sealed_step_known_total" "Messages whose signature was checked.",
+    step_verified: "counter" "heg_utility_sealed_step_verified_total" "Messages whose signature was right.",
+    step_committed: "counter" "heg_utility_sealed_step_committed_total" "Messages that were decrypted.",
+    step_opened: "counter" "heg_utility_sealed_step_opened_total" "Messages that could be read.",
+    error_stale: "counter" "heg_utility_sealed_error_stale_total" "Sealed errors 1: too old or too early.",
+    error_replay: "counter" "heg_utility_sealed_error_replay_total" "Sealed errors 2: taken before.",
+    error_policy: "counter" "heg_utility_sealed_error_policy_total" "Sealed errors 3: made under another policy.",
+    error_key: "counter" "heg_utility_sealed_error_key_expired_total" "Sealed errors 4: a key holds no longer.",
+    error_unsupported: "counter" "heg_utility_sealed_error_unsupported_total" "Sealed errors 5: not opened or not understood.",
+    error_forbidden: "counter" "heg_utility_sealed_error_forbidden_total" "Sealed errors 6: not allowed.",
+    error_busy: "counter" "heg_utility_sealed_error_busy_total" "Sealed errors 7: too often.",
+    work_waiting: "gauge" "heg_utility_sealed_waiting" "Messages that wait for their signature to be checked or made.",
+    keys_asked: "counter" "heg_utility_keys_asked_total" "Times that the KMC was asked for a home's keys.",
+    keys_refused: "counter" "heg_utility_keys_refused_total" "New keys of homes that their old ones did not vouch for.",
     sites: "gauge" "heg_utility_sites" "Sites known.",
     sites_live: "gauge" "heg_utility_sites_live" "Sites heard within two report periods.",
     readings: "counter" "heg_utility_readings_total" "Readings of the power system taken.",
@@ -44,6 +69,36 @@ metrics! {
     feed_failures: "counter" "heg_utility_feed_failures_total" "Times that the power system's feed could not be read.",
     rule_orders: "counter" "heg_utility_rule_orders_total" "Limits made or taken back by rules.",
     store_failures: "counter" "heg_utility_store_failures_total" "Requests that the database did not answer.",
+}
+
+impl Metrics {
+    /// How far a message got.
+    pub fn sealed_steps(&self, steps: &Steps) {
+        for (metric, count) in [
+            (&self.step_offered, steps.offered),
+            (&self.step_parsed, steps.parsed),
+            (&self.step_fresh, steps.fresh),
+            (&self.step_known, steps.known),
+            (&self.step_verified, steps.verified),
+            (&self.step_committed, steps.committed),
+            (&self.step_opened, steps.opened),
+        ] {
+            (0..count).for_each(|_| metric.add());
+        }
+    }
+
+    /// A sealed error that a home was told.
+    pub fn sealed_error(&self, error: &SealedError) {
+        match error {
+            SealedError::Stale { .. } => self.error_stale.add(),
+            SealedError::Replay => self.error_replay.add(),
+            SealedError::Policy { .. } => self.error_policy.add(),
+            SealedError::KeyExpired => self.error_key.add(),
+            SealedError::Forbidden => self.error_forbidden.add(),
+            SealedError::Busy { .. } => self.error_busy.add(),
+            _ => self.error_unsupported.add(),
+        }
+    }
 }
 
 /// A number that many may change at once.

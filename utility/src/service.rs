@@ -3,7 +3,7 @@
 //! | a home's message | method |
 //! |---|---|
 //! | report | [`Service::handle_report`] |
-//! | poll | [`Service::outcome`] for each outcome in it, then [`Service::next_commands`] |
+//! | poll | [`Service::handle_poll`], then [`Service::next_commands`] |
 //! | broadcast object | [`Service::broadcast`] |
 
 use std::collections::{BTreeMap, HashMap};
@@ -19,7 +19,7 @@ use crate::events::Target;
 use crate::limits::{CACHE_OBJECTS_MAX, LOOK_EVERY};
 use crate::metrics::{Held, Metrics};
 use crate::sites::{ReportError, Site, SiteId, examine, until_next};
-use crate::store::{Hint, Object, Store, StoreError};
+use crate::store::{Hint, Object, Store, StoreError, Taken, Taking};
 
 /// Why a home's message was not taken.
 #[derive(Debug, thiserror::Error)]
@@ -96,43 +96,56 @@ impl Service {
         &self.store
     }
 
+    /// The time, as sealed messages have it.
+    pub fn now(&self) -> secure_http::UnixTime {
+        secure_http::UnixTime((self.clock)().seconds())
+    }
+
     /// Takes a report in. When this returns `Ok` it is on the disk, once, and the home may forget it.
     ///
     /// # Errors
     /// See [`ServiceError`].
-    pub async fn handle_report(&self, site: &SiteId, report: &Report) -> Result<ReportAnswer, ServiceError> {
-        let now = (self.clock)();
+    pub async fn handle_report(&self, taking: Taking, report: &Report) -> Result<Taken<ReportAnswer>, ServiceError> {
+        let (now, site) = (taking.now, taking.site.clone());
         examine(report, now)?;
-        let state = self.store.report(site, report, now).await.map_err(|e| self.failed(site, e))?;
-        match state {
+        let taken = self.store.take_report(taking, report).await.map_err(|e| self.failed(&site, e))?;
+        match taken.effect {
             BatchState::Stored => self.metrics.reports.add(),
             BatchState::Duplicate => self.metrics.duplicates.add(),
         }
-        let report_after_s = until_next(site, self.periods().report_s, now);
-        Ok(ReportAnswer { batch: report.batch, state, report_after_s })
+        let report_after_s = until_next(&site, self.periods().report_s, now);
+        let effect = ReportAnswer { batch: report.batch, state: taken.effect, report_after_s };
+        Ok(Taken { effect, number: taken.number, window: taken.window })
     }
 
-    /// Takes in what a home says came of a control or limit. Telling it again is no error and changes nothing; one about something that
-    /// is not known for that home is passed over, so that the home may forget it.
+    /// Takes a poll in, and what it says came of controls and limits. Telling that again is no error and changes nothing; what is about
+    /// something that is not known for that home is passed over, so that the home may forget it.
     ///
     /// # Errors
     /// See [`ServiceError`].
-    pub async fn outcome(&self, site: &SiteId, outcome: &Outcome) -> Result<(), ServiceError> {
-        let known = self.known(site).await?;
-        match self.store.outcome(&known, outcome, (self.clock)()).await {
-            Ok(()) => self.metrics.outcomes.add(),
-            Err(StoreError::UnknownEvent(event)) => tracing::debug!(%site, event, "outcome of something unknown"),
-            Err(error) => return Err(self.failed(site, error)),
+    pub async fn handle_poll(&self, taking: Taking, poll: &Poll) -> Result<Taken<()>, ServiceError> {
+        let site = taking.site.clone();
+        let outcomes: Vec<Outcome> = poll.outcomes.iter().cloned().collect();
+        let count = outcomes.len();
+        let taken = self.store.take_poll(taking, outcomes).await.map_err(|e| self.failed(&site, e))?;
+        (taken.effect..count).for_each(|_| self.metrics.outcomes.add());
+        if taken.effect > 0 {
+            tracing::debug!(%site, unknown = taken.effect, "outcomes of something unknown");
         }
-        Ok(())
+        Ok(Taken { effect: (), number: taken.number, window: taken.window })
     }
 
     /// What a home has to be told: at once if there is something, else when there is, at the latest after the wait that the poll
-    /// asks for. `policy` is the version of the security policy that is current.
+    /// asks for. `policy` tells the version of the security policy that is current.
     ///
     /// # Errors
     /// See [`ServiceError`].
-    pub async fn next_commands(&self, site: &SiteId, poll: &Poll, policy: u64) -> Result<Command, ServiceError> {
+    pub async fn next_commands(
+        &self,
+        site: &SiteId,
+        poll: &Poll,
+        policy: impl Fn() -> u64,
+    ) -> Result<Command, ServiceError> {
         // From before the first look, so that nothing falls between.
         let mut hints = self.store.hints();
         let _held = Held::new(&self.metrics.polls_waiting);
@@ -140,18 +153,19 @@ impl Service {
         let mut deadline = std::pin::pin!(tokio::time::sleep(wait));
         loop {
             let known = self.known(site).await?;
-            let command = self.look(&known, &poll.have, policy).await.map_err(|e| self.failed(site, e))?;
+            let command = self.look(&known, &poll.have, policy()).await.map_err(|e| self.failed(site, e))?;
             if let Some(command) = command {
                 return Ok(self.answered(site, command));
             }
             tokio::select! {
-                () = &mut deadline => {
-                    let current = Versions { policy, ..poll.have.clone() };
-                    let nothing = Command { current, limits: None, controls: List::empty(), poll_after_s: 0 };
-                    return Ok(self.answered(site, nothing));
-                }
-                () = concerning(&known, &mut hints) => {}
+            () = &mut deadline => {
+                let current = Versions { policy: policy(), ..poll.have.clone() };
+                let zone = known.zone;
+                let nothing = Command { current, limits: None, controls: List::empty(), poll_after_s: 0, zone };
+                return Ok(self.answered(site, nothing));
             }
+                        () = concerning(&known, &mut hints) => {}
+                    }
         }
     }
 
@@ -173,7 +187,7 @@ impl Service {
         let (version, limits) = self.store.limits_for(site, have.limits, now).await?;
         let current = Versions { prices: self.store.price_version(&site.zone).await?, limits: version, policy };
         let news = limits.is_some() || !controls.is_empty() || current != *have;
-        Ok(news.then_some(Command { current, limits, controls, poll_after_s: 0 }))
+        Ok(news.then_some(Command { current, limits, controls, poll_after_s: 0, zone: site.zone.clone() }))
     }
 
     async fn known(&self, site: &SiteId) -> Result<Site, ServiceError> {
@@ -183,6 +197,7 @@ impl Service {
     fn failed(&self, site: &SiteId, error: StoreError) -> ServiceError {
         match error {
             StoreError::UnknownSite(_) => ServiceError::UnknownSite,
+            StoreError::Replay => ServiceError::Store(error),
             StoreError::Busy => {
                 // Homes that are turned away together do not come back together.
                 let after_s = until_next(site, self.periods().report_s.clamp(4, 60), (self.clock)());
@@ -255,7 +270,8 @@ async fn concerning(site: &Site, hints: &mut Receiver<Hint>) {
         Hint::Zone(zone) => zone == site.zone.as_str(),
         Hint::Group(group) => targets.iter().any(|t| matches!(t, Target::Group(g) if g.as_str() == group)),
         Hint::Log => false,
-        Hint::All => true,
+        // There may be a new policy.
+        Hint::Keys(_) | Hint::All => true,
     };
     let heard = async {
         loop {

@@ -2,6 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests, where a panic is a failed test")]
 
+#[path = "support/keys.rs"]
+mod keys;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -51,6 +54,17 @@ async fn utility(poll_s: u32) -> Utility {
 
 fn home() -> SiteId {
     HOME.parse().unwrap()
+}
+
+async fn report_in(utility: &Utility, site: &SiteId, report: &Report) -> Result<ReportAnswer, ServiceError> {
+    let taking = keys::taking(utility.service.store(), site, now()).await;
+    utility.service.handle_report(taking, report).await.map(|taken| taken.effect)
+}
+
+async fn outcome_in(utility: &Utility, outcome: &Outcome) {
+    let taking = keys::taking(utility.service.store(), &home(), now()).await;
+    let poll = Poll { outcomes: List::fill([outcome.clone()]), ..poll(0, nothing()) };
+    utility.service.handle_poll(taking, &poll).await.unwrap();
 }
 
 fn poll(wait_s: u16, have: Versions) -> Poll {
@@ -104,16 +118,16 @@ fn report(batch: u64, start: UnixTime) -> Report {
 #[tokio::test]
 async fn a_report_is_answered_when_it_is_stored_and_told_again_it_is_a_duplicate() {
     let utility = utility(0).await;
-    let first = utility.service.handle_report(&home(), &report(7, now())).await.unwrap();
+    let first = report_in(&utility, &home(), &report(7, now())).await.unwrap();
     assert_eq!((first.batch, first.state), (7, BatchState::Stored));
     assert!((75..375).contains(&first.report_after_s), "{first:?}");
-    let again = utility.service.handle_report(&home(), &report(7, now())).await.unwrap();
+    let again = report_in(&utility, &home(), &report(7, now())).await.unwrap();
     assert_eq!(again.state, BatchState::Duplicate);
 
     let stranger = "2fac1234-31f8-41b4-a222-080000000000".parse().unwrap();
-    let refused = utility.service.handle_report(&stranger, &report(1, now())).await;
+    let refused = report_in(&utility, &stranger, &report(1, now())).await;
     assert!(matches!(refused, Err(ServiceError::UnknownSite)));
-    let future = utility.service.handle_report(&home(), &report(8, now().plus(90_000))).await;
+    let future = report_in(&utility, &home(), &report(8, now().plus(90_000))).await;
     assert!(matches!(future, Err(ServiceError::Report(_))));
 }
 
@@ -121,22 +135,22 @@ async fn a_report_is_answered_when_it_is_stored_and_told_again_it_is_a_duplicate
 async fn a_poll_is_answered_at_once_when_there_is_something() {
     let utility = utility(0).await;
     utility.service.store().make_limit(&limit("north"), "operator:anna", now()).await.unwrap();
-    let command = utility.service.next_commands(&home(), &poll(55, nothing()), POLICY).await.unwrap();
+    let command = utility.service.next_commands(&home(), &poll(55, nothing()), || POLICY).await.unwrap();
     let set = command.limits.unwrap();
     assert_eq!((set.version, set.limits.len(), command.current.limits), (command.current.limits, 1, set.version));
     // A policy of another version is something to say too.
     let have = Versions { policy: POLICY - 1, ..command.current.clone() };
-    let policy = utility.service.next_commands(&home(), &poll(55, have), POLICY).await.unwrap();
+    let policy = utility.service.next_commands(&home(), &poll(55, have), || POLICY).await.unwrap();
     assert_eq!((policy.limits, policy.current), (None, command.current));
 }
 
 #[tokio::test]
 async fn a_poll_waits_until_something_happens_to_that_home_and_no_longer() {
     let utility = utility(0).await;
-    utility.service.handle_report(&home(), &report(1, now())).await.unwrap();
+    report_in(&utility, &home(), &report(1, now())).await.unwrap();
     let waiting = {
         let service = utility.service.clone();
-        tokio::spawn(async move { service.next_commands(&home(), &poll(55, nothing()), POLICY).await })
+        tokio::spawn(async move { service.next_commands(&home(), &poll(55, nothing()), || POLICY).await })
     };
     let mut hints = utility.service.store().hints();
     // The neighbour's limit is none of its business.
@@ -157,13 +171,13 @@ async fn a_poll_waits_until_something_happens_to_that_home_and_no_longer() {
     assert_eq!(command.limits, None);
 
     // Until its outcome is told it comes again, then no more.
-    let again = utility.service.next_commands(&home(), &poll(0, nothing()), POLICY).await.unwrap();
+    let again = utility.service.next_commands(&home(), &poll(0, nothing()), || POLICY).await.unwrap();
     assert_eq!(again.controls.len(), 1);
     for _ in 0..2 {
         let outcome = Outcome { id, at: now(), kind: OutcomeKind::Done };
-        utility.service.outcome(&home(), &outcome).await.unwrap();
+        outcome_in(&utility, &outcome).await;
     }
-    let after = utility.service.next_commands(&home(), &poll(0, nothing()), POLICY).await.unwrap();
+    let after = utility.service.next_commands(&home(), &poll(0, nothing()), || POLICY).await.unwrap();
     assert_eq!((after.controls.len(), after.current), (0, nothing()));
 }
 
@@ -171,13 +185,13 @@ async fn a_poll_waits_until_something_happens_to_that_home_and_no_longer() {
 async fn an_outcome_of_something_unknown_is_passed_over_so_that_the_home_forgets_it() {
     let utility = utility(0).await;
     let outcome = Outcome { id: EventId::new(99).unwrap(), at: now(), kind: OutcomeKind::Done };
-    utility.service.outcome(&home(), &outcome).await.unwrap();
+    outcome_in(&utility, &outcome).await;
 }
 
 #[tokio::test]
 async fn a_poll_without_news_is_answered_after_its_wait_with_when_to_come_again() {
     let utility = utility(60).await;
-    let command = utility.service.next_commands(&home(), &poll(0, nothing()), POLICY).await.unwrap();
+    let command = utility.service.next_commands(&home(), &poll(0, nothing()), || POLICY).await.unwrap();
     assert_eq!((command.current, command.limits, command.controls.len()), (nothing(), None, 0));
     assert!((15..75).contains(&command.poll_after_s), "{}", command.poll_after_s);
     // That it was heard is written down together with others, later.

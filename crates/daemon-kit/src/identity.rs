@@ -28,8 +28,8 @@ pub fn load_or_create(dir: &Path) -> Result<String, StateError> {
     Ok(uuid)
 }
 
-/// A random UUID: version 4, variant 1 (RFC 4122, 4.4).
-fn random_uuid() -> std::io::Result<String> {
+/// A random UUID: version 4, variant 1 (RFC 4122, 4.4). Fails where the kernel has no random numbers.
+pub fn random_uuid() -> std::io::Result<String> {
     let mut b = [0u8; 16];
     getrandom::fill(&mut b).map_err(std::io::Error::other)?;
     b[6] = b[6] & 0x0f | 0x40;

@@ -3,8 +3,9 @@
 
 use crate::cbor::{Malformed, Reader, Writer};
 use crate::cookie::Cookie;
-use crate::limits::{REPORT_BYTES_MAX, SIGNED_BYTES_MAX, STATEMENTS_MAX};
-use crate::names::{PartyId, UnixTime};
+use crate::limits::{PATH_MAX, REPORT_BYTES_MAX, SIGNED_BYTES_MAX, STATEMENTS_MAX};
+use crate::names::{PartyId, Serial, UnixTime};
+use crate::token::canonical_host;
 
 /// Body of kind 4: `[ time, policy, revocations, cookie / null, bstr ]`. Tells a gateway what there is to fetch.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,32 +47,47 @@ impl Ack {
     }
 }
 
-/// Body of kind 5: `[ uuid ]`. Asks for a party's statement.
+/// Body of kind 5: `[ uuid / null, serial / null ]`. Asks for a party's statement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeyRequest {
-    /// Whose.
-    pub party: PartyId,
+    /// Whose; none asks for the utility that the asking gateway belongs to.
+    pub party: Option<PartyId>,
+    /// The statement that the asker goes by so far: the answer then has the way from there.
+    pub known: Option<Serial>,
 }
 
 impl KeyRequest {
     /// As bytes.
     pub fn encode(&self) -> Vec<u8> {
         let mut w = Writer::new();
-        w.array(1).text(self.party.as_str());
+        w.array(2);
+        match &self.party {
+            Some(party) => w.text(party.as_str()),
+            None => w.null(),
+        };
+        match self.known {
+            Some(known) => w.uint(known.0),
+            None => w.null(),
+        };
         w.finish()
     }
 
     /// From bytes.
     pub fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
         let mut r = Reader::new(bytes);
-        r.array(1)?;
-        let party = PartyId::read(&mut r)?;
+        r.array(2)?;
+        let party = r.optional(PartyId::read)?;
+        let known = r.optional(Reader::uint)?.map(Serial);
         r.end()?;
-        Ok(Self { party })
+        Ok(Self { party, known })
     }
 }
 
-/// Body of kind 6: `[ [+ bstr], bstr / null, revocations ]`. Each statement is to be checked by itself.
+/// A statement as signed, and the word of the keys before it ([`confirm_succession`](crate::confirm_succession)).
+pub type Vouched = (Vec<u8>, Vec<u8>);
+
+/// Body of kind 6: `[ [+ bstr], bstr / null, revocations, tstr / null, [* [bstr, bstr]] ]`. Each statement is to be checked by itself. From the KMC it answers
+/// kind 5; a party says with it where it is reached and shows its old key's word for new ones.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyAnswer {
     /// The party's statement, and behind it those above it that the asker may lack (issuing, root). At most [`STATEMENTS_MAX`].
@@ -80,24 +96,37 @@ pub struct KeyAnswer {
     pub succession: Option<Vec<u8>>,
     /// Version of the revocation list.
     pub revocations: u64,
+    /// Where the party is reached, as [`canonical_host`] writes it: a way, and no word for who is at its end.
+    pub host: Option<String>,
+    /// The way from the statement that the asker goes by: statements in between, oldest first, each with the word of the keys before it; see
+    /// [`Authority::succession`](crate::Authority::succession). At most [`PATH_MAX`].
+    pub path: Vec<Vouched>,
 }
 
 impl KeyAnswer {
     /// As bytes.
     pub fn encode(&self) -> Vec<u8> {
         let mut w = Writer::new();
-        w.array(3).array(self.statements.len());
+        w.array(5).array(self.statements.len());
         for statement in &self.statements {
             w.bytes(statement);
         }
         w.optional(self.succession.as_deref()).uint(self.revocations);
+        match &self.host {
+            Some(host) => w.text(host),
+            None => w.null(),
+        };
+        w.array(self.path.len());
+        for (statement, proof) in &self.path {
+            w.array(2).bytes(statement).bytes(proof);
+        }
         w.finish()
     }
 
     /// From bytes.
     pub fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
         let mut r = Reader::new(bytes);
-        r.array(3)?;
+        r.array(5)?;
         let count = r.array_up_to(STATEMENTS_MAX)?;
         if count == 0 {
             return Err(Malformed::Unexpected);
@@ -105,8 +134,15 @@ impl KeyAnswer {
         let statements = (0..count).map(|_| bounded(r.bytes()?, SIGNED_BYTES_MAX)).collect::<Result<_, _>>()?;
         let succession = r.optional(|r| bounded(r.bytes()?, SIGNED_BYTES_MAX))?;
         let revocations = r.uint()?;
+        let host = r.optional(read_host)?;
+        let steps = r.array_up_to(PATH_MAX)?;
+        let mut path = Vec::with_capacity(steps);
+        for _ in 0..steps {
+            r.array(2)?;
+            path.push((bounded(r.bytes()?, SIGNED_BYTES_MAX)?, bounded(r.bytes()?, SIGNED_BYTES_MAX)?));
+        }
         r.end()?;
-        Ok(Self { statements, succession, revocations })
+        Ok(Self { statements, succession, revocations, host, path })
     }
 }
 
@@ -266,6 +302,11 @@ impl SealedError {
             _ => return Err(Malformed::Unexpected),
         })
     }
+}
+
+fn read_host(r: &mut Reader<'_>) -> Result<String, Malformed> {
+    let text = r.text()?;
+    canonical_host(text).filter(|host| host == text).ok_or(Malformed::Unexpected)
 }
 
 fn bounded(bytes: &[u8], bytes_max: usize) -> Result<Vec<u8>, Malformed> {

@@ -53,6 +53,13 @@ pub struct Head {
     pub commitment: [u8; DIGEST_BYTES],
 }
 
+impl Head {
+    /// Whether the message with this header holds that body behind that salt. With the header's signature it is evidence of who said it.
+    pub fn commits_to(&self, salt: &[u8; SALT_BYTES], body: &[u8]) -> bool {
+        padded(salt, body).is_ok_and(|plaintext| equal(&sha256(&[&plaintext]), &self.commitment))
+    }
+}
+
 /// A message in the right form, whose signature has not been checked. Nothing of it may be believed.
 #[derive(Clone, Debug)]
 pub struct Envelope<'a> {
@@ -123,8 +130,8 @@ impl<'a> Envelope<'a> {
         key.verify(&[&prefix, self.protected, &middle, self.payload], self.signature)
     }
 
-    /// The body, when it was sealed to that key and is what the sender committed to. To be called after [`verify`](Self::verify).
-    pub(crate) fn open(&self, key: &KemKey) -> Result<Zeroizing<Vec<u8>>, CryptoError> {
+    /// Salt and body, when it was sealed to that key and is what the sender committed to. To be called after [`verify`](Self::verify).
+    pub(crate) fn open(&self, key: &KemKey) -> Result<([u8; SALT_BYTES], Zeroizing<Vec<u8>>), CryptoError> {
         let aad = encryption_aad(self.inner_protected, self.protected);
         let plaintext = key.open(self.enc, INFO_MESSAGE, &aad, self.ciphertext)?;
         open_plaintext(plaintext, &self.head.commitment)
@@ -213,26 +220,25 @@ pub(crate) fn encryption_aad(inner_protected: &[u8], external: &[u8]) -> Vec<u8>
 }
 
 /// Salt, length of the body, body, zeros up to a multiple of [`PADDING_BYTES`]. Has room for the tag.
-fn plaintext<R: CryptoRng + ?Sized>(body: &[u8], rng: &mut R) -> Result<Vec<u8>, SealError> {
+fn padded(salt: &[u8; SALT_BYTES], body: &[u8]) -> Result<Vec<u8>, SealError> {
     let length = u32::try_from(body.len()).map_err(|_| SealError::TooLong)?;
     let bytes = (SALT_BYTES + LENGTH_BYTES + body.len()).next_multiple_of(PADDING_BYTES);
     if bytes + OVERHEAD_BYTES > REPORT_BYTES_MAX {
         return Err(SealError::TooLong);
     }
     let mut plaintext = Vec::with_capacity(bytes + crate::crypto::TAG_BYTES);
-    plaintext.resize(SALT_BYTES, 0);
-    rng.fill_bytes(&mut plaintext);
+    plaintext.extend_from_slice(salt);
     plaintext.extend_from_slice(&length.to_be_bytes());
     plaintext.extend_from_slice(body);
     plaintext.resize(bytes, 0);
     Ok(plaintext)
 }
 
-/// The body of a plaintext that is the committed one and has the form above, with zeros and nothing else behind the body.
+/// Salt and body of a plaintext that is the committed one and has the form above, with zeros and nothing else behind the body.
 fn open_plaintext(
     mut plaintext: Zeroizing<Vec<u8>>,
     commitment: &[u8; DIGEST_BYTES],
-) -> Result<Zeroizing<Vec<u8>>, CryptoError> {
+) -> Result<([u8; SALT_BYTES], Zeroizing<Vec<u8>>), CryptoError> {
     if !equal(&sha256(&[&plaintext]), commitment) {
         return Err(CryptoError::Open);
     }
@@ -243,9 +249,10 @@ fn open_plaintext(
     if plaintext.len() != end.next_multiple_of(PADDING_BYTES) || padding.iter().any(|byte| *byte != 0) {
         return Err(CryptoError::Open);
     }
+    let salt = plaintext.first_chunk().copied().ok_or(CryptoError::Open)?;
     plaintext.truncate(end);
     plaintext.drain(..before);
-    Ok(plaintext)
+    Ok((salt, plaintext))
 }
 
 /// Why a message was not made.
@@ -295,7 +302,9 @@ pub fn seal<R: CryptoRng + ?Sized>(
     to: (PartyId, &KemPublicKey),
     rng: &mut R,
 ) -> Result<Sealed, SealError> {
-    let plaintext = plaintext(draft.body, rng)?;
+    let mut salt = [0; SALT_BYTES];
+    rng.fill_bytes(&mut salt);
+    let plaintext = padded(&salt, draft.body)?;
     let head = Head {
         issuer: from.0,
         kid: key_id(from.1.public().to_bytes()),

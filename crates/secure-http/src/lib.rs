@@ -11,6 +11,7 @@
 
 mod awaited;
 mod bodies;
+mod broadcast;
 mod cbor;
 mod clock;
 pub mod code_points;
@@ -20,8 +21,10 @@ pub mod crypto;
 pub mod endpoints;
 mod enrolment;
 mod envelope;
+mod flood;
 pub mod limits;
 mod names;
+mod order;
 mod own_keys;
 mod policy;
 mod receiver;
@@ -36,14 +39,17 @@ mod token;
 mod window;
 
 pub use awaited::Awaited;
-pub use bodies::{Ack, EnrolChallenge, EnrolConfirm, KeyAnswer, KeyRequest, SealedError, TimeAnswer};
+pub use bodies::{Ack, EnrolChallenge, EnrolConfirm, KeyAnswer, KeyRequest, SealedError, TimeAnswer, Vouched};
+pub use broadcast::{Broadcast, BroadcastError};
 pub use cbor::Malformed;
 pub use clock::{Clock, ClockError};
 pub use cookie::{Admission, CHALLENGE_HEADER, COOKIE_HEADER, Cookie, CookieSecrets, answer_challenge};
 pub use cose_key::{key_id, thumbprint};
 pub use enrolment::{Enrolment, EnrolmentError, EnrolmentRequest, request_enrolment};
 pub use envelope::{Draft, Envelope, Head, SealError, Sealed, peek_issuer, seal};
+pub use flood::{Flood, LoadLimits};
 pub use names::{KeyId, Kind, Nonce, PartyId, PartyIdError, Role, Serial, TokenId, UnixTime, Validity};
+pub use order::{Order, Ordered};
 pub use own_keys::OwnKeys;
 pub use policy::{AuthMethod, Policy, PolicyError, PolicyState, Rules, Standing};
 pub use receiver::{
@@ -53,5 +59,5 @@ pub use revocation::{RevocationError, RevocationList};
 pub use rollover::Rollover;
 pub use sequence::Sequence;
 pub use statement::{Authority, Fingerprint, Statement, StatementDraft, StatementError, confirm_succession};
-pub use token::{EnrolmentToken, TokenError, TokenSecret};
+pub use token::{EnrolmentToken, TokenError, TokenSecret, canonical_host};
 pub use window::{Window, WindowError};

@@ -8,6 +8,9 @@ pub const REPORT_BYTES_MAX: usize = 64 * 1024;
 /// A signed object (statement, policy, list) on its own; the longest is a full revocation list.
 pub const SIGNED_BYTES_MAX: usize = 40 * 1024;
 
+/// What a utility signs for all its homes at once: a zone's prices or a group's limits, as long as a message may be.
+pub const BROADCAST_BYTES_MAX: usize = 64 * 1024;
+
 /// Plaintext is filled up to a multiple of this, so that its length does not tell which event it holds.
 pub const PADDING_BYTES: usize = 64;
 /// Random bytes before the body, so that the commitment to it tells nothing.
@@ -62,8 +65,19 @@ pub const ALGORITHMS_MAX: usize = 8;
 
 /// Serials in a revocation list: statements live 30 days, so the list holds what was revoked in those.
 pub const REVOKED_MAX: usize = 4096;
+/// Steps on the way from a known statement to the one in force: two years of signing keys of 90 days.
+pub const PATH_MAX: usize = 9;
 /// Statements in one key answer: a party's own and those above it.
 pub const STATEMENTS_MAX: usize = 4;
+
+/// Texts of an order for people: premises, reason (bytes): an address of several lines.
+pub const ORDER_TEXT_BYTES_MAX: usize = 256;
+/// Name of the operator who gave an order (bytes): as long as a mail address usually is at most.
+pub const OPERATOR_BYTES_MAX: usize = 64;
+/// The policy in an order (bytes): every key with its comment has under 4 KiB, and the order has to fit a message.
+pub const ORDER_POLICY_BYTES_MAX: usize = 8 * 1024;
+/// What is answered to an order (bytes): the longest token has 318, a reason a line or two.
+pub const ORDERED_BYTES_MAX: usize = 1024;
 
 /// Bytes of the KMC's address in a token: a DNS name's 253, and a port.
 pub const HOST_BYTES_MAX: usize = 259;

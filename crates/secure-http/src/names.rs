@@ -209,6 +209,8 @@ numbered! {
         Error = 12,
         /// A list of revoked statements.
         RevocationList = 13,
+        /// A utility orders a token, a revocation or a policy of the KMC.
+        Order = 14,
     }
 }
 
@@ -261,7 +263,7 @@ mod tests {
         for (number, kind) in (1..).zip(Kind::ALL) {
             assert_eq!((kind.number(), Kind::from_number(number)), (number, Some(*kind)));
         }
-        assert_eq!((Kind::ALL.len(), Kind::from_number(0), Kind::from_number(14)), (13, None, None));
+        assert_eq!((Kind::ALL.len(), Kind::from_number(0), Kind::from_number(15)), (14, None, None));
         for (number, role) in (1..).zip(Role::ALL) {
             assert_eq!((role.number(), Role::from_number(number)), (number, Some(*role)));
         }

@@ -23,6 +23,7 @@ use crate::awaited::Awaited;
 use crate::bodies::SealedError;
 use crate::cbor::Malformed;
 use crate::envelope::{Envelope, Head};
+use crate::limits::SALT_BYTES;
 use crate::names::{KeyId, Kind, PartyId, Role, UnixTime};
 use crate::own_keys::OwnKeys;
 use crate::policy::{PolicyState, Rules, Standing};
@@ -249,6 +250,9 @@ pub struct Opened {
     pub head: Head,
     /// What was sealed. Overwritten when dropped.
     pub body: Zeroizing<Vec<u8>>,
+    /// What stood before it: with body and header it shows a third party that this is what the sender committed to
+    /// ([`Head::commits_to`]).
+    pub salt: [u8; SALT_BYTES],
 }
 
 /// Takes messages in, step by step, and counts how far they got.
@@ -351,9 +355,9 @@ impl Receiver {
             return Err(Stopped::at(Reason::OtherKey, envelope));
         };
         match envelope.open(key) {
-            Ok(body) => {
+            Ok((salt, body)) => {
                 self.steps.opened += 1;
-                Ok(Opened { head: envelope.head().clone(), body })
+                Ok(Opened { head: envelope.head().clone(), body, salt })
             }
             Err(_) => Err(Stopped::at(Reason::Sealed, envelope)),
         }

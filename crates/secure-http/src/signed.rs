@@ -29,7 +29,12 @@ pub(crate) struct Signed<'a> {
 
 impl<'a> Signed<'a> {
     pub(crate) fn parse(bytes: &'a [u8], typ: Typ) -> Result<Self, Malformed> {
-        if bytes.len() > SIGNED_BYTES_MAX {
+        Self::parse_up_to(SIGNED_BYTES_MAX, bytes, typ)
+    }
+
+    /// An object of a sort with a bound of its own.
+    pub(crate) fn parse_up_to(bytes_max: usize, bytes: &'a [u8], typ: Typ) -> Result<Self, Malformed> {
+        if bytes.len() > bytes_max {
             return Err(Malformed::TooLong);
         }
         let mut reader = Reader::new(bytes);

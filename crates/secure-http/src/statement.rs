@@ -8,6 +8,7 @@
 //! `previous` is the serial of the statement that this one takes the place of. `link` is the hash of the statement that the same key
 //! issued before this one, whoever it was for: who collects them sees that none was slipped in.
 
+use crate::bodies::Vouched;
 use crate::cbor::{Malformed, Reader, Writer};
 use crate::code_points::{CLAIM_CTI, CLAIM_EXP, CLAIM_ISS, CLAIM_KEYS, CLAIM_NBF, CLAIM_SUB};
 use crate::cose_key::{self, key_id, thumbprint};
@@ -319,18 +320,41 @@ impl Authority {
 
     /// Whether a peer that is known by `known` may go over to `next`. Where a key changes, the holder of the old signing key has to have
     /// signed for it, or the root key (recovery): a KMC that was broken into can then not put itself between two parties.
-    pub fn succession(&self, known: &Statement, next: &Statement, proof: Option<&[u8]>) -> Result<(), StatementError> {
-        if next.subject != known.subject || next.role != known.role || next.kmc != known.kmc {
+    ///
+    /// `path` leads from `known` to `next` for who was away while the signing key changed: statements in between, oldest first, each with
+    /// the word of the signing key before it. Their word is enough; whether the KMC still stands by them is not asked.
+    pub fn succession(
+        &self,
+        known: &Statement,
+        next: &Statement,
+        proof: Option<&[u8]>,
+        path: &[Vouched],
+    ) -> Result<(), StatementError> {
+        let same_party = |s: &Statement| s.subject == known.subject && s.role == known.role && s.kmc == known.kmc;
+        let mut last = known.clone();
+        for (raw, proof) in path {
+            let step = Statement::from_store(raw)?;
+            if !same_party(&step) || step.serial <= last.serial {
+                return Err(StatementError::NoSuccession);
+            }
+            self.vouched(&last, &step, proof)?;
+            last = step;
+        }
+        if !same_party(next) {
             return Err(StatementError::NotEntitled);
         }
-        if next.serial < known.serial {
+        if next.serial < last.serial {
             return Err(StatementError::NoSuccession);
         }
-        if next.sig == known.sig && next.kem == known.kem {
+        if next.sig == last.sig && next.kem == last.kem {
             return Ok(());
         }
-        let signed = Signed::parse(proof.ok_or(StatementError::NoSuccession)?, SUCCESSION)?;
-        let signer = if signed.kid == known.kid { &known.sig } else { &self.root.sig };
+        self.vouched(&last, next, proof.ok_or(StatementError::NoSuccession)?)
+    }
+
+    fn vouched(&self, before: &Statement, next: &Statement, proof: &[u8]) -> Result<(), StatementError> {
+        let signed = Signed::parse(proof, SUCCESSION)?;
+        let signer = if signed.kid == before.kid { &before.sig } else { &self.root.sig };
         let mut payload = signed.verify(signer).map_err(|_| StatementError::NoSuccession)?;
         let digest: &[u8; DIGEST_BYTES] = payload.array_of()?;
         payload.end()?;

@@ -34,6 +34,14 @@ pub enum TokenError {
     Base32,
 }
 
+/// A host name or address, `[...]` around an IPv6 one, with `:port` or without, in lower case; none for a text with other characters, an
+/// empty one, or one of more than [`HOST_BYTES_MAX`]. Whether it leads anywhere shows when it is asked.
+pub fn canonical_host(text: &str) -> Option<String> {
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || b"-.:[]".contains(&b);
+    let sound = (1..=HOST_BYTES_MAX).contains(&text.len()) && text.bytes().all(allowed);
+    sound.then(|| text.to_ascii_lowercase())
+}
+
 /// The secret of a token: 128 bits, good for one enrolment. Overwritten when dropped; never printed but by [`EnrolmentToken`].
 #[derive(Clone, PartialEq, Eq)]
 pub struct TokenSecret(Zeroizing<[u8; 16]>);
@@ -87,11 +95,7 @@ pub struct EnrolmentToken {
 impl EnrolmentToken {
     /// For a KMC at `host`: a host name or address, `[...]` around an IPv6 one, with `:port` or without; [`TokenError::Host`].
     pub fn new(host: &str, secret: TokenSecret, fingerprint: Fingerprint) -> Result<Self, TokenError> {
-        let host = host.to_ascii_lowercase();
-        let allowed = |b: u8| b.is_ascii_alphanumeric() || b"-.:[]".contains(&b);
-        if host.is_empty() || host.len() > HOST_BYTES_MAX || !host.bytes().all(allowed) {
-            return Err(TokenError::Host);
-        }
+        let host = canonical_host(host).ok_or(TokenError::Host)?;
         Ok(Self { host, secret, fingerprint })
     }
 

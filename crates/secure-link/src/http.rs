@@ -1,5 +1,7 @@
 //! One bounded HTTP/1.1 exchange at a time. No redirects: whoever may send one may not send a client elsewhere.
 
+use core::time::Duration;
+
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, Request, StatusCode, header};
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
@@ -52,12 +54,19 @@ pub struct Answer {
 #[derive(Clone, Debug)]
 pub struct HttpClient {
     host: String,
+    answer_within: Duration,
 }
 
 impl HttpClient {
     /// `host` as it stands in a token: name or address, with `:port` or without.
     pub fn new(host: &str) -> Self {
-        Self { host: host.to_owned() }
+        Self { host: host.to_owned(), answer_within: ANSWER_TIMEOUT }
+    }
+
+    /// The same server, with another time than [`ANSWER_TIMEOUT`] from the request until the whole answer is there: for a poll that is held.
+    #[must_use]
+    pub fn answering_within(self, answer_within: Duration) -> Self {
+        Self { answer_within, ..self }
     }
 
     /// GET of a path; with the tag of what is there already, the answer may be 304.
@@ -100,7 +109,7 @@ impl HttpClient {
         let address = with_port(&self.host);
         let connected = timeout(CONNECT_TIMEOUT, TcpStream::connect(&address)).await;
         let stream = connected.map_err(|_| HttpError::Timeout)?.map_err(HttpError::Connect)?;
-        timeout(ANSWER_TIMEOUT, over(stream, request)).await.map_err(|_| HttpError::Timeout)?
+        timeout(self.answer_within, over(stream, request)).await.map_err(|_| HttpError::Timeout)?
     }
 }
 

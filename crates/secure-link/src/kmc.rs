@@ -9,10 +9,10 @@ use secure_http::crypto::{CryptoError, KemPublicKey, SigningKey};
 use secure_http::limits::REPORT_BYTES_MAX;
 use secure_http::{
     Ack, Authority, Awaited, Clock, ClockError, Draft, EnrolChallenge, EnrolConfirm, Fingerprint, KeyAnswer,
-    KeyRequest, Kind, Malformed, Nonce, Opened, OwnKeys, PartyId, Policy, PolicyError, PolicyState, Reason, Receiver,
-    RevocationError, RevocationList, Role, Rollover, SealError, SealedError, Sender, Situation, Statement,
-    StatementError, Stopped, TimeAnswer, TokenSecret, UnixTime, Window, answer_challenge, confirm_succession,
-    endpoints, request_enrolment, seal,
+    KeyRequest, Kind, Malformed, Nonce, Opened, Order, Ordered, OwnKeys, PartyId, Policy, PolicyError, PolicyState,
+    Reason, Receiver, RevocationError, RevocationList, Role, Rollover, SealError, SealedError, Sender, Serial,
+    Situation, Statement, StatementError, Stopped, TimeAnswer, TokenSecret, UnixTime, Vouched, Window,
+    answer_challenge, canonical_host, confirm_succession, endpoints, request_enrolment, seal,
 };
 
 use crate::http::{Answer, HttpClient, HttpError};
@@ -60,6 +60,9 @@ pub enum LinkError {
     /// The time is not taken.
     #[error(transparent)]
     Clock(#[from] ClockError),
+    /// What is to be announced is no name or address.
+    #[error("no host name or address")]
+    Host,
     /// The question could not be made.
     #[error(transparent)]
     Seal(#[from] SealError),
@@ -106,8 +109,12 @@ pub struct FetchedKey {
     pub statement: Statement,
     /// The old key's word for it.
     pub succession: Option<Vec<u8>>,
+    /// The way from the statement that was known: statements in between, each with the word of the key before it.
+    pub path: Vec<Vouched>,
     /// Version of the revocation list.
     pub revocations: u64,
+    /// Where the party is reached, as it says itself; none when it has not said.
+    pub host: Option<String>,
 }
 
 /// A KMC that is known by the fingerprint of its root key.
@@ -150,7 +157,7 @@ impl Kmc {
     pub fn statements(&self) -> Vec<u8> {
         let statements = [&self.statement, self.authority.issuing(), self.authority.root()];
         let statements = statements.map(|s| s.raw().to_vec()).into();
-        KeyAnswer { statements, succession: None, revocations: 0 }.encode()
+        KeyAnswer { statements, succession: None, revocations: 0, host: None, path: Vec::new() }.encode()
     }
 
     /// Whom it lets one believe.
@@ -245,6 +252,8 @@ impl Kmc {
         let member = Member { id: party, keys, policy: &policy };
         let opened = self.opened(&member, &answer.body, nonce, Kind::EnrolConfirm, at)?;
         let challenge = EnrolChallenge::decode(&opened.body)?;
+        // Who does not know the time has it from this answer: it names our nonce, so it is from now.
+        let at = At { guess: at.guess.max(opened.head.issued), ..at };
         let stated = self.authority.statement(&challenge.statement, at.time)?;
         self.is_ours(&stated, party, keys.sig().public().to_bytes(), keys.kem().public().to_bytes())?;
         let body = EnrolConfirm { challenge: challenge.challenge }.encode();
@@ -257,27 +266,33 @@ impl Kmc {
         Ok(Enrolled { statement: stated, revocations: answer.revocations })
     }
 
-    /// Asks for a party's statement; for one's own too, when half of its time is over.
+    /// Asks for a party's statement; for one's own too, when half of its time is over. A gateway that names none asks for the utility it
+    /// belongs to. `known` is the serial of the statement that is gone by so far.
     ///
     /// # Errors
-    /// [`SealedError::Forbidden`] for a party that is not known or not one's business.
+    /// [`SealedError::Forbidden`] for a party that is not known or not one's business, and as long as the gateway belongs to no utility.
     pub async fn fetch_key<R: CryptoRng + ?Sized>(
         &mut self,
         member: &Member<'_>,
         seq: u64,
-        party: PartyId,
+        (party, known): (Option<PartyId>, Option<Serial>),
         at: At,
         rng: &mut R,
     ) -> Result<FetchedKey, LinkError> {
-        let body = KeyRequest { party }.encode();
+        let body = KeyRequest { party, known }.encode();
         let asked = (Kind::KeyRequest, seq, &body[..]);
         let opened = self.ask(endpoints::KEY, member, asked, Kind::KeyStatement, at, rng).await?;
-        self.stated(&opened, party, at)
+        let fetched = self.stated(&opened, at)?;
+        let wanted = match party {
+            Some(party) => fetched.statement.subject() == party,
+            None => fetched.statement.role() == Role::Utility,
+        };
+        if wanted { Ok(fetched) } else { Err(LinkError::Other) }
     }
 
     /// Has the KMC state new keys in place of those in `statement`. `member` still has the old ones, and `sig` is the old one where only
     /// the sealing key changes. The new keys have to be on disk before; asking again with the same ones gives the same answer.
-    /// Afterwards send [`publish_succession`](Self::publish_succession).
+    /// Afterwards send [`announce`](Self::announce) with the old key.
     ///
     /// # Errors
     /// [`SealedError::Forbidden`] when the statement is not the one in force any more: then somebody else has rolled over.
@@ -295,30 +310,59 @@ impl Kmc {
         let body = Rollover::body(member.id, sig, kem, statement.serial())?;
         let asked = (Kind::Rollover, seq, &body[..]);
         let opened = self.ask(endpoints::ROLLOVER, member, asked, Kind::KeyStatement, at, rng).await?;
-        let next = self.stated(&opened, member.id, at)?.statement;
+        let next = self.stated(&opened, at)?.statement;
         self.is_ours(&next, member.id, sig.public().to_bytes(), kem.to_bytes())?;
         Ok(next)
     }
 
-    /// Brings the old key's word for the statement in force, so that peers go over to it. `member` has the new keys.
+    /// Says where this party is reached from now on (none: nowhere), and brings the old key's word for the statement in force where there is
+    /// an old key, so that peers go over to it. `member` has the keys of that statement.
     ///
     /// # Errors
-    /// [`SealedError::Forbidden`] when that key was not the one before.
-    pub async fn publish_succession<R: CryptoRng + ?Sized>(
+    /// [`SealedError::Forbidden`] when the statement is not the one in force, or that key was not the one before; [`LinkError::Host`].
+    #[expect(clippy::too_many_arguments, reason = "each is a fact of its own, and the caller has them apart")]
+    pub async fn announce<R: CryptoRng + ?Sized>(
         &mut self,
         member: &Member<'_>,
         seq: u64,
-        old: &SigningKey,
-        next: &Statement,
+        statement: &Statement,
+        old: Option<&SigningKey>,
+        host: Option<&str>,
         at: At,
         rng: &mut R,
     ) -> Result<(), LinkError> {
-        let statements = vec![next.raw().to_vec()];
-        let body = KeyAnswer { statements, succession: Some(confirm_succession(next, old)?), revocations: 0 }.encode();
+        let host = host.map(|host| canonical_host(host).ok_or(LinkError::Host)).transpose()?;
+        let succession = old.map(|old| confirm_succession(statement, old)).transpose()?;
+        let body = KeyAnswer {
+            statements: vec![statement.raw().to_vec()],
+            succession,
+            revocations: 0,
+            host,
+            path: Vec::new(),
+        }
+        .encode();
         let asked = (Kind::KeyStatement, seq, &body[..]);
         let opened = self.ask(endpoints::KEY, member, asked, Kind::Ack, at, rng).await?;
         Ack::decode(&opened.body)?;
         Ok(())
+    }
+
+    /// A utility's order. What comes of it may be a newer list or policy: ask for them afterwards. Asking again after a lost answer is a new
+    /// order: a second token, or a revocation of what is revoked already.
+    ///
+    /// # Errors
+    /// [`SealedError::Forbidden`] to anybody but a utility; [`SealedError::Unsupported`] for an order beyond its bounds.
+    pub async fn order<R: CryptoRng + ?Sized>(
+        &mut self,
+        member: &Member<'_>,
+        seq: u64,
+        order: &Order,
+        at: At,
+        rng: &mut R,
+    ) -> Result<Ordered, LinkError> {
+        let body = order.encode();
+        let opened = self.ask(endpoints::ORDER, member, (Kind::Order, seq, &body[..]), Kind::Ack, at, rng).await?;
+        Ok(Ordered::decode(&Ack::decode(&opened.body)?.body)?)
     }
 
     /// Sets the clock by the KMC's. `boot` is asked again when the answer is there: the trip counts.
@@ -338,12 +382,16 @@ impl Kmc {
         let (sealed, cti) = self.sealed(member, (Kind::Time, seq, &[]), at, rng)?;
         clock.asked(cti, started);
         let answer = self.post(endpoints::TIME, CONTENT_TYPE_SIGN1, sealed).await?;
-        let opened = self.opened(member, &answer.body, cti, Kind::Time, at)?;
-        let unix_ms = TimeAnswer::decode(&opened.body)?.unix_ms;
+        let unix_ms = match self.opened(member, &answer.body, cti, Kind::Time, at) {
+            Ok(opened) => TimeAnswer::decode(&opened.body)?.unix_ms,
+            // A question that bears a time long past is refused, and the refusal says what time it is: signed, and to our nonce.
+            Err(LinkError::Sealed(SealedError::Stale { time })) => time.0.saturating_mul(1000),
+            Err(error) => return Err(error),
+        };
         Ok(clock.answered(cti, unix_ms, self.statement.validity(), boot())?)
     }
 
-    fn stated(&self, opened: &Opened, party: PartyId, at: At) -> Result<FetchedKey, LinkError> {
+    fn stated(&self, opened: &Opened, at: At) -> Result<FetchedKey, LinkError> {
         let answer = KeyAnswer::decode(&opened.body)?;
         let raw = answer.statements.first().ok_or(Malformed::Unexpected)?;
         // The KMC may have a new issuing key since we asked for its statements: it comes along.
@@ -351,10 +399,8 @@ impl Kmc {
             (Err(_), Some(issuing)) => self.authority.reissue(issuing, at.time)?.statement(raw, at.time)?,
             (result, _) => result?,
         };
-        if statement.subject() != party {
-            return Err(LinkError::Other);
-        }
-        Ok(FetchedKey { statement, succession: answer.succession, revocations: answer.revocations })
+        let KeyAnswer { succession, revocations, host, path, .. } = answer;
+        Ok(FetchedKey { statement, succession, path, revocations, host })
     }
 
     fn is_ours(&self, stated: &Statement, party: PartyId, sig: &[u8; 65], kem: &[u8; 65]) -> Result<(), LinkError> {

@@ -12,3 +12,16 @@ pub const ANSWER_BYTES_MAX: usize = 64 * 1024;
 pub const BUFFER_BYTES: usize = 16 * 1024;
 /// Port of a host that names none.
 pub const PORT: u16 = 80;
+
+/// After a first failure; doubled with each.
+pub const RETRY_FIRST: Duration = Duration::from_secs(2);
+/// At most so long between two tries: a KMC that is back is found within this.
+pub const RETRY_LAST: Duration = Duration::from_secs(15 * 60);
+/// The clock is set anew: a crystal drifts some seconds a day.
+pub const CLOCK_EVERY: Duration = Duration::from_secs(24 * 3600);
+/// Between a peer's message under a key that is not known and asking for its statement: strangers can send such messages.
+pub const PEER_AGAIN: Duration = Duration::from_secs(2);
+/// How long what was sealed to the key before can still be opened, beside the skew (seconds): two long polls.
+pub const OVERLAP_S: u64 = 120;
+/// A membership's record: a full revocation list of 37 KiB, and less than 8 KiB of statements and keys.
+pub const RECORD_BYTES_MAX: usize = 48 * 1024;

@@ -7,7 +7,7 @@ use energy_model::PowerState;
 
 use crate::codec::{NEVER, Reader, Wire, WireError, Writer};
 use crate::limits::{CONTROLS_MAX, OUTCOMES_MAX, REASON_BYTES_MAX};
-use crate::{ApplianceId, EventId, LimitSet, List, Text, UnixTime};
+use crate::{ApplianceId, EventId, LimitSet, List, Text, UnixTime, ZoneId};
 
 record! {
     /// "Is there anything for me?" The answer comes when there is, at the latest after the wait asked for.
@@ -44,6 +44,8 @@ record! {
         pub controls: List<Control, CONTROLS_MAX>,
         /// The next poll is welcome after so many seconds; 0: at once.
         pub poll_after_s: u32,
+        /// The home's price zone: under its name the price series are found.
+        pub zone: ZoneId,
     }
 }
 

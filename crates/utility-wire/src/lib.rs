@@ -18,6 +18,7 @@
 mod codec;
 
 mod command;
+pub mod endpoints;
 mod ids;
 mod limit;
 pub mod limits;

@@ -102,6 +102,7 @@ fn command() -> Command {
             expires: at(3600),
         }]),
         poll_after_s: 17,
+        zone: "SE3".parse().unwrap(),
     }
 }
 
@@ -170,7 +171,7 @@ fn only_the_one_encoding_of_a_value_is_taken() {
 #[test]
 fn a_list_that_claims_more_than_it_may_hold_is_refused_before_it_is_read() {
     // An array of 2^32 controls, and nothing behind it.
-    let claims = [0x82, 1, 0x84, 0x83, 0, 0, 0, 0xf6, 0x9a, 0xff, 0xff, 0xff, 0xff];
+    let claims = [0x82, 1, 0x85, 0x83, 0, 0, 0, 0xf6, 0x9a, 0xff, 0xff, 0xff, 0xff];
     assert!(matches!(Command::decode(&claims), Err(WireError::Value { what: "more items than allowed", .. })));
     assert_eq!(Command::decode(&vec![0; 70_000]), Err(WireError::TooLarge));
 }

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use upnp::ids::Udn;
 
 use super::ScheduleBody;
+use super::utility::{ConsentBody, EnrolBody};
 use crate::commands::Verb;
 use crate::firewall::Ask;
 use crate::gateway::{AskError, Gateway, Wanted};
@@ -14,6 +15,7 @@ use crate::limits::JOURNAL_ANSWER_MAX;
 use crate::registrations::{RegistrationError, Wish};
 use crate::registry::ResolveError;
 use crate::store::JournalQuery;
+use crate::utility_client::EnrolError;
 
 /// What a request is for.
 #[derive(Debug)]
@@ -34,6 +36,12 @@ pub enum Route {
     Watch,
     /// `/v1/firewall` and what is below it, and `GET /metrics`
     Firewall(Ask),
+    /// `GET /v1/utility`
+    Utility,
+    /// `POST /v1/utility/enrol`
+    Enrol(EnrolBody),
+    /// `POST /v1/utility/consent`: of an appliance, or of all; whether it may.
+    Consent(Option<Udn>, bool),
 }
 
 /// An error answer: status, word for programs, text for people.
@@ -63,6 +71,17 @@ impl From<ResolveError> for RouteError {
             ResolveError::Unknown(_) => Self::new(StatusCode::NOT_FOUND, "unknown-appliance", error.to_string()),
             ResolveError::Ambiguous(..) => Self::new(StatusCode::CONFLICT, "ambiguous-appliance", error.to_string()),
         }
+    }
+}
+
+impl From<EnrolError> for RouteError {
+    fn from(error: EnrolError) -> Self {
+        let (status, code) = match &error {
+            EnrolError::Token(_) => (StatusCode::BAD_REQUEST, "bad-request"),
+            EnrolError::Enrolled(_) => (StatusCode::CONFLICT, "enrolled"),
+            EnrolError::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
+        };
+        Self::new(status, code, error.to_string())
     }
 }
 
@@ -108,6 +127,16 @@ pub fn route(request: &ControlRequest, gateway: &Gateway) -> Result<Route, Route
         ["registrations"] => allow(Method::GET).map(|()| Route::Registrations(None)),
         ["watch"] => allow(Method::GET).map(|()| Route::Watch),
         ["firewall", below @ ..] => firewall(request, below).map(Route::Firewall),
+        ["utility"] => allow(Method::GET).map(|()| Route::Utility),
+        ["utility", "enrol"] => {
+            allow(Method::POST)?;
+            body(request).map(Route::Enrol)
+        }
+        ["utility", "consent"] => {
+            allow(Method::POST)?;
+            let ConsentBody { appliance, allow } = body(request)?;
+            Ok(Route::Consent(appliance.map(|id| find(&id)).transpose()?, allow))
+        }
         ["journal"] => {
             allow(Method::GET)?;
             journal(request, find).map(Route::Journal)
@@ -178,8 +207,12 @@ fn journal(
     })
 }
 
+fn body<T: serde::de::DeserializeOwned>(request: &ControlRequest) -> Result<T, RouteError> {
+    request.json().map_err(|e| RouteError::bad(format!("body: {e}")))
+}
+
 fn schedule(udn: Udn, request: &ControlRequest) -> Result<Wanted, RouteError> {
-    let body: ScheduleBody = request.json().map_err(|e| RouteError::bad(format!("body: {e}")))?;
+    let body: ScheduleBody = body(request)?;
     let window = |start, stop| DailyWindow::new(start, stop).map_err(|e| RouteError::bad(e.to_string()));
     Ok(match body {
         ScheduleBody::Standby { start, stop } => Wanted::Command(udn, Verb::Period(window(start, stop)?)),

@@ -16,6 +16,9 @@ impl App {
             let cards = self.home.gateway().registry().iter().filter_map(|a| a.profile().mac).collect();
             self.firewall.set_appliances(cards, now.boot);
         }
+        if let Some(callers) = self.client.proved_callers() {
+            self.firewall.set_utility(callers, now.boot);
+        }
         self.firewall.handle_timeout(now.boot);
         let mut noted = false;
         while let Some(Note { action, cause, reason }) = self.firewall.poll_note() {

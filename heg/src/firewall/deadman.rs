@@ -173,7 +173,7 @@ mod tests {
     }
 
     fn settings(port: u16) -> Settings {
-        Settings { sealed_port: port, ..Settings::default() }
+        Settings { wan_tcp: vec![port], ..Settings::default() }
     }
 
     #[test]
@@ -213,7 +213,7 @@ mod tests {
         dead_man.switch_off();
         assert_eq!(dead_man.poll_timeout(), None);
         let again = DeadMan::restore(dead_man.record().clone(), &settings(1));
-        assert_eq!((again.in_force().mode, again.in_force().sealed_port), (Mode::Off, 1));
+        assert_eq!((again.in_force().mode, again.in_force().wan_tcp), (Mode::Off, vec![1]));
     }
 
     proptest! {

@@ -25,6 +25,11 @@ pub(super) fn lines(plan: &Plan, forwarding: bool) -> Vec<String> {
         if networks.is_empty() { "link-local addresses".to_owned() } else { networks.join(" ") },
         names(&shape.lan),
     ));
+    if let Some(port) = plan.sealed_port {
+        let named: Vec<String> = s.utility_addresses.iter().map(ToString::to_string).collect();
+        let from = if named.is_empty() { "everywhere".to_owned() } else { named.join(" ") };
+        lines.push(format!("the endpoint for the utility's calls (TCP {port}): from {from}, at a bounded rate"));
+    }
     if !shape.router && shape.wan.is_empty() {
         lines.push("everything else: as it was".to_owned());
         return lines;
@@ -53,9 +58,6 @@ pub(super) fn lines(plan: &Plan, forwarding: bool) -> Vec<String> {
         names(&shape.wan),
         numbers(&s.wan_tcp, &s.wan_udp)
     ));
-    if s.sealed_port != 0 {
-        lines.push(format!("sealed endpoint on the WAN side: TCP {}", s.sealed_port));
-    }
     if s.ssh == Ssh::Keep && !plan.ssh.is_empty() {
         let from: Vec<String> = plan.ssh.iter().map(ToString::to_string).collect();
         lines.push(format!("SSH on the WAN side: only from {}", from.join(" ")));

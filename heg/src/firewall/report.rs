@@ -108,6 +108,7 @@ impl Firewall {
             shape,
             settings: self.configured.clone(),
             http_port: self.http_port,
+            sealed_port: self.sealed_port,
             appliances: self.appliances.clone(),
             ssh: self.open_ssh(),
             utility: self.utility.clone(),

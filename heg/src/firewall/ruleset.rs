@@ -17,8 +17,9 @@ use super::shape::Shape;
 use crate::limits::{
     CONNECTIONS_PER_SOURCE_BURST, CONNECTIONS_PER_SOURCE_MAX, CONNECTIONS_PER_SOURCE_RATE, FIREWALL_LOG_PER_MINUTE,
     FIREWALL_PREFIXES_MAX, FIREWALL_SSH_SOURCES_MAX, ICMP_RATE, METER_FORGETS_AFTER_S, METER_SOURCES_MAX,
-    SEALED_PER_SOURCE_BURST, SEALED_PER_SOURCE_PER_MINUTE, SSDP_PER_SOURCE_BURST, SSDP_PER_SOURCE_RATE,
-    SSDP_STRANGERS_BURST, SSDP_STRANGERS_RATE, SUBSCRIBE_PER_SOURCE_BURST, SUBSCRIBE_PER_SOURCE_RATE,
+    SEALED_PER_SOURCE_BURST, SEALED_PER_SOURCE_PER_MINUTE, SEALED_STRANGERS_BURST, SEALED_STRANGERS_RATE,
+    SSDP_PER_SOURCE_BURST, SSDP_PER_SOURCE_RATE, SSDP_STRANGERS_BURST, SSDP_STRANGERS_RATE, SUBSCRIBE_PER_SOURCE_BURST,
+    SUBSCRIBE_PER_SOURCE_RATE,
 };
 
 /// Our table's name, family `inet`.
@@ -53,7 +54,9 @@ pub struct Plan {
     pub appliances: BTreeSet<MacAddress>,
     /// Sources of SSH connections that stay allowed on the WAN side.
     pub ssh: BTreeSet<IpAddr>,
-    /// Where the utility is, beyond what the settings name.
+    /// TCP port of the endpoint for sealed messages, where the gateway has one.
+    pub sealed_port: Option<u16>,
+    /// From where the utility has called, beyond what the settings name.
     pub utility: BTreeSet<IpAddr>,
 }
 
@@ -136,10 +139,11 @@ impl Plan {
     /// The counters whose drops can happen in this shape.
     pub fn counters(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
         let closed = self.shape.router || !self.shape.wan.is_empty();
-        let (router, sealed) = (self.shape.router, closed && self.settings.sealed_port != 0);
+        let (router, sealed) = (self.shape.router, self.sealed_port.is_some());
+        let refusing = sealed && !self.settings.utility_addresses.is_empty();
         let lan = router && self.settings.lan_input == LanInput::Closed;
         COUNTERS.into_iter().filter(move |(name, _)| match *name {
-            "dropped_wan" => closed,
+            "dropped_wan" => closed || refusing,
             "dropped_forward" => router,
             "dropped_lan" => lan,
             "flood_sealed" => sealed,
@@ -181,14 +185,20 @@ impl Plan {
         rules.base("input", "filter", "input", PRIORITY, if router { "drop" } else { "accept" });
         rules.chain("ssdp");
         rules.chain("http");
+        if self.sealed_port.is_some() {
+            rules.chain("sealed");
+        }
         if closed {
             rules.chain("wan_side");
         }
-        rules.input(router, closed, s);
+        rules.input(router, closed, self.sealed_port, s);
         rules.ssdp();
         rules.http();
+        if self.sealed_port.is_some() {
+            rules.sealed(!s.utility_addresses.is_empty());
+        }
         if closed {
-            rules.wan_side(s, !self.utility.is_empty() || !s.utility_addresses.is_empty());
+            rules.wan_side(s);
         }
         if router {
             if s.lan_input == LanInput::Closed {
@@ -334,12 +344,15 @@ impl Rules<'_> {
         }
     }
 
-    fn input(&mut self, router: bool, closed: bool, s: &Settings) {
+    fn input(&mut self, router: bool, closed: bool, sealed_port: Option<u16>, s: &Settings) {
         self.rule("input", [is(meta("iifname"), json!("lo")), accept()]);
         // Before anything is let through for being known: floods come over known connections too.
         let multicast = json!({"set": [SSDP_PORT, EVENT_PORT]});
         self.rule("input", [is(payload("udp", "dport"), multicast), jump("ssdp")]);
         self.rule("input", [is(payload("tcp", "dport"), json!("@http_port")), jump("http")]);
+        if let Some(port) = sealed_port {
+            self.rule("input", [is(payload("tcp", "dport"), json!(port)), jump("sealed")]);
+        }
         if closed {
             self.rule("input", [state(json!(["established", "related"])), accept()]);
         }
@@ -396,7 +409,22 @@ impl Rules<'_> {
         self.rule("http", [accept()]);
     }
 
-    fn wan_side(&mut self, s: &Settings, utility_known: bool) {
+    /// The endpoint for the utility's calls. `named`: only those that the settings name may use it.
+    fn sealed(&mut self, named: bool) {
+        let chain = "sealed";
+        let rate = beyond(SEALED_PER_SOURCE_PER_MINUTE, "minute", SEALED_PER_SOURCE_BURST);
+        self.meter(chain, &[state(json!("new"))], "sealed", &rate, "flood_sealed");
+        self.rule(chain, [is(payload("ip", "saddr"), json!("@utility4")), accept()]);
+        self.rule(chain, [is(payload("ip6", "saddr"), json!("@utility6")), accept()]);
+        if named {
+            return self.refuse(chain, &[], "dropped_wan", "utility");
+        }
+        let strangers = beyond(SEALED_STRANGERS_RATE, "second", SEALED_STRANGERS_BURST);
+        self.rule(chain, [state(json!("new")), strangers, json!({"counter": "flood_sealed"}), drop()]);
+        self.rule(chain, [accept()]);
+    }
+
+    fn wan_side(&mut self, s: &Settings) {
         let chain = "wan_side";
         // An offer may come to an address we don't have yet, from a server we never spoke to.
         self.rule(
@@ -427,17 +455,6 @@ impl Rules<'_> {
         for (protocol, ports) in [("tcp", &s.wan_tcp), ("udp", &s.wan_udp)] {
             if !ports.is_empty() {
                 self.rule(chain, [is(payload(protocol, "dport"), among(ports)), accept()]);
-            }
-        }
-        if s.sealed_port != 0 {
-            let port = is(payload("tcp", "dport"), json!(s.sealed_port));
-            let rate = beyond(SEALED_PER_SOURCE_PER_MINUTE, "minute", SEALED_PER_SOURCE_BURST);
-            self.meter(chain, &[port.clone(), state(json!("new"))], "sealed", &rate, "flood_sealed");
-            if utility_known {
-                self.rule(chain, [port.clone(), is(payload("ip", "saddr"), json!("@utility4")), accept()]);
-                self.rule(chain, [port, is(payload("ip6", "saddr"), json!("@utility6")), accept()]);
-            } else {
-                self.rule(chain, [port, accept()]);
             }
         }
         if s.ssh == Ssh::Keep && !s.ssh_ports.is_empty() {

@@ -72,9 +72,7 @@ pub struct Settings {
     pub ssh: Ssh,
     /// Ports on which SSH is served.
     pub ssh_ports: Vec<u16>,
-    /// TCP port of the endpoint for sealed messages on the WAN side; 0: none.
-    pub sealed_port: u16,
-    /// Whom that endpoint is open to; none: everybody, each at a bounded rate.
+    /// Whom the endpoint for sealed messages (`utility.listen`) is open to; none: everybody, each at a bounded rate.
     pub utility_addresses: Vec<Prefix>,
     /// A change that nobody confirms within this is taken back, s.
     pub confirm_within_s: u32,
@@ -94,7 +92,6 @@ impl Default for Settings {
             wan_udp: vec![],
             ssh: Ssh::Keep,
             ssh_ports: vec![22],
-            sealed_port: 0,
             utility_addresses: vec![],
             confirm_within_s: 60,
         }

@@ -7,7 +7,7 @@ use energy_model::{DailyWindow, MacAddress, RefusalKind, RegId};
 use energy_services::errors;
 use upnp::ids::Udn;
 
-use super::{AskError, AskId, Effect, Gateway, Reply, Request, Wanted};
+use super::{AskError, AskId, Effect, Gateway, Reply, Request, Waiter, Wanted};
 use crate::commands::{Outcome, Verb};
 use crate::journal::{Cause, Ending};
 use crate::limits::ASKS_MAX;
@@ -138,13 +138,13 @@ impl Gateway {
     pub(super) fn person_asks(&mut self, ask: AskId, uid: u32, wanted: Wanted, now: Now) {
         let cause = Cause::Person(uid);
         match wanted {
-            Wanted::Command(udn, verb) => self.command(ask, &udn, verb, cause, now),
+            Wanted::Command(udn, verb) => self.command(Waiter::Ask(ask), &udn, verb, cause, now),
             Wanted::Register(udn, wish) if self.registry.get(&udn).is_some() => {
                 self.register(ask, &udn, Registrant::Person(uid), wish, now);
             }
             Wanted::Register(udn, _) => self.refuse(ask, AskError::UnknownAppliance(udn)),
             Wanted::Withdraw(reg, udn) => match self.registrations.named(reg, udn.as_ref()).map(Registration::key) {
-                Ok(Key::There(udn, reg)) => self.command(ask, &udn, Verb::Withdraw(reg), cause, now),
+                Ok(Key::There(udn, reg)) => self.command(Waiter::Ask(ask), &udn, Verb::Withdraw(reg), cause, now),
                 Ok(key) => self.remove(ask, key, cause),
                 Err(error) => self.refuse(ask, error.into()),
             },
@@ -156,9 +156,9 @@ impl Gateway {
         }
     }
 
-    fn command(&mut self, ask: AskId, udn: &Udn, verb: Verb, cause: Cause, now: Now) {
+    pub(super) fn command(&mut self, waiter: Waiter, udn: &Udn, verb: Verb, cause: Cause, now: Now) {
         let Some(target) = self.registry.get(udn) else {
-            return self.refuse(ask, AskError::UnknownAppliance(udn.clone()));
+            return self.not_begun(waiter, AskError::UnknownAppliance(udn.clone()));
         };
         let forbidden = match verb {
             Verb::Standby => self.standby_forbidden(udn, now),
@@ -170,14 +170,21 @@ impl Gateway {
         };
         if let Some(outcome) = forbidden {
             self.journal(Some(udn), &verb.action(), cause, outcome.ending, &outcome.reason, now);
-            return self.effects.push_back(Effect::Answer { ask, reply: Reply::Outcome(outcome) });
+            return self.tell(waiter, outcome);
         }
         if matches!(verb, Verb::Period(_))
             && let Err(error) = self.registrations.room_for(udn)
         {
-            return self.refuse(ask, error.into());
+            return self.not_begun(waiter, error.into());
         }
-        self.commands.start(target, verb, cause, Some(ask), now.boot);
+        self.commands.start(target, verb, cause, Some(waiter), now.boot);
+    }
+
+    fn not_begun(&mut self, waiter: Waiter, error: AskError) {
+        match waiter {
+            Waiter::Ask(ask) => self.refuse(ask, error),
+            Waiter::Utility(_) => self.tell(waiter, Outcome::new(Ending::Failed, error.to_string())),
+        }
     }
 
     fn forget(&mut self, ask: AskId, udn: &Udn, cause: Cause, now: Now) {

@@ -9,13 +9,14 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use upnp::ids::Udn;
-use upnp::time::BootTime;
+use upnp::time::{BootTime, earliest};
 
 use crate::gateway::AskId;
 use crate::journal::Entry;
-use crate::limits::{JOURNAL_PENDING_MAX, STORE_RETRY_FIRST, STORE_RETRY_MAX};
+use crate::limits::{JOURNAL_PENDING_MAX, STORE_RETRY_FIRST, STORE_RETRY_MAX, WRITE_LAZILY_WITHIN};
 use crate::registrations::{Key, Registration};
 use crate::registry::Profile;
+use crate::utility::{Slot, Soon};
 
 /// Changes for one transaction. `None` takes the thing out.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -26,6 +27,8 @@ pub struct Batch {
     pub registrations: BTreeMap<Key, Option<Registration>>,
     /// Journal entries, oldest first.
     pub journal: Vec<Entry>,
+    /// What is kept of the utility.
+    pub utility: BTreeMap<Slot, Option<Vec<u8>>>,
     /// The last RegID ever given, where everything is written afresh; else 0.
     pub last_reg: u32,
 }
@@ -33,7 +36,10 @@ pub struct Batch {
 impl Batch {
     /// Whether there is nothing to write.
     pub fn is_empty(&self) -> bool {
-        self.appliances.is_empty() && self.registrations.is_empty() && self.journal.is_empty()
+        self.appliances.is_empty()
+            && self.registrations.is_empty()
+            && self.journal.is_empty()
+            && self.utility.is_empty()
     }
 
     /// Puts what was not written before what came since.
@@ -41,6 +47,7 @@ impl Batch {
         older.appliances.append(&mut self.appliances);
         older.registrations.append(&mut self.registrations);
         older.journal.append(&mut self.journal);
+        older.utility.append(&mut self.utility);
         older.last_reg = older.last_reg.max(self.last_reg);
         *self = older;
     }
@@ -51,6 +58,8 @@ impl Batch {
 pub struct Settled<R> {
     /// Registrations asked for, with what came of the writing.
     pub saved: Vec<(AskId, Result<(), String>)>,
+    /// Marks that were set, with what came of the writing.
+    pub marks: Vec<(u64, Result<(), String>)>,
     /// Answers that were to go out after the writing. They go out even if it failed: the thing has happened.
     pub replies: Vec<R>,
 }
@@ -60,6 +69,7 @@ pub struct Settled<R> {
 pub struct Pending<R> {
     batch: Batch,
     asks: Vec<(AskId, Key)>,
+    marks: Vec<u64>,
     replies: Vec<R>,
     due: Option<BootTime>,
     in_flight: Option<InFlight<R>>,
@@ -72,9 +82,14 @@ pub struct Pending<R> {
 #[derive(Debug)]
 struct InFlight<R> {
     asks: Vec<(AskId, Key)>,
+    marks: Vec<u64>,
     replies: Vec<R>,
     /// Nothing is written: this only lets the replies go, and shows nothing about the disk.
     empty: bool,
+}
+
+impl<R> InFlight<R> {
+    const NOTHING: Self = Self { asks: Vec::new(), marks: Vec::new(), replies: Vec::new(), empty: true };
 }
 
 impl<R> Pending<R> {
@@ -83,6 +98,7 @@ impl<R> Pending<R> {
         Self {
             batch: Batch::default(),
             asks: Vec::new(),
+            marks: Vec::new(),
             replies: Vec::new(),
             due: None,
             in_flight: None,
@@ -136,8 +152,27 @@ impl<R> Pending<R> {
         self.due = Some(now);
     }
 
+    /// Something of the utility's as it is now, or that it is gone.
+    pub fn utility(&mut self, slot: Slot, value: Option<Vec<u8>>, soon: Soon, now: BootTime) {
+        self.batch.utility.insert(slot, value);
+        match soon {
+            Soon::Soon => self.soon(now),
+            Soon::Lazily => self.within(WRITE_LAZILY_WITHIN, now),
+        }
+    }
+
+    /// Everything up to here is written at once, and its mark comes back with what came of that.
+    pub fn mark(&mut self, mark: u64, now: BootTime) {
+        self.marks.push(mark);
+        self.due = Some(now);
+    }
+
     fn soon(&mut self, now: BootTime) {
-        self.due.get_or_insert(now + if self.failures > 0 { self.retry_delay() } else { self.every });
+        self.within(if self.failures > 0 { self.retry_delay() } else { self.every }, now);
+    }
+
+    fn within(&mut self, delay: Duration, now: BootTime) {
+        self.due = earliest(self.due, Some(now + delay));
     }
 
     fn bound_journal(&mut self) {
@@ -148,6 +183,10 @@ impl<R> Pending<R> {
 
     fn retry_delay(&self) -> Duration {
         (STORE_RETRY_FIRST * (1 << self.failures.saturating_sub(1).min(10))).min(STORE_RETRY_MAX)
+    }
+
+    fn nobody_waits(&self) -> bool {
+        self.asks.is_empty() && self.marks.is_empty() && self.replies.is_empty()
     }
 
     /// When [`Self::take`] has something.
@@ -162,7 +201,8 @@ impl<R> Pending<R> {
         }
         self.due = None;
         let (asks, replies) = (std::mem::take(&mut self.asks), std::mem::take(&mut self.replies));
-        self.in_flight = Some(InFlight { asks, replies, empty: self.batch.is_empty() });
+        let marks = std::mem::take(&mut self.marks);
+        self.in_flight = Some(InFlight { asks, marks, replies, empty: self.batch.is_empty() });
         Some(std::mem::take(&mut self.batch))
     }
 
@@ -173,7 +213,7 @@ impl<R> Pending<R> {
 
     /// Everything that waits, though it is not due: somebody wants to read it, or this is the end.
     pub fn take_early(&mut self) -> Option<Batch> {
-        if self.batch.is_empty() && self.asks.is_empty() && self.replies.is_empty() {
+        if self.batch.is_empty() && self.nobody_waits() {
             return None;
         }
         self.due = Some(BootTime::ZERO);
@@ -183,20 +223,19 @@ impl<R> Pending<R> {
     /// The database was begun anew: `everything` known goes into it, then the batch that was lost with the old one, then
     /// what came since. Whoever waits goes on waiting.
     pub fn began_anew(&mut self, everything: Batch, lost: Batch, now: BootTime) {
-        let InFlight { mut asks, mut replies, .. } =
-            self.in_flight.take().unwrap_or(InFlight { asks: vec![], replies: vec![], empty: true });
+        let InFlight { mut asks, mut marks, mut replies, .. } = self.in_flight.take().unwrap_or(InFlight::NOTHING);
         asks.append(&mut self.asks);
+        marks.append(&mut self.marks);
         replies.append(&mut self.replies);
-        (self.asks, self.replies) = (asks, replies);
+        (self.asks, self.marks, self.replies) = (asks, marks, replies);
         self.batch.put_back(lost);
         self.batch.put_back(everything);
         self.due = Some(now);
     }
 
     /// The batch was written, or comes back with the reason.
-    pub fn written(&mut self, result: Result<(), (Batch, String)>, now: BootTime) -> Settled<R> {
-        let InFlight { asks, replies, empty } =
-            self.in_flight.take().unwrap_or(InFlight { asks: vec![], replies: vec![], empty: true });
+    pub fn written(&mut self, result: Result<(), (Box<Batch>, String)>, now: BootTime) -> Settled<R> {
+        let InFlight { asks, marks, replies, empty } = self.in_flight.take().unwrap_or(InFlight::NOTHING);
         let outcome = match result {
             Ok(()) if empty => Ok(()),
             Ok(()) => {
@@ -217,15 +256,16 @@ impl<R> Pending<R> {
                     tracing::warn!(why, "the database cannot be written; going on without it and trying again");
                 }
                 self.trouble = Some(format!("database not written: {why}"));
-                self.batch.put_back(batch);
+                self.batch.put_back(*batch);
                 self.bound_journal();
-                if !self.batch.is_empty() && self.asks.is_empty() && self.replies.is_empty() {
+                if !self.batch.is_empty() && self.nobody_waits() {
                     self.due = Some(now + self.retry_delay());
                 }
                 Err(why)
             }
         };
-        Settled { saved: asks.into_iter().map(|(ask, _)| (ask, outcome.clone())).collect(), replies }
+        let marks = marks.into_iter().map(|mark| (mark, outcome.clone())).collect();
+        Settled { saved: asks.into_iter().map(|(ask, _)| (ask, outcome.clone())).collect(), marks, replies }
     }
 }
 
@@ -260,8 +300,8 @@ mod tests {
         }
     }
 
-    fn full(batch: Batch) -> Result<(), (Batch, String)> {
-        Err((batch, "the disk is full".into()))
+    fn full(batch: Batch) -> Result<(), (Box<Batch>, String)> {
+        Err((Box::new(batch), "the disk is full".into()))
     }
 
     #[test]

@@ -1,11 +1,13 @@
-//! The thread that owns the database: an fsync on an SD card may take seconds, and the loop must not wait for it.
+//! The thread that owns the database, and writes the membership's file: an fsync on an SD card may take seconds, and the loop must not wait for it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 
+use daemon_kit::state_dir;
 use jiff::Timestamp;
 use tokio::sync::mpsc as to_loop;
+use zeroize::Zeroizing;
 
 use super::batch::Batch;
 use super::{JournalQuery, Opened, Retention, Store, StoreError};
@@ -21,18 +23,22 @@ enum Job<T> {
     Write(Batch, Timestamp),
     Journal(JournalQuery, T),
     Retain(Retention),
+    /// Everything that has to outlive the process of the membership at the key management centre, in a file of its own.
+    Keep(PathBuf, Zeroizing<Vec<u8>>),
 }
 
 /// What the thread did.
 #[derive(Debug)]
 pub enum Done<T> {
     /// A batch was written, or comes back with the reason.
-    Written(Result<(), (Batch, String)>),
+    Written(Result<(), (Box<Batch>, String)>),
     /// The database was found damaged while running; it was set aside, and everything must be written afresh. The note is
     /// for the status.
     BeganAnew(Batch, String),
     /// The journal asked for.
     Journal(T, Result<Vec<Entry>, String>),
+    /// Whether a file is on the disk.
+    Kept(Result<(), String>),
 }
 
 /// What the database held at the start.
@@ -88,6 +94,11 @@ impl<T: Send + 'static> Worker<T> {
         self.send(Job::Retain(retention));
     }
 
+    /// Writes a file of private keys, whole or not at all; [`Done::Kept`] follows.
+    pub fn keep(&self, path: PathBuf, bytes: Zeroizing<Vec<u8>>) {
+        self.send(Job::Keep(path, bytes));
+    }
+
     fn send(&self, job: Job<T>) {
         let sent = self.jobs.as_ref().is_some_and(|jobs| jobs.send(job).is_ok());
         if !sent {
@@ -126,14 +137,15 @@ fn serve<T>(mut store: Store, inbox: &mpsc::Receiver<Job<T>>, outbox: &to_loop::
                     }
                     (again, Err(why)) => {
                         store = again;
-                        Done::Written(Err((batch, why)))
+                        Done::Written(Err((Box::new(batch), why)))
                     }
                 },
                 // What SQLite says of it adds no more than the same words.
-                Err(error @ StoreError::Full(_)) => Done::Written(Err((batch, error.to_string()))),
-                Err(error) => Done::Written(Err((batch, chain(&error)))),
+                Err(error @ StoreError::Full(_)) => Done::Written(Err((Box::new(batch), error.to_string()))),
+                Err(error) => Done::Written(Err((Box::new(batch), chain(&error)))),
             },
             Job::Journal(query, who) => Done::Journal(who, store.journal(&query).map_err(|error| chain(&error))),
+            Job::Keep(path, bytes) => Done::Kept(state_dir::write_atomically(&path, &bytes).map_err(|e| chain(&e))),
             Job::Retain(retention) => {
                 store.set_retention(retention);
                 continue;
@@ -165,9 +177,9 @@ fn begin_anew(store: Store, now: Timestamp, error: &rusqlite::Error) -> (Store, 
 }
 
 /// An error with its causes, as `{:#}` of anyhow writes them.
-fn chain(error: &StoreError) -> String {
+fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
+    let mut source = error.source();
     while let Some(cause) = source {
         text = format!("{text}: {cause}");
         source = cause.source();

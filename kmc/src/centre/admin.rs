@@ -1,12 +1,13 @@
 //! What an operator asks of a running centre.
 
 use secure_http::{
-    EnrolmentToken, Fingerprint, PartyId, Policy, Role, Rules, Serial, TokenError, TokenId, TokenSecret, UnixTime,
+    EnrolmentToken, Fingerprint, PartyId, Policy, RevocationList, Role, Rules, Serial, TokenError, TokenId,
+    TokenSecret, UnixTime,
 };
 
-use super::{Centre, CentreError, DAY_S, wrap};
-use crate::limits::{TEXT_BYTES_MAX, TOKENS_OPEN_MAX};
-use crate::store::{AuditEntry, Standing, Stated, StoreError, Token};
+use super::{Centre, CentreError, DAY_S, Desk, wrap};
+use crate::limits::{TEXT_BYTES_MAX, TOKEN_DAYS_MAX, TOKENS_OPEN_MAX};
+use crate::store::{AuditEntry, Change, Contact, Standing, Stated, StoreError, Token};
 
 /// Why an operator's wish is not done.
 #[derive(Debug, thiserror::Error)]
@@ -18,6 +19,9 @@ pub enum AdminError {
     /// It can't be as asked.
     #[error("{0}")]
     Wrong(&'static str),
+    /// A text that is wrong, and where.
+    #[error("{0}")]
+    Text(String),
     /// Too many of something.
     #[error("{0}")]
     Full(&'static str),
@@ -42,6 +46,8 @@ pub struct NewToken {
     pub role: Role,
     /// Whom; the first request made with it says so where none is named.
     pub uuid: Option<PartyId>,
+    /// The utility that a gateway is to belong to; where none is named and there is only one, that.
+    pub utility: Option<PartyId>,
     /// Where.
     pub premises: String,
     /// How long it is good (days).
@@ -59,40 +65,10 @@ impl Centre {
         actor: &str,
         now: UnixTime,
     ) -> Result<(Token, EnrolmentToken), AdminError> {
-        if !matches!(wanted.role, Role::Gateway | Role::Utility) {
-            return Err(AdminError::Wrong("a token is for a gateway or a utility"));
-        }
-        if wanted.premises.len() > TEXT_BYTES_MAX || wanted.premises.chars().any(char::is_control) {
-            return Err(AdminError::Wrong("premises: at most 256 bytes, without control characters"));
-        }
         let change = self.store.begin()?;
-        if change.open_tokens(now)? >= TOKENS_OPEN_MAX {
-            return Err(AdminError::Full("too many tokens are open"));
-        }
-        let secret = TokenSecret::generate(&mut self.desk.rng);
-        let fingerprint = Fingerprint::of(self.desk.authority.root().sig());
-        let printed = EnrolmentToken::new(&self.desk.settings.host, secret.clone(), fingerprint)?;
-        let renews = match &wanted.uuid {
-            Some(uuid) => change.active(uuid)?.is_some(),
-            None => false,
-        };
-        let token = Token {
-            id: secret.id(),
-            wrapped: Some(*wrap(secret.as_bytes(), secret.id(), &self.desk.storage)),
-            role: wanted.role,
-            uuid: wanted.uuid,
-            renews,
-            premises: wanted.premises.clone(),
-            state: "open".to_owned(),
-            made: now,
-            until: now.plus(u64::from(wanted.days) * DAY_S),
-            hour: UnixTime(0),
-            attempts: 0,
-        };
-        change.put_token(&token)?;
-        change.audit(now, actor, "token-made", &token.id.to_string(), &token.premises)?;
+        let made = self.desk.make_token(&change, wanted, actor, now)?;
         change.commit()?;
-        Ok((token, printed))
+        Ok(made)
     }
 
     /// The newest tokens.
@@ -147,28 +123,20 @@ impl Centre {
     /// # Errors
     /// No such statement, one of the centre's own, one revoked already, a full list, or the database.
     pub fn revoke(&mut self, which: &str, reason: &str, actor: &str, now: UnixTime) -> Result<Stated, AdminError> {
-        if reason.len() > TEXT_BYTES_MAX || reason.chars().any(char::is_control) {
-            return Err(AdminError::Wrong("reason: at most 256 bytes, without control characters"));
-        }
         let stated = self.statement(which)?;
-        if !matches!(stated.statement.role(), Role::Gateway | Role::Utility) {
-            return Err(AdminError::Wrong("the centre does not revoke itself"));
-        }
-        if stated.standing == Standing::Revoked {
-            return Err(AdminError::Wrong("it is revoked already"));
-        }
         let change = self.store.begin()?;
-        if change.revoked(now)?.len() >= secure_http::limits::REVOKED_MAX {
-            return Err(AdminError::Full("the revocation list is full"));
-        }
-        change.revoke(&stated, reason, now)?;
-        let list = self.desk.next_revocations(&change, now)?;
-        let subject = format!("{} ({})", stated.statement.serial().0, stated.statement.subject());
-        change.audit(now, actor, "revoked", &subject, reason)?;
+        let list = self.desk.revoke_stated(&change, &stated, reason, actor, now)?;
         change.commit()?;
         self.desk.revocations = list;
-        tracing::info!(serial = stated.statement.serial().0, subject = %stated.statement.subject(), reason, "revoked");
         Ok(stated)
+    }
+
+    /// What is known of a party beside its statements.
+    ///
+    /// # Errors
+    /// The database.
+    pub fn contact(&mut self, party: &PartyId) -> Result<Contact, AdminError> {
+        Ok(self.store.begin()?.contact(party)?)
     }
 
     /// The policy in force.
@@ -187,10 +155,8 @@ impl Centre {
         actor: &str,
         now: UnixTime,
     ) -> Result<&Policy, AdminError> {
-        let policy = self.desk.next_policy(seconds, rules, now)?;
         let change = self.store.begin()?;
-        change.add_policy(&policy, now)?;
-        change.audit(now, actor, "policy-set", &policy.version().to_string(), "")?;
+        let policy = self.desk.make_policy(&change, rules, seconds, actor, now)?;
         change.commit()?;
         self.desk.policy = secure_http::PolicyState::new(Some(policy));
         self.desk.policy.policy().ok_or(AdminError::Wrong("no policy"))
@@ -233,6 +199,105 @@ impl Centre {
     /// How many sealed messages got how far.
     pub fn steps(&self) -> secure_http::Steps {
         self.receiver.steps()
+    }
+}
+
+/// What operators may do and, within bounds, utilities: as part of a change that is under way, taken over when that is on the disk.
+impl Desk {
+    pub(super) fn make_token(
+        &mut self,
+        change: &Change<'_>,
+        wanted: &NewToken,
+        actor: &str,
+        now: UnixTime,
+    ) -> Result<(Token, EnrolmentToken), AdminError> {
+        if !matches!(wanted.role, Role::Gateway | Role::Utility) {
+            return Err(AdminError::Wrong("a token is for a gateway or a utility"));
+        }
+        if wanted.premises.len() > TEXT_BYTES_MAX || wanted.premises.chars().any(char::is_control) {
+            return Err(AdminError::Wrong("premises: at most 256 bytes, without control characters"));
+        }
+        if !(1..=TOKEN_DAYS_MAX).contains(&wanted.days) {
+            return Err(AdminError::Wrong("days: expected 1 to 366"));
+        }
+        let utility = match (wanted.role, &wanted.utility) {
+            (Role::Gateway, Some(utility)) => match change.active(utility)?.map(|found| found.statement.role()) {
+                Some(Role::Utility) => Some(*utility),
+                _ => return Err(AdminError::Unknown(format!("utility {utility} in force"))),
+            },
+            (Role::Gateway, None) => change.sole_utility()?,
+            (_, Some(_)) => return Err(AdminError::Wrong("a utility belongs to no other")),
+            (_, None) => None,
+        };
+        if change.open_tokens(now)? >= TOKENS_OPEN_MAX {
+            return Err(AdminError::Full("too many tokens are open"));
+        }
+        let secret = TokenSecret::generate(&mut self.rng);
+        let fingerprint = Fingerprint::of(self.authority.root().sig());
+        let printed = EnrolmentToken::new(&self.settings.host, secret.clone(), fingerprint)?;
+        let renews = match &wanted.uuid {
+            Some(uuid) => change.active(uuid)?.is_some(),
+            None => false,
+        };
+        let token = Token {
+            id: secret.id(),
+            wrapped: Some(*wrap(secret.as_bytes(), secret.id(), &self.storage)),
+            role: wanted.role,
+            uuid: wanted.uuid,
+            renews,
+            premises: wanted.premises.clone(),
+            state: "open".to_owned(),
+            made: now,
+            until: now.plus(u64::from(wanted.days) * DAY_S),
+            hour: UnixTime(0),
+            attempts: 0,
+            utility,
+        };
+        change.put_token(&token)?;
+        change.audit(now, actor, "token-made", &token.id.to_string(), &token.premises)?;
+        Ok((token, printed))
+    }
+
+    pub(super) fn revoke_stated(
+        &self,
+        change: &Change<'_>,
+        stated: &Stated,
+        reason: &str,
+        actor: &str,
+        now: UnixTime,
+    ) -> Result<RevocationList, AdminError> {
+        if reason.len() > TEXT_BYTES_MAX || reason.chars().any(char::is_control) {
+            return Err(AdminError::Wrong("reason: at most 256 bytes, without control characters"));
+        }
+        if !matches!(stated.statement.role(), Role::Gateway | Role::Utility) {
+            return Err(AdminError::Wrong("the centre does not revoke itself"));
+        }
+        if stated.standing == Standing::Revoked {
+            return Err(AdminError::Wrong("it is revoked already"));
+        }
+        if change.revoked(now)?.len() >= secure_http::limits::REVOKED_MAX {
+            return Err(AdminError::Full("the revocation list is full"));
+        }
+        change.revoke(stated, reason, now)?;
+        let list = self.next_revocations(change, now)?;
+        let (serial, party) = (stated.statement.serial().0, stated.statement.subject());
+        change.audit(now, actor, "revoked", &format!("{serial} ({party})"), reason)?;
+        tracing::info!(serial, %party, reason, actor, "revoked");
+        Ok(list)
+    }
+
+    pub(super) fn make_policy(
+        &self,
+        change: &Change<'_>,
+        rules: &Rules,
+        seconds: u64,
+        actor: &str,
+        now: UnixTime,
+    ) -> Result<Policy, AdminError> {
+        let policy = self.next_policy(seconds, rules, now)?;
+        change.add_policy(&policy, now)?;
+        change.audit(now, actor, "policy-set", &policy.version().to_string(), "")?;
+        Ok(policy)
     }
 }
 

@@ -10,7 +10,7 @@ use super::sealed::{Done, Sent};
 use super::{BACKDATE_S, Centre, CentreError, Desk, Now, Stating, wrap};
 use crate::exchange::{Refused, Response};
 use crate::limits::{ATTEMPTS_PER_HOUR, PENDING_S};
-use crate::store::{Change, Standing, Stated, Token};
+use crate::store::{Change, Contact, Standing, Stated, Token};
 
 const HOUR_S: u64 = 3600;
 
@@ -177,9 +177,11 @@ impl Desk {
             change.revoke(&old, "enrolled anew", now)?;
             let detail = format!("enrolled anew as {}", serial.0);
             change.audit(now, "kmc", "revoked", &old.statement.serial().0.to_string(), &detail)?;
-            sent.revocations = Some(self.next_revocations(change, now)?);
+            sent.renewed.revocations = Some(self.next_revocations(change, now)?);
         }
         change.set_standing(serial, Standing::Active, None)?;
+        // Where it is reached it has to say anew: it may be another machine.
+        change.set_contact(&party, &Contact { utility: token.utility, host: None })?;
         (token.state, token.wrapped) = ("used".to_owned(), None);
         change.put_token(&token)?;
         change.audit(now, party.as_str(), "enrolled", &serial.0.to_string(), &token.premises)?;

@@ -1,17 +1,18 @@
 //! Sealed messages: the receiver's steps in their order, then the effect. Window, evidence, effect and the number of the answer are one
 //! change, on the disk before the answer goes out.
 
-use secure_http::limits::MESSAGE_BYTES_MAX;
+use secure_http::limits::{MESSAGE_BYTES_MAX, PATH_MAX};
 use secure_http::{
-    Ack, Awaited, Draft, KeyAnswer, KeyRequest, Kind, Nonce, Opened, Refusal, RevocationList, Role, Rollover,
-    SealError, SealedError, Sender, Situation, Statement, Stopped, TimeAnswer, UnixTime, Window, key_id, seal,
+    Ack, Awaited, Draft, KeyAnswer, KeyRequest, Kind, Nonce, Opened, PartyId, Policy, Refusal, Role, Rollover,
+    SealError, SealedError, Sender, Serial, Situation, Statement, Stopped, TimeAnswer, UnixTime, Vouched, Window,
+    key_id, seal,
 };
 
 use super::enrol::fault;
-use super::{BACKDATE_S, Centre, CentreError, Desk, Now, Stating};
+use super::{BACKDATE_S, Centre, CentreError, Desk, Now, Renewed, Stating};
 use crate::exchange::{Endpoint, Refused, Response};
 use crate::limits::PENDING_S;
-use crate::store::{Change, Standing, Stated};
+use crate::store::{Change, Contact, Standing, Stated};
 
 /// What became of a message that was acted on, for the counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +21,8 @@ pub(super) enum Done {
     Refused,
     Enrolled,
     RolledOver,
+    Ordered,
+    OrderRefused,
 }
 
 /// What is answered, and what in memory goes with it.
@@ -27,28 +30,36 @@ pub(super) struct Sent {
     kind: Kind,
     body: Body,
     pub(super) done: Done,
-    pub(super) revocations: Option<RevocationList>,
+    pub(super) renewed: Renewed,
 }
 
-/// What of an answer's body is known before its number of the revocation list is.
+/// What of an answer's body is known before the versions of policy and revocation list are.
 enum Body {
     Bytes(Vec<u8>),
-    Statements(Vec<Vec<u8>>, Option<Vec<u8>>),
+    Statements(KeyAnswer),
+    Ack(Vec<u8>),
 }
 
 impl Sent {
     pub(super) fn error(error: SealedError) -> Self {
-        Self { kind: Kind::Error, body: Body::Bytes(error.encode()), done: Done::Refused, revocations: None }
+        Self { kind: Kind::Error, body: Body::Bytes(error.encode()), done: Done::Refused, renewed: Renewed::default() }
     }
 
     pub(super) fn statements(statements: Vec<&Statement>, succession: Option<Vec<u8>>) -> Self {
         let statements = statements.into_iter().map(|s| s.raw().to_vec()).collect();
-        let body = Body::Statements(statements, succession);
-        Self { kind: Kind::KeyStatement, body, done: Done::Answered, revocations: None }
+        let (revocations, host, path) = (0, None, Vec::new());
+        Self::answer(
+            Kind::KeyStatement,
+            Body::Statements(KeyAnswer { statements, succession, revocations, host, path }),
+        )
     }
 
-    fn bytes(kind: Kind, body: Vec<u8>) -> Self {
-        Self { kind, body: Body::Bytes(body), done: Done::Answered, revocations: None }
+    pub(super) fn ack(body: Vec<u8>) -> Self {
+        Self::answer(Kind::Ack, Body::Ack(body))
+    }
+
+    fn answer(kind: Kind, body: Body) -> Self {
+        Self { kind, body, done: Done::Answered, renewed: Renewed::default() }
     }
 }
 
@@ -103,14 +114,14 @@ impl Centre {
         let opened = self.receiver.open(committed, &self.desk.keys).map_err(|stopped| stopped.reason);
         let change = self.store.begin().map_err(|error| fault(&error.into()))?;
         let acted = self.desk.act(&change, endpoint, raw, (known, window), (opened.as_ref().ok(), cti), at);
-        let (bytes, done, revocations) = acted.map_err(|error| fault(&error))?;
+        let (bytes, done, renewed) = acted.map_err(|error| fault(&error))?;
         change.commit().map_err(|error| fault(&error.into()))?;
         self.desk.stored_mark = self.desk.sequence.mark();
-        if let Some(list) = revocations {
-            self.desk.revocations = list;
-        }
+        self.desk.take(renewed);
         self.counts.enrolled += u64::from(done == Done::Enrolled);
         self.counts.rolled_over += u64::from(done == Done::RolledOver);
+        self.counts.orders_done += u64::from(done == Done::Ordered);
+        self.counts.orders_refused += u64::from(done == Done::OrderRefused);
         match done {
             Done::Refused => self.counts.sealed_errors += 1,
             _ => self.counts.sealed += 1,
@@ -146,6 +157,34 @@ impl Centre {
     }
 }
 
+/// For who goes by an older statement of a party: those in between with which the signing key changed, and the one that vouches for the
+/// sealing key, each with the word of the key before it.
+fn path(change: &Change<'_>, known: Serial, active: &Stated) -> Result<Vec<Vouched>, CentreError> {
+    let party = active.statement.subject();
+    let Some(known) = change.statement(known)?.filter(|known| known.statement.subject() == party) else {
+        return Ok(Vec::new());
+    };
+    let line = change.line(active.lineage, known.statement.serial(), active.statement.serial())?;
+    let same = |s: &Statement| s.sig() == active.statement.sig() && s.kem() == active.statement.kem();
+    // Stated anew, a statement bears no word of its own: that is with the first one of these keys.
+    let vouching = if active.succession.is_none() { line.iter().position(|s| same(&s.statement)) } else { None };
+    let mut signer = known.statement.kid();
+    let mut steps = Vec::new();
+    for (at, step) in line.iter().enumerate() {
+        let kid = step.statement.kid();
+        if kid == signer && vouching != Some(at) {
+            continue;
+        }
+        let Some(proof) = &step.succession else { break };
+        steps.push((step.statement.raw().to_vec(), proof.clone()));
+        signer = kid;
+        if steps.len() == PATH_MAX {
+            break;
+        }
+    }
+    Ok(steps)
+}
+
 /// Whether messages of that statement's key are taken there at all.
 fn is_taken(stated: &Stated, endpoint: Endpoint, now: UnixTime) -> bool {
     match stated.standing {
@@ -165,39 +204,41 @@ impl Desk {
         (known, window): (&Stated, Window),
         (opened, cti): (Option<&Opened>, Nonce),
         now: Now,
-    ) -> Result<(Vec<u8>, Done, Option<RevocationList>), CentreError> {
+    ) -> Result<(Vec<u8>, Done, Renewed), CentreError> {
         let time = now.unix();
         change.set_window(known.lineage, window)?;
-        let mut sent = match opened {
+        let sent = match opened {
             None => Sent::error(SealedError::Unsupported),
             Some(opened) => {
-                let evident = matches!(opened.head.kind, Kind::Rollover | Kind::EnrolConfirm | Kind::KeyStatement);
+                let evident =
+                    matches!(opened.head.kind, Kind::Rollover | Kind::EnrolConfirm | Kind::KeyStatement | Kind::Order);
                 if evident {
                     change.add_evidence(&opened.head.issuer, known.statement.serial(), raw, time)?;
                 }
                 match (endpoint, opened.head.kind) {
                     (Endpoint::EnrolConfirm, Kind::EnrolConfirm) => self.confirm(change, known, &opened.body, time)?,
                     (Endpoint::Key, Kind::KeyRequest) => self.key(change, known, &opened.body, time)?,
-                    (Endpoint::Key, Kind::KeyStatement) => self.succession(change, known, &opened.body, time)?,
+                    (Endpoint::Key, Kind::KeyStatement) => self.announced(change, known, &opened.body, time)?,
+                    (Endpoint::Order, Kind::Order) => self.order(change, known, &opened.body, time)?,
                     (Endpoint::Rollover, Kind::Rollover) => self.roll_over(change, known, &opened.body, time)?,
                     (Endpoint::Time, Kind::Time) if opened.body.is_empty() => {
                         let unix_ms = u64::try_from(now.wall.as_millisecond()).unwrap_or(0);
-                        Sent::bytes(Kind::Time, TimeAnswer { unix_ms }.encode())
+                        Sent::answer(Kind::Time, Body::Bytes(TimeAnswer { unix_ms }.encode()))
                     }
                     _ => Sent::error(SealedError::Unsupported),
                 }
             }
         };
-        let revocations = sent.revocations.take();
-        let version = revocations.as_ref().unwrap_or(&self.revocations).version();
+        let revocations = sent.renewed.revocations.as_ref().unwrap_or(&self.revocations).version();
+        let policy = sent.renewed.policy.as_ref().map_or(self.policy.version(), Policy::version);
         let body = match sent.body {
             Body::Bytes(bytes) => bytes,
-            Body::Statements(statements, succession) => {
-                KeyAnswer { statements, succession, revocations: version }.encode()
-            }
+            Body::Statements(answer) => KeyAnswer { revocations, ..answer }.encode(),
+            Body::Ack(body) => Ack { time, policy, revocations, cookie: None, body }.encode(),
         };
+        // Under the policy of before, which the asker followed when it asked.
         let bytes = self.seal(change, &known.statement, sent.kind, cti, &body, time)?;
-        Ok((bytes, sent.done, revocations))
+        Ok((bytes, sent.done, sent.renewed))
     }
 
     /// A message of the centre's own to the holder of that statement.
@@ -227,18 +268,27 @@ impl Desk {
         }
     }
 
-    /// Whose statement a party may have: its own, a utility's, the centre's; a utility anybody's. One that is half over, or that an issuing
+    /// Whose statement a party may have: its own, a utility's, the centre's; a utility anybody's. Where the party is reached comes along. One that is half over, or that an issuing
     /// key before this one signed, is stated anew, as long as its keys are not older than the policy allows.
     fn key(&mut self, change: &Change<'_>, known: &Stated, body: &[u8], now: UnixTime) -> Result<Sent, CentreError> {
         let Ok(request) = KeyRequest::decode(body) else { return Ok(Sent::error(SealedError::Unsupported)) };
         let asker = known.statement.role();
-        let found = change.active(&request.party)?.filter(|found| {
+        let party = match request.party {
+            Some(party) => Some(party),
+            None if asker == Role::Gateway => utility_of(change, &known.statement.subject())?,
+            None => None,
+        };
+        let found = party.map(|party| change.active(&party)).transpose()?.flatten().filter(|found| {
             let own = found.statement.subject() == known.statement.subject();
             own || asker == Role::Utility || matches!(found.statement.role(), Role::Utility | Role::Kmc)
         });
         let Some(found) = found else { return Ok(Sent::error(SealedError::Forbidden)) };
         let found = if found.statement.role() == Role::Kmc { found } else { self.stated_anew(change, found, now)? };
-        Ok(Sent::statements(vec![&found.statement, self.authority.issuing()], found.succession))
+        let host = change.contact(&found.statement.subject())?.host;
+        let path = request.known.map(|known| path(change, known, &found)).transpose()?.unwrap_or_default();
+        let statements = vec![found.statement.raw().to_vec(), self.authority.issuing().raw().to_vec()];
+        let answer = KeyAnswer { statements, succession: found.succession, revocations: 0, host, path };
+        Ok(Sent::answer(Kind::KeyStatement, Body::Statements(answer)))
     }
 
     fn stated_anew(&self, change: &Change<'_>, old: Stated, now: UnixTime) -> Result<Stated, CentreError> {
@@ -327,8 +377,9 @@ impl Desk {
         Ok(sent)
     }
 
-    /// A party brings the word of its old key for its new ones, which its peers want to see before they go over.
-    fn succession(
+    /// A party says where it is reached, and brings the word of its old key for its new ones, which its peers want to see before they go
+    /// over. Only with the key in force: who stole one that was rolled over sends nobody elsewhere.
+    fn announced(
         &mut self,
         change: &Change<'_>,
         known: &Stated,
@@ -336,19 +387,34 @@ impl Desk {
         now: UnixTime,
     ) -> Result<Sent, CentreError> {
         let Ok(answer) = KeyAnswer::decode(body) else { return Ok(Sent::error(SealedError::Unsupported)) };
-        let party = known.statement.subject();
-        let (Some(active), Some(proof)) = (change.active(&party)?, &answer.succession) else {
-            return Ok(Sent::error(SealedError::Forbidden));
-        };
-        let before = active.statement.previous().map(|serial| change.statement(serial)).transpose()?.flatten();
-        let shown = before
-            .is_some_and(|before| self.authority.succession(&before.statement, &active.statement, Some(proof)).is_ok());
-        if !shown || answer.statements != [active.statement.raw()] {
+        let (active, party) = (&known.statement, known.statement.subject());
+        if known.standing != Standing::Active || answer.statements != [active.raw()] {
             return Ok(Sent::error(SealedError::Forbidden));
         }
-        change.set_succession(active.statement.serial(), proof)?;
-        change.audit(now, party.as_str(), "succession", &active.statement.serial().0.to_string(), "")?;
-        let (policy, revocations) = (self.policy.version(), self.revocations.version());
-        Ok(Sent::bytes(Kind::Ack, Ack { time: now, policy, revocations, cookie: None, body: Vec::new() }.encode()))
+        if let Some(proof) = &answer.succession {
+            let before = active.previous().map(|serial| change.statement(serial)).transpose()?.flatten();
+            let shown = before
+                .is_some_and(|before| self.authority.succession(&before.statement, active, Some(proof), &[]).is_ok());
+            if !shown {
+                return Ok(Sent::error(SealedError::Forbidden));
+            }
+            change.set_succession(active.serial(), proof)?;
+            change.audit(now, party.as_str(), "succession", &active.serial().0.to_string(), "")?;
+        }
+        let contact = change.contact(&party)?;
+        if contact.host != answer.host {
+            let host = answer.host.as_deref().unwrap_or("-");
+            change.audit(now, party.as_str(), "reached-at", party.as_str(), host)?;
+            change.set_contact(&party, &Contact { host: answer.host, ..contact })?;
+        }
+        Ok(Sent::ack(Vec::new()))
+    }
+}
+
+/// The utility that a gateway belongs to: the one that its token named; else, as long as there is only one, that.
+pub(super) fn utility_of(change: &Change<'_>, gateway: &PartyId) -> Result<Option<PartyId>, CentreError> {
+    match change.contact(gateway)?.utility {
+        Some(utility) => Ok(Some(utility)),
+        None => Ok(change.sole_utility()?),
     }
 }

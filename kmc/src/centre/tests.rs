@@ -44,12 +44,13 @@ impl World {
             evidence_rows: 1000,
             per_minute: 1000,
             always_cookies: false,
+            utilities_may: crate::config::Utilities::default().may,
         };
         Centre::open(Store::open(dir.path()).unwrap(), Keyring::new(dir.path(), None), settings, now).unwrap()
     }
 
     fn token(&mut self, now: Now) -> EnrolmentToken {
-        let wanted = NewToken { role: Role::Gateway, uuid: None, premises: String::new(), days: 30 };
+        let wanted = NewToken { role: Role::Gateway, uuid: None, utility: None, premises: String::new(), days: 30 };
         self.centre.new_token(&wanted, "operator:0", now.unix()).unwrap().1
     }
 
@@ -113,7 +114,8 @@ impl World {
     /// The home asks for its own statement.
     fn ask(&mut self, home: &OwnKeys, seq: u64, now: Now) -> Option<Statement> {
         self.centre.handle_timeout(now);
-        let raw = self.message(home, Kind::KeyRequest, seq, &KeyRequest { party: party(1) }.encode(), now);
+        let raw =
+            self.message(home, Kind::KeyRequest, seq, &KeyRequest { party: Some(party(1)), known: None }.encode(), now);
         let cti = Envelope::parse(&raw).unwrap().head().cti;
         let answer = self.post(endpoints::KEY, CONTENT_TYPE_SIGN1, raw, now);
         if answer.status != 200 {
@@ -183,7 +185,7 @@ fn the_centre_renews_its_own_and_still_opens_what_was_sealed_to_the_key_before()
     let (home, _) = world.home(at(0));
     let before = world.centre.desk.keys.kem().public().clone();
     let sealed = |world: &World, now: Now| {
-        let body = KeyRequest { party: party(1) }.encode();
+        let body = KeyRequest { party: Some(party(1)), known: None }.encode();
         let policy = world.centre.desk.policy.version();
         let kind = Kind::KeyRequest;
         let seq = now.boot.as_secs();

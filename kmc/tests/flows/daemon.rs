@@ -8,8 +8,8 @@ use daemon_kit::clock;
 use getrandom::SysRng;
 use kmc::api::{AuditAnswer, StatementView, StatusView, TokenView};
 use rand_core::UnwrapErr;
-use secure_http::{EnrolmentToken, OwnKeys, PartyId, PolicyState, Statement, UnixTime};
-use secure_link::{At, Kmc, LinkError, Member};
+use secure_http::{EnrolmentToken, Order, Ordered, OwnKeys, PartyId, PolicyState, Statement, UnixTime};
+use secure_link::{At, FetchedKey, Kmc, LinkError, Member};
 use serde::de::DeserializeOwned;
 
 /// For what the daemon does within moments on an idle machine.
@@ -143,6 +143,15 @@ impl Daemon {
         Kmc::meet(&self.status.address, token.fingerprint(), at()).await.expect("a sound world")
     }
 
+    /// A utility enrolled with a token of its own.
+    pub(crate) async fn utility(&self, number: u8) -> Home {
+        let view: TokenView = self.json(&["token", "new", "--role", "utility"]);
+        let mut utility = Home::new(self, number).await;
+        let token = view.text.expect("a new token has its text").parse().expect("a sound world");
+        utility.enrol(&token).await.expect("a sound world");
+        utility
+    }
+
     /// A gateway enrolled with a token of its own.
     pub(crate) async fn home(&self, number: u8) -> Home {
         let mut home = Home::new(self, number).await;
@@ -226,9 +235,27 @@ impl Home {
 
     /// Asks for its own statement with the keys it has now.
     pub(crate) async fn ask(&mut self) -> Result<Statement, LinkError> {
+        Ok(self.fetch(Some(self.id)).await?.statement)
+    }
+
+    pub(crate) async fn fetch(&mut self, party: Option<PartyId>) -> Result<FetchedKey, LinkError> {
         let seq = self.next();
         let member = Member { id: self.id, keys: &self.keys, policy: &self.policy };
-        Ok(self.kmc.fetch_key(&member, seq, self.id, at(), &mut rng()).await?.statement)
+        self.kmc.fetch_key(&member, seq, (party, None), at(), &mut rng()).await
+    }
+
+    /// Says where it is reached, with the statement and the keys it has now.
+    pub(crate) async fn announce(&mut self, old: Option<&OwnKeys>, host: Option<&str>) -> Result<(), LinkError> {
+        let seq = self.next();
+        let member = Member { id: self.id, keys: &self.keys, policy: &self.policy };
+        let statement = self.statement.as_ref().expect("a sound world");
+        self.kmc.announce(&member, seq, statement, old.map(OwnKeys::sig), host, at(), &mut rng()).await
+    }
+
+    pub(crate) async fn order(&mut self, order: &Order) -> Result<Ordered, LinkError> {
+        let seq = self.next();
+        let member = Member { id: self.id, keys: &self.keys, policy: &self.policy };
+        self.kmc.order(&member, seq, order, at(), &mut rng()).await
     }
 
     /// New keys in place of those it has; gives the old ones back.

@@ -3,9 +3,13 @@
 use http::StatusCode;
 use secure_http::code_points::{CONTENT_TYPE_ENCRYPT0, CONTENT_TYPE_SIGN1};
 use secure_http::{Draft, Kind, OwnKeys, Role, SealedError, TokenSecret, endpoints, request_enrolment, seal};
-use secure_link::{HttpClient, LinkError};
+use secure_link::{FetchedKey, HttpClient, LinkError};
 
 use crate::daemon::{Daemon, Home, at, party, rng};
+
+fn forbidden(result: Result<FetchedKey, LinkError>) -> bool {
+    matches!(result, Err(LinkError::Sealed(SealedError::Forbidden)))
+}
 
 fn refused(result: Result<(), LinkError>) -> bool {
     matches!(result, Err(LinkError::Refused(StatusCode::UNAUTHORIZED)))
@@ -144,16 +148,62 @@ async fn a_gateway_learns_its_utility_s_key_and_no_other_gateway_s() {
     let daemon = Daemon::new("").await;
     let mut home = daemon.home(1).await;
     daemon.home(2).await;
-    let view: kmc::api::TokenView = daemon.json(&["token", "new", "--role", "utility"]);
-    let mut utility = Home::new(&daemon, 3).await;
-    utility.enrol(&view.text.unwrap().parse().unwrap()).await.unwrap();
-    let mut fetch = async |of: u8| {
-        let seq = home.next();
-        let member = secure_link::Member { id: home.id, keys: &home.keys, policy: &home.policy };
-        home.kmc.fetch_key(&member, seq, party(of), at(), &mut rng()).await
-    };
-    assert_eq!(fetch(3).await.unwrap().statement, utility.statement.unwrap());
+    assert!(forbidden(home.fetch(None).await), "there is no utility yet");
+    let utility = daemon.utility(3).await;
+    assert_eq!(home.fetch(Some(party(3))).await.unwrap().statement, utility.statement.unwrap());
     for of in [2, 77] {
-        assert!(matches!(fetch(of).await, Err(LinkError::Sealed(SealedError::Forbidden))), "{of}");
+        assert!(forbidden(home.fetch(Some(party(of))).await), "{of}");
     }
+}
+
+#[tokio::test]
+async fn a_gateway_that_names_nobody_learns_the_utility_of_its_token_and_where_that_is_reached() {
+    let daemon = Daemon::new("").await;
+    // Enrolled before there was a utility: as long as there is one only, it is that one.
+    let mut early = daemon.home(1).await;
+    let mut first = daemon.utility(11).await;
+    first.announce(None, Some("Utility.example:8450")).await.unwrap();
+    let fetched = early.fetch(None).await.unwrap();
+    assert_eq!(fetched.statement, first.statement.clone().unwrap());
+    assert_eq!(fetched.host.as_deref(), Some("utility.example:8450"));
+    let mut of_first = daemon.home(2).await;
+    let second = daemon.utility(12).await;
+    let (_, token) = daemon.token(&["--utility", party(12).as_str()]);
+    let mut of_second = Home::new(&daemon, 3).await;
+    of_second.enrol(&token).await.unwrap();
+    assert_eq!(of_first.fetch(None).await.unwrap().statement, first.statement.clone().unwrap());
+    let fetched = of_second.fetch(None).await.unwrap();
+    assert_eq!((fetched.statement, fetched.host), (second.statement.unwrap(), None));
+    assert!(forbidden(early.fetch(None).await), "one of two, and no token said which");
+    assert!(forbidden(first.fetch(None).await), "a utility belongs to none");
+    for wrong in [party(1), party(77)] {
+        let out = daemon.run(&["token", "new", "--role", "heg", "--utility", wrong.as_str()]);
+        assert!(!out.status.success(), "{wrong} is no utility in force");
+    }
+}
+
+#[tokio::test]
+async fn a_party_says_where_it_is_reached_and_a_stolen_old_key_sends_nobody_elsewhere() {
+    let daemon = Daemon::new("").await;
+    let (mut home, mut utility) = (daemon.home(1).await, daemon.utility(11).await);
+    assert!(matches!(home.announce(None, Some("http://home/")).await, Err(LinkError::Host)));
+    home.announce(None, Some("home.example:8460")).await.unwrap();
+    let host = async |utility: &mut Home| utility.fetch(Some(party(1))).await.unwrap().host;
+    assert_eq!(host(&mut utility).await.as_deref(), Some("home.example:8460"));
+    let old = home.roll_over().await.unwrap();
+    home.announce(Some(&old), Some("home.example:8460")).await.unwrap();
+    let new = std::mem::replace(&mut home.keys, old);
+    let stolen = home.announce(None, Some("thief.example")).await;
+    assert!(matches!(stolen, Err(LinkError::Sealed(SealedError::Forbidden))));
+    assert_eq!(host(&mut utility).await.as_deref(), Some("home.example:8460"));
+    home.keys = new;
+    // Without a succession what was brought stays, and without a host it is reached nowhere.
+    home.announce(None, None).await.unwrap();
+    let fetched = utility.fetch(Some(party(1))).await.unwrap();
+    assert!(fetched.host.is_none() && fetched.succession.is_some());
+    // Enrolled anew it may be another machine.
+    home.announce(None, Some("home.example")).await.unwrap();
+    let (_, renewal) = daemon.token(&["--uuid", party(1).as_str()]);
+    Home::new(&daemon, 1).await.enrol(&renewal).await.unwrap();
+    assert_eq!(host(&mut utility).await, None);
 }

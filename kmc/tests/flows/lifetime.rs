@@ -47,13 +47,13 @@ async fn a_lost_answer_to_a_roll_over_is_had_by_asking_again_and_peers_see_the_o
     let old = std::mem::replace(&mut home.keys, new);
     let seq = home.next();
     let member = Member { id: home.id, keys: &home.keys, policy: &home.policy };
-    home.kmc.publish_succession(&member, seq, old.sig(), &once, at(), &mut rng()).await.unwrap();
+    home.kmc.announce(&member, seq, &once, Some(old.sig()), None, at(), &mut rng()).await.unwrap();
     let seq = home.next();
     let member = Member { id: home.id, keys: &home.keys, policy: &home.policy };
-    let fetched = home.kmc.fetch_key(&member, seq, home.id, at(), &mut rng()).await.unwrap();
+    let fetched = home.kmc.fetch_key(&member, seq, (Some(home.id), None), at(), &mut rng()).await.unwrap();
     let authority = home.kmc.authority();
-    authority.succession(&first, &fetched.statement, fetched.succession.as_deref()).unwrap();
-    assert!(authority.succession(&first, &fetched.statement, None).is_err());
+    authority.succession(&first, &fetched.statement, fetched.succession.as_deref(), &[]).unwrap();
+    assert!(authority.succession(&first, &fetched.statement, None, &[]).is_err());
 }
 
 #[tokio::test]

@@ -3,4 +3,6 @@
 mod daemon;
 mod enrolment;
 mod lifetime;
+mod membership;
 mod messages;
+mod orders;

@@ -11,7 +11,7 @@ const NO_LIMIT: &str = "[flood]\nrequests-per-minute = 1000000\n";
 
 /// A question of the home for its own statement, ready to be posted.
 fn question(home: &mut Home) -> Sealed {
-    let body = KeyRequest { party: home.id }.encode();
+    let body = KeyRequest { party: Some(home.id), known: None }.encode();
     let (seq, policy, issued) = (home.next(), home.policy.version(), at().guess);
     let draft = Draft { kind: Kind::KeyRequest, answers: None, seq, policy, issued, lifetime_s: 60, body: &body };
     let to = (home.kmc.authority().kmc(), home.kmc.statement().kem().expect("a sound world"));

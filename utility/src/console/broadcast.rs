@@ -1,15 +1,57 @@
-//! Broadcast objects: the bytes as stored, for homes and for any HTTP cache between. Nobody has to say who they are: everybody gets the same.
+//! Broadcast objects: the stored bytes under the utility's signature, for homes and for any HTTP cache between. Nobody has to say who they
+//! are: everybody gets the same. A signature has no randomness, so all replicas give the same bytes and the same tag.
+//!
+//! Until the utility is enrolled it has no key to sign with; then the bytes go out as they are stored, and no home takes them.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
 
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
+use secure_http::code_points::CONTENT_TYPE_SIGN1;
 
 use super::Console;
+use super::locked;
 use super::problem::Problem;
-use crate::limits::CACHE_AGE_S;
+use crate::limits::{CACHE_AGE_S, CACHE_OBJECTS_MAX};
+use crate::membership::Own;
+use crate::store::{Object, etag_of};
 
 /// A series under its version never changes.
 const IMMUTABLE: &str = "public, max-age=31536000, immutable";
+
+/// Objects with their signature, by path, as long as neither they nor the key are others.
+#[derive(Debug, Default)]
+pub(super) struct Signed(Mutex<BTreeMap<String, Entry>>);
+
+#[derive(Clone, Debug)]
+struct Entry {
+    kid: secure_http::KeyId,
+    plain_etag: String,
+    object: Object,
+}
+
+impl Signed {
+    fn of(&self, own: &Own, path: &str, plain: Object) -> Result<Object, Problem> {
+        let kid = own.statement.kid();
+        let known = locked(&self.0).get(path).cloned();
+        if let Some(entry) = known.filter(|e| e.kid == kid && e.plain_etag == plain.etag) {
+            return Ok(entry.object);
+        }
+        let content = own.sign(&plain.content).map_err(|error| {
+            tracing::error!(path, %error, "a broadcast object was not signed");
+            Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the object was not signed; the log says why")
+        })?;
+        let object = Object { version: plain.version, etag: etag_of(&content), content: content.into() };
+        let mut all = locked(&self.0);
+        if all.len() >= CACHE_OBJECTS_MAX {
+            all.clear();
+        }
+        all.insert(path.to_owned(), Entry { kid, plain_etag: plain.etag, object: object.clone() });
+        Ok(object)
+    }
+}
 
 pub(super) async fn object(
     State(console): State<Console>,
@@ -20,6 +62,10 @@ pub(super) async fn object(
     let object = console.0.service.broadcast(&path).await?;
     let Some(object) = object else {
         return Err(Problem::new(StatusCode::NOT_FOUND, "not-found", "there is no such object"));
+    };
+    let (object, kind) = match console.0.member.own() {
+        Some(own) => (console.0.signed.of(&own, &path, object)?, CONTENT_TYPE_SIGN1),
+        None => (object, "application/cbor"),
     };
     let age = if path.contains('@') {
         HeaderValue::from_static(IMMUTABLE)
@@ -32,7 +78,7 @@ pub(super) async fn object(
         console.0.metrics.not_modified.add();
         StatusCode::NOT_MODIFIED.into_response()
     } else {
-        let kind = [(header::CONTENT_TYPE, HeaderValue::from_static("application/cbor"))];
+        let kind = [(header::CONTENT_TYPE, HeaderValue::from_static(kind))];
         (kind, object.content).into_response()
     };
     response.headers_mut().insert(header::ETAG, etag);

@@ -6,6 +6,7 @@
 mod access;
 mod broadcast;
 mod extract;
+mod keys;
 mod problem;
 mod routes;
 
@@ -14,11 +15,12 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Router;
-use axum::routing::{delete, get};
+use axum::routing::{delete, get, post};
 use tokio::sync::watch;
 
 use crate::config::{Config, ZoneFacts};
 use crate::limits::{FAILED_LOGINS_BURST, FAILED_LOGINS_PER_S, OPERATORS_MAX, SOURCES_MAX};
+use crate::membership::Member;
 use crate::metrics::Metrics;
 use crate::quota::Quotas;
 use crate::rules::Rules;
@@ -35,6 +37,8 @@ pub struct Console(Arc<Shared>);
 struct Shared {
     service: Arc<Service>,
     metrics: Arc<Metrics>,
+    member: Arc<Member>,
+    signed: broadcast::Signed,
     clock: Clock,
     zones: Mutex<BTreeMap<String, ZoneFacts>>,
     rules: Mutex<Arc<Rules>>,
@@ -49,6 +53,7 @@ impl Console {
     pub fn new(
         service: Arc<Service>,
         metrics: Arc<Metrics>,
+        member: Arc<Member>,
         config: &Config,
         clock: Clock,
         stopping: watch::Receiver<bool>,
@@ -58,6 +63,8 @@ impl Console {
         let console = Self(Arc::new(Shared {
             service,
             metrics,
+            member,
+            signed: broadcast::Signed::default(),
             clock,
             zones: Mutex::default(),
             rules: Mutex::default(),
@@ -87,6 +94,11 @@ impl Console {
         *locked(&self.0.troubles) = troubles;
     }
 
+    /// The broadcast objects alone, for homes.
+    pub fn broadcast_router(&self) -> Router {
+        Router::new().route("/b/v1/{*path}", get(broadcast::object)).with_state(self.clone())
+    }
+
     /// All routes.
     pub fn router(&self) -> Router {
         Router::new()
@@ -97,6 +109,14 @@ impl Console {
             .route("/v1/sites", get(routes::sites).post(routes::add_site))
             .route("/v1/sites/{id}", get(routes::site).put(routes::change_site))
             .route("/v1/sites/{id}/consumption", get(routes::consumption))
+            .route("/v1/sites/{id}/keys", get(keys::site_keys))
+            .route("/v1/sites/{id}/token", post(keys::site_token))
+            .route("/v1/sites/{id}/revoke", post(keys::site_revoke))
+            .route("/v1/sites/{id}/evidence", get(keys::evidence))
+            .route("/v1/enrol", post(keys::enrol))
+            .route("/v1/keys", get(keys::keys))
+            .route("/v1/keys/roll-over", post(keys::roll_over))
+            .route("/v1/policy", get(keys::policy).put(keys::set_policy))
             .route("/v1/prices/{zone}", get(routes::prices).post(routes::publish))
             .route("/v1/limits", get(routes::limits).post(routes::make_limit))
             .route("/v1/limits/{id}", delete(routes::cancel_limit))

@@ -22,7 +22,7 @@ use crate::store::{Added, Hint, Role, SiteQuery, Token};
 use crate::tariff::{self, Expected, unit};
 
 /// An answer that no cache keeps.
-fn answer(status: StatusCode, value: &impl Serialize) -> Result<Response, Problem> {
+pub(super) fn answer(status: StatusCode, value: &impl Serialize) -> Result<Response, Problem> {
     let body = serde_json::to_vec(value)
         .map_err(|_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the answer cannot be written"))?;
     let json = (header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -30,12 +30,12 @@ fn answer(status: StatusCode, value: &impl Serialize) -> Result<Response, Proble
     Ok((status, [json, fresh], body).into_response())
 }
 
-fn shown(value: &impl Serialize) -> Result<Response, Problem> {
+pub(super) fn shown(value: &impl Serialize) -> Result<Response, Problem> {
     answer(StatusCode::OK, value)
 }
 
 /// A text for people, as it may be kept.
-fn text(what: &str, text: &str) -> Result<String, Problem> {
+pub(super) fn text(what: &str, text: &str) -> Result<String, Problem> {
     if text.len() > NAME_BYTES_MAX || text.chars().any(char::is_control) {
         let detail = format!("{what}: expected at most {NAME_BYTES_MAX} bytes without control characters");
         return Err(Problem::refused("refused", detail));
@@ -47,16 +47,16 @@ fn parsed<T: std::str::FromStr<Err: std::fmt::Display>>(what: &str, text: &str) 
     text.parse().map_err(|e| Problem::bad(format!("{what} {text:?}: {e}")))
 }
 
-fn time(what: &str, text: &str) -> Result<UnixTime, Problem> {
+pub(super) fn time(what: &str, text: &str) -> Result<UnixTime, Problem> {
     instant(text).ok_or_else(|| Problem::bad(format!("{what} {text:?}: expected a time as 2026-11-22T17:15:00Z")))
 }
 
 impl Console {
-    fn now(&self) -> UnixTime {
+    pub(super) fn now(&self) -> UnixTime {
         (self.0.clock)()
     }
 
-    fn store(&self) -> &crate::store::Store {
+    pub(super) fn store(&self) -> &crate::store::Store {
         self.0.service.store()
     }
 }

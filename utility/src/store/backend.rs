@@ -139,6 +139,8 @@ pub enum Hint {
     Group(String),
     /// Prices of a zone.
     Zone(String),
+    /// The utility's own keys or what it knows from the KMC, now in that version.
+    Keys(u64),
     /// Something in the log of changes.
     Log,
     /// Perhaps anything: for a while nothing was heard.
@@ -152,6 +154,7 @@ impl Hint {
             Self::Site(id) => format!("site {id}"),
             Self::Group(id) => format!("group {id}"),
             Self::Zone(id) => format!("zone {id}"),
+            Self::Keys(version) => format!("keys {version}"),
             Self::Log => "log".to_owned(),
             Self::All => "all".to_owned(),
         }
@@ -163,6 +166,7 @@ impl Hint {
             Some(("site", id)) => Self::Site(id.to_owned()),
             Some(("group", id)) => Self::Group(id.to_owned()),
             Some(("zone", id)) => Self::Zone(id.to_owned()),
+            Some(("keys", version)) => version.parse().map_or(Self::All, Self::Keys),
             None if text == "log" => Self::Log,
             _ => Self::All,
         }
@@ -208,8 +212,14 @@ mod tests {
 
     #[test]
     fn a_hint_survives_the_way_through_the_database() {
-        for hint in [Hint::Site("a".into()), Hint::Group("n/f".into()), Hint::Zone("SE3".into()), Hint::Log, Hint::All]
-        {
+        for hint in [
+            Hint::Site("a".into()),
+            Hint::Group("n/f".into()),
+            Hint::Zone("SE3".into()),
+            Hint::Keys(7),
+            Hint::Log,
+            Hint::All,
+        ] {
             assert_eq!(Hint::from_payload(&hint.payload()), hint);
         }
         assert_eq!(Hint::from_payload("nonsense of a later version"), Hint::All);

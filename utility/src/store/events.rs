@@ -225,22 +225,18 @@ impl Store {
         }
         Ok(due.into_iter().map(|c| c.control).collect())
     }
+}
 
-    /// Takes in what a home says came of a control or limit. Heard twice it changes nothing.
-    ///
-    /// # Errors
-    /// There is no such control or limit for that home.
-    pub async fn outcome(&self, site: &Site, outcome: &Outcome, now: UnixTime) -> Result<(), StoreError> {
-        let (site, outcome) = (site.clone(), outcome.clone());
-        self.write(move |tx| {
-            Box::pin(async move {
-                match control_by_id(tx, outcome.id).await?.filter(|c| c.site == site.id) {
-                    Some(_) => control_outcome(tx, &site, &outcome, now).await,
-                    None => limit_outcome(tx, &site, &outcome).await,
-                }
-            })
-        })
-        .await
+/// Takes an outcome in; [`StoreError::UnknownEvent`] comes before anything is changed.
+pub(super) async fn take_outcome(
+    tx: &mut dyn Tx,
+    site: &Site,
+    outcome: &Outcome,
+    now: UnixTime,
+) -> Result<(), StoreError> {
+    match control_by_id(tx, outcome.id).await?.filter(|c| c.site == site.id) {
+        Some(_) => control_outcome(tx, site, outcome, now).await,
+        None => limit_outcome(tx, site, outcome).await,
     }
 }
 

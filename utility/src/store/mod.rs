@@ -5,8 +5,10 @@
 //! the disk.
 
 mod backend;
+mod channel;
 mod events;
 mod log;
+mod membership;
 mod operators;
 mod postgres;
 mod prices;
@@ -22,9 +24,12 @@ use futures_util::future::BoxFuture;
 use tokio::sync::broadcast;
 
 pub use backend::Hint;
+pub use channel::{Adoption, Believed, Channel, Evidence, Proof, Reachable, Taken, Taking};
 pub use events::Responses;
 pub use log::Change;
+pub use membership::{Held, MembershipRow};
 pub use operators::{Operator, Role, RoleError, Token};
+pub(crate) use prices::etag_of;
 pub use prices::{Object, PublishedPrices};
 pub use sites::{Added, MeterInterval, SiteQuery};
 
@@ -59,6 +64,9 @@ pub enum StoreError {
     /// The rules of limits and controls forbid it.
     #[error(transparent)]
     Event(#[from] EventError),
+    /// A message of this number was taken from that home, or its keys are others by now.
+    #[error("the message was taken before")]
+    Replay,
     /// More of them than are kept.
     #[error("there are {0} already, which is as many as there may be")]
     TooMany(&'static str),

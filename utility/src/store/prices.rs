@@ -161,6 +161,12 @@ async fn live(tx: &mut dyn Tx, zone: &ZoneId, now: UnixTime) -> Result<Vec<Publi
     rows.iter().map(published).collect()
 }
 
+/// A strong entity tag with quotes.
+pub(crate) fn etag_of(content: &[u8]) -> String {
+    let hex: String = Sha256::digest(content).iter().take(16).map(|b| format!("{b:02x}")).collect();
+    format!("\"{hex}\"")
+}
+
 /// Puts a broadcast object at its path. The caller must be alone.
 pub(super) async fn put_object(
     tx: &mut dyn Tx,
@@ -169,10 +175,9 @@ pub(super) async fn put_object(
     content: Vec<u8>,
     now: UnixTime,
 ) -> Result<(), StoreError> {
-    let digest = Sha256::digest(&content);
-    let hex: String = digest.iter().take(16).map(|b| format!("{b:02x}")).collect();
+    let etag = etag_of(&content);
     let sql = "INSERT INTO object (path, version, content, etag, made) VALUES ($1, $2, $3, $4, $5)
         ON CONFLICT (path) DO UPDATE SET version = excluded.version, content = excluded.content, etag = excluded.etag, made = excluded.made";
-    let params = [path.into(), version.into(), content.into(), format!("\"{hex}\"").into(), now.seconds().into()];
+    let params = [path.into(), version.into(), content.into(), etag.into(), now.seconds().into()];
     tx.execute(sql, &params).await.map(|_| ())
 }

@@ -67,4 +67,21 @@ pub(super) const MIGRATIONS: &[&str] = &["
         made_by TEXT NOT NULL
     );
     CREATE TABLE rule_memory (name TEXT PRIMARY KEY, version BIGINT NOT NULL, memory TEXT NOT NULL, why TEXT NOT NULL);
+", "
+    CREATE TABLE channel (
+        site TEXT PRIMARY KEY REFERENCES site ON DELETE CASCADE, lineage BIGINT NOT NULL, taken BYTEA NOT NULL, sent BIGINT NOT NULL,
+        renew BIGINT NOT NULL, host TEXT, polled BIGINT
+    );
+    CREATE TABLE statement (
+        subject TEXT NOT NULL, lineage BIGINT NOT NULL, serial BIGINT NOT NULL, kid BYTEA NOT NULL, content BYTEA NOT NULL,
+        taken BIGINT NOT NULL, until BIGINT, PRIMARY KEY (subject, lineage, serial)
+    );
+    CREATE TABLE evidence (
+        site TEXT NOT NULL, taken BIGINT NOT NULL, seq BIGINT NOT NULL, lineage BIGINT NOT NULL, serial BIGINT NOT NULL,
+        message BYTEA NOT NULL, salt BYTEA NOT NULL, body BYTEA NOT NULL, PRIMARY KEY (site, taken, seq, lineage)
+    );
+    CREATE INDEX evidence_taken ON evidence (taken);
+    CREATE TABLE membership (
+        id BIGINT PRIMARY KEY, version BIGINT NOT NULL, record BYTEA NOT NULL, holder TEXT NOT NULL, held_until BIGINT NOT NULL
+    );
 "];

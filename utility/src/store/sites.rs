@@ -203,15 +203,6 @@ impl Store {
         .await
     }
 
-    /// Takes a report in: all of it, once.
-    ///
-    /// # Errors
-    /// There is no such site.
-    pub async fn report(&self, id: &SiteId, report: &Report, now: UnixTime) -> Result<BatchState, StoreError> {
-        let (id, report) = (id.clone(), report.clone());
-        self.write(move |tx| Box::pin(async move { take_report(tx, &id, &report, now).await })).await
-    }
-
     /// Notes when sites were heard, all in one.
     ///
     /// # Errors
@@ -241,6 +232,7 @@ impl Store {
                     ("consumption", "site, meter, start", "start"),
                     ("gap", "site, meter, start", "stop"),
                     ("batch", "site, number", "taken"),
+                    ("evidence", "site, taken, seq, lineage", "taken"),
                 ] {
                     let sql = format!(
                         "DELETE FROM {table} WHERE ({key}) IN (SELECT {key} FROM {table} WHERE {time} < $1 LIMIT $2)"
@@ -254,7 +246,12 @@ impl Store {
     }
 }
 
-async fn take_report(tx: &mut dyn Tx, id: &SiteId, report: &Report, now: UnixTime) -> Result<BatchState, StoreError> {
+pub(super) async fn take_report(
+    tx: &mut dyn Tx,
+    id: &SiteId,
+    report: &Report,
+    now: UnixTime,
+) -> Result<BatchState, StoreError> {
     // First of all, so that two reports of one site go one after the other.
     let sql = "UPDATE site SET last_contact = CASE WHEN last_contact > $1 THEN last_contact ELSE $1 END,
         last_report = CASE WHEN last_report > $1 THEN last_report ELSE $1 END WHERE id = $2";

@@ -5,13 +5,19 @@ use std::time::Duration;
 
 use energy_model::{Importance, PowerState, WattHours, Watts};
 use futures_util::future::{BoxFuture, join_all};
+use secure_http::Serial;
 use serde_json::json;
 use tokio::time::timeout;
 use utility::events::{ControlDraft, LimitDraft, LimitStatus, Progress, Target};
 use utility::rules::{Memory, Quantity, Reading, Rules};
 use utility::sites::{Site, SiteId};
-use utility::store::{Added, Hint, MeterInterval, Role, SiteQuery, Store, StoreError, Token};
+use utility::store::{
+    Added, Held, Hint, MembershipRow, MeterInterval, Proof, Role, SiteQuery, Store, StoreError, Taking, Token,
+};
 use utility_wire::*;
+
+use crate::keys::{adoption, statement, taking};
+use crate::messages::{take_outcome, take_report};
 
 type Case = fn(Store) -> BoxFuture<'static, ()>;
 
@@ -25,6 +31,9 @@ macro_rules! cases {
 cases! {
     a_site_is_taken_up_once_and_found_by_its_group
     a_report_is_stored_once_however_often_it_comes
+    a_message_is_taken_once_and_its_number_its_effect_and_its_evidence_are_one
+    keys_begin_anew_only_when_an_operator_says_so_and_then_the_window_does_too
+    the_membership_is_one_replicas_at_a_time_and_written_only_by_that_one
     a_report_that_was_long_on_its_way_does_not_undo_what_a_later_one_said
     consumption_fills_its_gaps_and_merged_intervals_take_the_place_of_small_ones
     the_largest_report_is_taken_whole
@@ -144,13 +153,13 @@ async fn a_report_is_stored_once_however_often_it_comes(store: Store) {
     let mut first = report(u64::MAX, 0);
     first.appliances = List::fill([appliance("freezer", Some(PowerState::On), true)]);
     first.consumption = List::fill([run(0, 900, &[250, 0])]);
-    assert_eq!(store.report(&site_id(1), &first, at(1)).await.unwrap(), BatchState::Stored);
+    assert_eq!(take_report(&store, &site_id(1), &first, at(1)).await.unwrap(), BatchState::Stored);
     let mut again = first.clone();
     again.consumption = List::fill([run(0, 900, &[9999])]);
-    assert_eq!(store.report(&site_id(1), &again, at(2)).await.unwrap(), BatchState::Duplicate);
+    assert_eq!(take_report(&store, &site_id(1), &again, at(2)).await.unwrap(), BatchState::Duplicate);
     // The same number of another home is another batch.
-    assert_eq!(store.report(&site_id(2), &first, at(3)).await.unwrap(), BatchState::Stored);
-    assert!(matches!(store.report(&site_id(9), &first, at(3)).await, Err(StoreError::UnknownSite(_))));
+    assert_eq!(take_report(&store, &site_id(2), &first, at(3)).await.unwrap(), BatchState::Stored);
+    assert!(matches!(take_report(&store, &site_id(9), &first, at(3)).await, Err(StoreError::UnknownSite(_))));
 
     let used = store.consumption(&site_id(1), None, (at(0), at(9999)), 100).await.unwrap();
     assert_eq!(used.iter().map(|i| i.energy.unwrap().count()).collect::<Vec<_>>(), [250, 0]);
@@ -173,7 +182,7 @@ async fn a_report_that_was_long_on_its_way_does_not_undo_what_a_later_one_said(s
     let send = async |batch, made, complete, appliances: Vec<ApplianceReport>| {
         let mut report = report(batch, made);
         (report.complete, report.appliances) = (complete, List::fill(appliances));
-        assert_eq!(store.report(&site_id(1), &report, at(1000)).await.unwrap(), BatchState::Stored);
+        assert_eq!(take_report(&store, &site_id(1), &report, at(1000)).await.unwrap(), BatchState::Stored);
     };
     send(2, 200, true, vec![appliance("freezer", Some(PowerState::Off), true), appliance("tv", None, false)]).await;
     // The outage is over: the batch from before it comes last.
@@ -196,20 +205,20 @@ async fn consumption_fills_its_gaps_and_merged_intervals_take_the_place_of_small
     let mut first = report(1, 0);
     first.consumption = List::fill([run(0, 300, &[1, 2, 3])]);
     first.gaps = List::fill([gap(900, 1800), gap(1800, 3600)]);
-    store.report(&site_id(1), &first, at(4000)).await.unwrap();
+    take_report(&store, &site_id(1), &first, at(4000)).await.unwrap();
     let lost = [interval(900, 900, None), interval(1800, 1800, None)];
     assert_eq!(intervals().await[3..], lost);
 
     // What was thought lost comes after all.
     let mut late = report(2, 0);
     late.consumption = List::fill([run(900, 900, &[40])]);
-    store.report(&site_id(1), &late, at(4000)).await.unwrap();
+    take_report(&store, &site_id(1), &late, at(4000)).await.unwrap();
     assert_eq!(intervals().await[3..], [interval(900, 900, Some(40)), interval(1800, 1800, None)]);
 
     // The gateway merged its five-minute intervals: nothing is counted twice.
     let mut merged = report(3, 0);
     merged.consumption = List::fill([run(0, 900, &[6])]);
-    store.report(&site_id(1), &merged, at(4000)).await.unwrap();
+    take_report(&store, &site_id(1), &merged, at(4000)).await.unwrap();
     let want = [interval(0, 900, Some(6)), interval(900, 900, Some(40)), interval(1800, 1800, None)];
     assert_eq!(intervals().await, want);
     assert_eq!(store.consumption(&site_id(1), None, (at(1), at(1800)), 100).await.unwrap(), [want[1].clone()]);
@@ -221,7 +230,7 @@ async fn the_largest_report_is_taken_whole(store: Store) {
     let mut all = report(1, 0);
     all.appliances = List::fill((0..256).map(|i| appliance(&format!("appliance-{i:03}"), None, false)));
     all.consumption = List::fill([run(0, 900, &[7; 672])]);
-    store.report(&site_id(1), &all, at(9_999_999)).await.unwrap();
+    take_report(&store, &site_id(1), &all, at(9_999_999)).await.unwrap();
     assert_eq!(store.appliances(&site_id(1)).await.unwrap().len(), 256);
     let used = store.consumption(&site_id(1), None, (at(0), at(9_999_999)), 1000).await.unwrap();
     assert_eq!((used.len(), used.last().map(|i| i.start)), (672, Some(at(671 * 900))));
@@ -315,7 +324,7 @@ async fn homes_answer_a_limit_and_the_latest_word_counts(store: Store) {
     with_sites(&store).await;
     let id = store.make_limit(&limit("north"), "operator:anna", at(0)).await.unwrap();
     let say = async |i, group: &str, at_s, kind| {
-        store.outcome(&site(i, group), &Outcome { id, at: at(at_s), kind }, at(99)).await
+        take_outcome(&store, &site(i, group).id, &Outcome { id, at: at(at_s), kind }, at(99)).await
     };
     let refusal = Refusal { code: RefusalCode::OPTED_OUT, reason: "guests".parse().unwrap() };
     say(1, "north/feeder-7", 5, OutcomeKind::Started).await.unwrap();
@@ -334,7 +343,7 @@ async fn an_appliance_is_controlled_with_consent_and_the_outcome_comes_back_once
     with_sites(&store).await;
     let mut first = report(1, 0);
     first.appliances = List::fill([appliance("freezer", None, true), appliance("tv", None, false)]);
-    store.report(&site_id(1), &first, at(0)).await.unwrap();
+    take_report(&store, &site_id(1), &first, at(0)).await.unwrap();
     let order = async |site: u32, appliance: &str| {
         let draft = ControlDraft {
             site: site_id(site),
@@ -362,7 +371,7 @@ async fn an_appliance_is_controlled_with_consent_and_the_outcome_comes_back_once
     assert_eq!(progress().await, Progress::Sent);
 
     let home = site(1, "north/feeder-7");
-    let say = async |of: &Site, kind| store.outcome(of, &Outcome { id, at: at(5), kind }, at(5)).await;
+    let say = async |of: &Site, kind| take_outcome(&store, &of.id, &Outcome { id, at: at(5), kind }, at(5)).await;
     say(&home, OutcomeKind::Received).await.unwrap();
     assert_eq!(taken(6).await, []);
     assert!(matches!(say(&site(2, "north"), OutcomeKind::Done).await, Err(StoreError::UnknownEvent(_))));
@@ -408,6 +417,7 @@ async fn the_log_has_every_change_in_order_also_when_many_write_at_once(store: S
 
 async fn work_that_fails_leaves_nothing_and_harms_nobody_beside_it(store: Store) {
     with_sites(&store).await;
+    taking(&store, &site_id(1), at(0)).await;
     let before = store.last_change().await.unwrap();
     let tasks = (0..60u32).map(|i| {
         let store = store.clone();
@@ -416,7 +426,7 @@ async fn work_that_fails_leaves_nothing_and_harms_nobody_beside_it(store: Store)
                 let wrong = LimitDraft { supersedes: EventId::new(999), ..limit("north") };
                 assert!(store.make_limit(&wrong, "operator:anna", at(0)).await.is_err());
             } else {
-                store.report(&site_id(1), &report(u64::from(i), 0), at(0)).await.unwrap();
+                take_report(&store, &site_id(1), &report(u64::from(i), 0), at(0)).await.unwrap();
             }
         })
     });
@@ -427,7 +437,7 @@ async fn work_that_fails_leaves_nothing_and_harms_nobody_beside_it(store: Store)
     assert_eq!(store.limits(None, 10).await.unwrap(), []);
     assert_eq!(store.make_limit(&limit("north"), "operator:anna", at(0)).await.unwrap().number(), 1);
     for i in (0..60).filter(|i| i % 3 != 0) {
-        assert_eq!(store.report(&site_id(1), &report(i, 0), at(0)).await.unwrap(), BatchState::Duplicate);
+        assert_eq!(take_report(&store, &site_id(1), &report(i, 0), at(0)).await.unwrap(), BatchState::Duplicate);
     }
 }
 
@@ -509,7 +519,7 @@ async fn who_waits_is_told_after_the_commit_and_not_of_what_failed(store: Store)
         match next_hint(&mut hints).await {
             Hint::Site(id) => break assert_eq!(id, site_id(1).to_string()),
             Hint::Group(group) => assert_eq!(group, "north"),
-            Hint::Zone(_) | Hint::Log | Hint::All => {}
+            Hint::Zone(_) | Hint::Keys(_) | Hint::Log | Hint::All => {}
         }
     }
 }
@@ -521,7 +531,7 @@ async fn what_is_old_is_forgotten(store: Store) {
         report.consumption = List::fill([run(start, 900, &[1, 1])]);
         report.gaps =
             List::fill([Gap { of: None, start: at(start + 1800), end: at(start + 2700), reason: GapReason::Dropped }]);
-        store.report(&site_id(1), &report, at(start)).await.unwrap();
+        take_report(&store, &site_id(1), &report, at(start)).await.unwrap();
     }
     assert_eq!(store.prune(at(5000)).await.unwrap(), 4);
     let left = store.consumption(&site_id(1), None, (at(0), at(99_999)), 99).await.unwrap();
@@ -553,4 +563,112 @@ pub(crate) async fn replicas(one: Store, other: Store) {
     let numbers: BTreeSet<u64> = join_all(tasks).await.into_iter().map(Result::unwrap).collect();
     assert_eq!(numbers.len(), 30);
     assert_eq!(numbers.first(), Some(&(first + 1)));
+}
+
+async fn a_message_is_taken_once_and_its_number_its_effect_and_its_evidence_are_one(store: Store) {
+    with_sites(&store).await;
+    let mut first = taking(&store, &site_id(1), at(0)).await;
+    let proof = Proof { serial: Serial(1), message: b"signed".to_vec(), salt: [7; 16], body: b"body".to_vec() };
+    first.evidence = Some(proof.clone());
+    let taken = store.take_report(first.clone(), &report(1, 0)).await.unwrap();
+    assert_eq!((taken.effect, taken.number), (BatchState::Stored, 1));
+    assert!(taken.window.peek(first.seq).is_err());
+    for again in [
+        store.take_report(first.clone(), &report(2, 0)).await.map(|_| ()),
+        store.take_poll(first.clone(), Vec::new()).await.map(|_| ()),
+        store.take_number(first.clone()).await.map(|_| ()),
+    ] {
+        assert!(matches!(again, Err(StoreError::Replay)), "{again:?}");
+    }
+    // What was refused took no number of ours; a message under other keys is of the past.
+    assert_eq!(store.next_number(&site_id(1)).await.unwrap(), 2);
+    let other = Taking { lineage: 2, seq: first.seq + 1, ..first.clone() };
+    assert!(matches!(store.take_number(other).await, Err(StoreError::Replay)));
+    let evidence = store.evidence(&site_id(1), (at(0), 0)).await.unwrap();
+    assert_eq!(evidence.iter().map(|e| &e.proof).collect::<Vec<_>>(), [&proof]);
+    assert_eq!(store.evidence(&site_id(1), (at(0), first.seq)).await.unwrap(), []);
+
+    // Twice at once: one of them.
+    let seq = first.seq + 10;
+    let both = join_all((0..8).map(|i| {
+        let (store, taking) = (store.clone(), Taking { seq, ..first.clone() });
+        async move { store.take_report(taking, &report(10 + i, 0)).await }
+    }));
+    let taken = both.await.into_iter().filter(Result::is_ok).count();
+    assert_eq!(taken, 1);
+    assert_eq!(store.evidence(&site_id(1), (at(0), first.seq)).await.unwrap().len(), 1);
+    let lost = Taking { seq: first.seq + 1000, answers: true, ..first };
+    assert_eq!(store.take_number(lost).await.unwrap().number, 4);
+}
+
+async fn keys_begin_anew_only_when_an_operator_says_so_and_then_the_window_does_too(store: Store) {
+    with_sites(&store).await;
+    let id = site_id(1);
+    assert!(store.channel(&site_id(9)).await.unwrap().is_none());
+    assert!(store.channel(&id).await.unwrap().unwrap().is_none());
+    let (first, second, third) = (statement(&id, 1), statement(&id, 5), statement(&id, 7));
+    store.adopt(adoption(&id, first.clone(), None, true), at(0)).await.unwrap();
+    let mut one = taking(&store, &id, at(0)).await;
+    one.seq = 900;
+    store.take_number(one.clone()).await.unwrap();
+
+    // A roll-over: same lineage, and the old key for a while.
+    store.adopt(adoption(&id, second.clone(), Some(first.serial()), false), at(1)).await.unwrap();
+    let known = store.channel(&id).await.unwrap().unwrap().unwrap();
+    let shown: Vec<_> = known.statements.iter().map(|b| (b.statement.serial(), b.until)).collect();
+    assert_eq!(shown, [(second.serial(), None), (first.serial(), Some(at(240)))]);
+    assert!(known.window.peek(900).is_err());
+
+    // Decided on something that is no longer so, or not allowed.
+    for wrong in [
+        adoption(&id, third.clone(), Some(first.serial()), false),
+        adoption(&id, third.clone(), Some(second.serial()), true),
+    ] {
+        assert!(matches!(store.adopt(wrong, at(2)).await, Err(StoreError::Conflict(_))));
+    }
+    store.renew_keys(&id, "operator:anna", "new gateway", at(3)).await.unwrap();
+    assert!(store.channel(&id).await.unwrap().unwrap().unwrap().renew);
+    store.adopt(adoption(&id, third.clone(), Some(second.serial()), true), at(4)).await.unwrap();
+    let known = store.channel(&id).await.unwrap().unwrap().unwrap();
+    assert_eq!((known.lineage, known.renew, known.statements.len()), (2, false, 1));
+    assert!(known.window.peek(900).is_ok());
+    assert!(matches!(store.take_number(Taking { seq: 901, ..one }).await, Err(StoreError::Replay)));
+    let kept: Vec<_> = store.statements(&id).await.unwrap().into_iter().map(|(lineage, _)| lineage).collect();
+    assert_eq!(kept, [1, 1, 2]);
+    let log = store.latest_changes(10).await.unwrap();
+    let actions: Vec<_> = log.iter().filter(|c| c.subject == id.as_str()).map(|c| c.action.as_str()).collect();
+    assert_eq!(actions, ["site.add", "site.statement", "site.statement", "site.keys", "site.statement"]);
+
+    store.set_host(&id, Some("192.0.2.1:8470")).await.unwrap();
+    let reachable = store.reachable(at(0)).await.unwrap();
+    assert_eq!(
+        reachable.iter().map(|r| (r.site.as_str(), r.host.as_str())).collect::<Vec<_>>(),
+        [(id.as_str(), "192.0.2.1:8470")]
+    );
+    let polled = Taking { lineage: 2, poll: true, now: at(50), ..taking(&store, &id, at(50)).await };
+    store.take_poll(polled, Vec::new()).await.unwrap();
+    assert_eq!(store.reachable(at(50)).await.unwrap(), [], "it comes by itself");
+}
+
+async fn the_membership_is_one_replicas_at_a_time_and_written_only_by_that_one(store: Store) {
+    assert_eq!(store.membership(0).await.unwrap(), None);
+    let empty = MembershipRow { version: 0, record: Vec::new() };
+    assert_eq!(store.hold_membership("a", 100, 160).await.unwrap(), Held::Mine(empty.clone()));
+    assert_eq!(store.hold_membership("b", 110, 170).await.unwrap(), Held::Others);
+    assert_eq!(store.hold_membership("a", 120, 180).await.unwrap(), Held::Mine(empty));
+    store.put_membership("a", 0, b"one".to_vec()).await.unwrap();
+    for (replica, known) in [("b", 1), ("a", 0)] {
+        let refused = store.put_membership(replica, known, b"two".to_vec()).await;
+        assert!(matches!(refused, Err(StoreError::Conflict(_))), "{replica} {known}");
+    }
+    let mut hints = store.hints();
+    store.release_membership("a", Some(1)).await.unwrap();
+    assert_eq!(hints.recv().await.unwrap(), Hint::Keys(1));
+    let row = MembershipRow { version: 1, record: b"one".to_vec() };
+    assert_eq!(store.membership(0).await.unwrap(), Some(row.clone()));
+    assert_eq!(store.membership(1).await.unwrap(), None);
+    assert_eq!(store.hold_membership("b", 121, 200).await.unwrap(), Held::Mine(row.clone()));
+    // One that died while it had it keeps it no longer than it said.
+    assert_eq!(store.hold_membership("a", 200, 260).await.unwrap(), Held::Others);
+    assert_eq!(store.hold_membership("a", 201, 261).await.unwrap(), Held::Mine(row));
 }

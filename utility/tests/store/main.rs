@@ -3,6 +3,10 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests, where a panic is a failed test")]
 
 mod cases;
+#[path = "../support/keys.rs"]
+mod keys;
+#[path = "../support/messages.rs"]
+mod messages;
 
 use std::path::Path;
 
@@ -69,7 +73,7 @@ fn a_database_of_a_later_version_is_refused_and_left_as_it_is() {
     drop(Store::sqlite(&path).unwrap());
     set_version(&path, 99);
     assert!(matches!(Store::sqlite(&path), Err(StoreError::TooNew { found: 99, .. })));
-    set_version(&path, 1);
+    set_version(&path, 2);
     Store::sqlite(&path).unwrap();
 }
 

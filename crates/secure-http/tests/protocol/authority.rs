@@ -5,10 +5,11 @@ use proptest::prelude::*;
 use secure_http::crypto::{self, CryptoError, DIGEST_BYTES, KemKey};
 use secure_http::limits::{KEY_BITS_MIN, REVOKED_MAX};
 use secure_http::{
-    Ack, Authority, Cookie, CookieSecrets, EnrolChallenge, EnrolConfirm, EnrolmentError, EnrolmentRequest,
-    EnrolmentToken, Fingerprint, KeyAnswer, KeyRequest, Kind, Malformed, OwnKeys, Policy, PolicyError, PolicyState,
-    Reason, RevocationError, RevocationList, Role, Rollover, Rules, SealedError, Serial, Standing, Statement,
-    StatementDraft, StatementError, TimeAnswer, TokenSecret, UnixTime, Window, confirm_succession, request_enrolment,
+    Ack, Authority, Broadcast, BroadcastError, Cookie, CookieSecrets, EnrolChallenge, EnrolConfirm, EnrolmentError,
+    EnrolmentRequest, EnrolmentToken, Fingerprint, KeyAnswer, KeyRequest, Kind, Malformed, Order, Ordered, OwnKeys,
+    Policy, PolicyError, PolicyState, Reason, RevocationError, RevocationList, Role, Rollover, Rules, SealedError,
+    Serial, Standing, Statement, StatementDraft, StatementError, TimeAnswer, TokenSecret, UnixTime, Window,
+    confirm_succession, request_enrolment,
 };
 
 fn draft<'a>(kmc: &Kmc, role: Role, keys: &'a OwnKeys) -> StatementDraft<'a> {
@@ -89,7 +90,7 @@ fn new_keys_of_a_known_peer_need_the_old_key_or_the_root() {
     let next = world.kmc.state(world.utility.id, Role::Utility, &keys, Some(known.serial()));
     let authority = &world.kmc.authority;
     let refused = Err(StatementError::NoSuccession);
-    assert_eq!(authority.succession(&known, &next, None), refused);
+    assert_eq!(authority.succession(&known, &next, None, &[]), refused);
     for (signer, expected) in [
         (world.utility.keys.sig(), Ok(())),
         (&world.kmc.root, Ok(())),
@@ -97,16 +98,49 @@ fn new_keys_of_a_known_peer_need_the_old_key_or_the_root() {
         (keys.sig(), refused),
     ] {
         let proof = confirm_succession(&next, signer).unwrap();
-        assert_eq!(authority.succession(&known, &next, Some(&proof)), expected);
+        assert_eq!(authority.succession(&known, &next, Some(&proof), &[]), expected);
     }
     let of_another = confirm_succession(&known, world.utility.keys.sig()).unwrap();
-    assert_eq!(authority.succession(&known, &next, Some(&of_another)), refused);
-    assert_eq!(authority.succession(&known, &world.home.statement, None), Err(StatementError::NotEntitled));
+    assert_eq!(authority.succession(&known, &next, Some(&of_another), &[]), refused);
+    assert_eq!(authority.succession(&known, &world.home.statement, None, &[]), Err(StatementError::NotEntitled));
 
     let renewed = world.kmc.state(world.utility.id, Role::Utility, &world.utility.keys, Some(known.serial()));
     let authority = &world.kmc.authority;
-    assert_eq!(authority.succession(&known, &renewed, None), Ok(()), "the same keys for longer");
-    assert_eq!(authority.succession(&renewed, &known, None), refused, "never back");
+    assert_eq!(authority.succession(&known, &renewed, None, &[]), Ok(()), "the same keys for longer");
+    assert_eq!(authority.succession(&renewed, &known, None, &[]), refused, "never back");
+}
+
+#[test]
+fn who_was_away_while_the_signing_key_changed_follows_step_by_step_and_none_may_be_missing_or_anothers() {
+    let mut world = World::new();
+    let all: Vec<_> = (0..3).map(|_| OwnKeys::generate(&mut world.rng)).collect();
+    let known = world.utility.statement.clone();
+    let mut line = vec![known.clone()];
+    for keys in &all {
+        let previous = Some(line.last().unwrap().serial());
+        line.push(world.kmc.state(world.utility.id, Role::Utility, keys, previous));
+    }
+    let authority = &world.kmc.authority;
+    let word = |of: usize, by: &OwnKeys| confirm_succession(&line[of], by.sig()).unwrap();
+    let step = |of: usize, by: &OwnKeys| (line[of].raw().to_vec(), word(of, by));
+    let way = [step(1, &world.utility.keys), step(2, &all[0])];
+    let last = word(3, &all[1]);
+    assert_eq!(authority.succession(&known, &line[3], Some(&last), &way), Ok(()));
+    assert_eq!(authority.succession(&line[1], &line[3], Some(&last), &way[1..]), Ok(()));
+    let whole = [&way[..], &[(line[3].raw().to_vec(), last.clone())]].concat();
+    assert_eq!(
+        authority.succession(&known, &line[3], None, &whole),
+        Ok(()),
+        "stated anew, it bears no word of its own"
+    );
+    let refused = Err(StatementError::NoSuccession);
+    for way in [&way[..0], &way[..1], &way[1..], &[way[1].clone(), way[0].clone()]] {
+        assert_eq!(authority.succession(&known, &line[3], Some(&last), way), refused, "{}", way.len());
+    }
+    let forged = [step(1, &world.utility.keys), step(2, &all[2])];
+    assert_eq!(authority.succession(&known, &line[3], Some(&last), &forged), refused);
+    let through_another = (world.home.statement.raw().to_vec(), way[0].1.clone());
+    assert_eq!(authority.succession(&known, &line[3], Some(&last), &[through_another, way[1].clone()]), refused);
 }
 
 #[test]
@@ -318,12 +352,27 @@ fn bodies_read_back_as_written() {
         let ack = Ack { time: NOW, policy: 3, revocations: 9, cookie, body: b"more".to_vec() };
         assert_eq!(Ack::decode(&ack.encode()), Ok(ack));
     }
-    let request = KeyRequest { party: party(3) };
-    assert_eq!(KeyRequest::decode(&request.encode()), Ok(request));
-    let answer = KeyAnswer { statements: vec![b"a".to_vec(), b"b".to_vec()], succession: None, revocations: 2 };
+    for party in [None, Some(party(3))] {
+        let request = KeyRequest { party, known: party.map(|_| Serial(7)) };
+        assert_eq!(KeyRequest::decode(&request.encode()), Ok(request));
+    }
+    let host = Some("[2001:db8::7]:8450".to_owned());
+    let answer = KeyAnswer {
+        statements: vec![b"a".to_vec(), b"b".to_vec()],
+        succession: None,
+        revocations: 2,
+        host,
+        path: vec![(b"c".to_vec(), b"d".to_vec())],
+    };
     assert_eq!(KeyAnswer::decode(&answer.encode()), Ok(answer.clone()));
+    for wrong in ["", "Home.example", "a b", "http://home.example/", &"h".repeat(260)] {
+        let answer = KeyAnswer { host: Some(wrong.to_owned()), ..answer.clone() };
+        assert_eq!(KeyAnswer::decode(&answer.encode()), Err(Malformed::Unexpected), "{wrong}");
+    }
     let none = KeyAnswer { statements: vec![], ..answer.clone() };
     assert_eq!(KeyAnswer::decode(&none.encode()), Err(Malformed::Unexpected));
+    let long = KeyAnswer { path: vec![(vec![], vec![]); 10], ..answer.clone() };
+    assert_eq!(KeyAnswer::decode(&long.encode()), Err(Malformed::TooLong));
     let many = KeyAnswer { statements: vec![vec![]; 5], ..answer };
     assert_eq!(KeyAnswer::decode(&many.encode()), Err(Malformed::TooLong));
     let time = TimeAnswer { unix_ms: 1_900_000_000_123 };
@@ -339,6 +388,58 @@ fn bodies_read_back_as_written() {
     ] {
         assert_eq!(SealedError::decode(&error.encode()), Ok(error));
     }
+}
+
+#[test]
+fn orders_read_back_as_written_and_none_is_longer_than_its_bounds() {
+    let (operator, text) = ("ann".to_owned(), |bytes: usize| "x".repeat(bytes));
+    let token = |party, bytes| Order::Token { party, premises: text(bytes), days: 366, operator: operator.clone() };
+    let revoke = |bytes| Order::Revoke { party: party(3), reason: text(bytes), operator: operator.clone() };
+    let policy = |bytes| Order::Policy { toml: text(bytes), operator: operator.clone() };
+    for order in [token(None, 256), token(Some(party(3)), 0), revoke(256), policy(8192)] {
+        assert_eq!(Order::decode(&order.encode()), Ok(order.clone()));
+        assert_eq!(order.operator(), "ann");
+    }
+    let anonymous = Order::Policy { toml: text(1), operator: text(65) };
+    for order in [token(None, 257), revoke(257), policy(8193), anonymous] {
+        assert_eq!(Order::decode(&order.encode()), Err(Malformed::TooLong), "{order:?}");
+    }
+    // A number of another order's length, and one that there is not.
+    for other in [2u8, 4] {
+        let mut bytes = token(None, 1).encode();
+        bytes[1] = other;
+        assert_eq!(Order::decode(&bytes), Err(Malformed::Unexpected));
+    }
+    for ordered in [Ordered::Done("HEG1:...".to_owned()), Ordered::Refused("no".to_owned())] {
+        assert_eq!(Ordered::decode(&ordered.encode()), Ok(ordered));
+    }
+    // A long reason is cut between two characters.
+    let long = Ordered::Refused("é".repeat(600));
+    assert_eq!(Ordered::decode(&long.encode()), Ok(Ordered::Refused("é".repeat(512))));
+}
+
+#[test]
+fn a_broadcast_object_is_its_utilitys_word_and_nobody_elses() {
+    let World { kmc, utility, home, .. } = &mut World::new();
+    let object = Broadcast::sign(b"prices", utility.keys.sig()).unwrap();
+    assert_eq!(Broadcast::verify(&object, &utility.statement).as_deref(), Ok(&b"prices"[..]));
+    for i in 0..object.len() {
+        let mut changed = object.clone();
+        changed[i] ^= 1;
+        assert!(Broadcast::verify(&changed, &utility.statement).is_err(), "byte {i}");
+    }
+    // What a gateway signed, what the utility signed with another key, and what is no broadcast.
+    let by_home = Broadcast::sign(b"prices", home.keys.sig()).unwrap();
+    assert_eq!(Broadcast::verify(&by_home, &home.statement), Err(BroadcastError::NotEntitled));
+    assert_eq!(Broadcast::verify(&by_home, &utility.statement), Err(BroadcastError::OtherKey));
+    let statement = utility.statement.raw();
+    assert_eq!(Broadcast::verify(statement, &utility.statement), Err(BroadcastError::Malformed(Malformed::Unexpected)));
+    assert!(Statement::from_store(&object).is_err() && kmc.authority.statement(&object, None).is_err());
+    // The longest is as long as an answer may be.
+    let too_long = Broadcast::sign(&vec![0; 64 * 1024], utility.keys.sig());
+    assert_eq!(too_long, Err(BroadcastError::Malformed(Malformed::TooLong)));
+    let longest = Broadcast::sign(&vec![0; 64 * 1024 - 120], utility.keys.sig()).unwrap();
+    assert_eq!(Broadcast::verify(&longest, &utility.statement).unwrap().len(), 64 * 1024 - 120);
 }
 
 #[test]
@@ -363,6 +464,8 @@ proptest! {
         let _ = Rollover::verify(&bytes, &party(1));
         let _ = Ack::decode(&bytes);
         let _ = KeyAnswer::decode(&bytes);
+        let _ = Order::decode(&bytes);
+        let _ = Ordered::decode(&bytes);
         let _ = EnrolChallenge::decode(&bytes);
         let _ = SealedError::decode(&bytes);
     }

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use secure_http::{
-    Ack, CookieSecrets, EnrolChallenge, EnrolmentRequest, EnrolmentToken, Envelope, Fingerprint, KeyAnswer, Policy,
-    RevocationList, Rollover, SealedError, Serial, Statement, TokenSecret, request_enrolment,
+    Ack, Broadcast, CookieSecrets, EnrolChallenge, EnrolmentRequest, EnrolmentToken, Envelope, Fingerprint, KeyAnswer,
+    Order, Ordered, Policy, RevocationList, Rollover, SealedError, Serial, Statement, TokenSecret, request_enrolment,
 };
 
 use crate::common::{NOW, Seeded, World};
@@ -26,7 +26,16 @@ fn seeds() -> Vec<(&'static str, Vec<u8>)> {
     let cookie = CookieSecrets::new(NOW, &mut Seeded::new(3)).issue(&world.home.id);
     let header = cookie.header(&message);
     let ack = Ack { time: NOW, policy: 1, revocations: 2, cookie: Some(cookie), body: b"more".to_vec() };
-    let keys = KeyAnswer { statements: vec![statement.clone()], succession: None, revocations: 2 };
+    let keys = KeyAnswer {
+        statements: vec![statement.clone()],
+        succession: None,
+        revocations: 2,
+        host: Some("utility.example:8450".to_owned()),
+        path: vec![(statement.clone(), b"word".to_vec())],
+    };
+    let text = |text: &str| text.to_owned();
+    let order = Order::Token { party: Some(world.other.id), premises: text("Mill 3"), days: 30, operator: text("ann") };
+    let prices = Broadcast::sign(b"prices", world.utility.keys.sig()).expect("signed");
     vec![
         ("envelope/report", message),
         ("signed_objects/statement", statement.clone()),
@@ -37,6 +46,9 @@ fn seeds() -> Vec<(&'static str, Vec<u8>)> {
         ("enrolment/ack", ack.encode()),
         ("enrolment/keys", keys.encode()),
         ("enrolment/challenge", EnrolChallenge { statement, challenge: [7; 16] }.encode()),
+        ("order/token", order.encode()),
+        ("order/ordered", Ordered::Refused("there is no such gateway".to_owned()).encode()),
+        ("broadcast/prices", prices),
         ("enrolment/error", SealedError::Busy { after_s: 30 }.encode()),
         ("texts/token", token.to_string().into_bytes()),
         ("texts/cookie", header.into_bytes()),

@@ -97,6 +97,22 @@ pub(crate) enum Command {
     },
     /// Show changes as they happen, until interrupted
     Watch,
+    /// Enrol this gateway at the utility's key management centre
+    Enrol {
+        /// The text of the QR code: HEG1:...
+        token: String,
+        /// Enrol anew though it is enrolled
+        #[arg(long)]
+        replace: bool,
+    },
+    /// Show the dealings with the utility: address, keys, policy, limits, prices, what is out of date
+    Utility,
+    /// Say whether the utility may control an appliance, or all
+    Consent {
+        /// Name, UDN or its beginning (none: all appliances), then yes or no
+        #[arg(value_names = ["ID", "yes|no"], num_args = 1..=2, required = true)]
+        words: Vec<String>,
+    },
     /// Print a shell's completion script
     Completion {
         /// bash, elvish, fish, powershell or zsh
@@ -162,6 +178,9 @@ mod tests {
             ("hegctl journal --limit 0", "0 is not in 1..=1000"),
             ("hegctl journal --since soon", "expected 90s, 30m, 2h, 7d, a date"),
             ("hegctl completion tcsh", "bash"),
+            ("hegctl enrol", "<TOKEN>"),
+            ("hegctl consent", "ID"),
+            ("hegctl consent tv yes now", "unexpected"),
         ] {
             let error = Args::try_parse_from(line.split(' ')).unwrap_err().to_string();
             assert!(error.contains(want), "{line}: {error}");

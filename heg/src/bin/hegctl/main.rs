@@ -16,6 +16,7 @@ use daemon_kit::control::client::{self, ClientError, encoded};
 use daemon_kit::control::{ErrorBody, wants_json};
 use daemon_kit::exit::Exit;
 use heg::api::firewall::{FirewallView, PlanView};
+use heg::api::utility::{ConsentBody, EnrolBody, UtilityView};
 use heg::api::{ApplianceView, EntryView, OutcomeView, RegistrationView, ScheduleBody, StatusView, WatchLine};
 use heg::config::DEFAULT_SOCKET;
 use serde::Serialize;
@@ -99,9 +100,9 @@ fn refused(code: &str) -> Option<u8> {
         "configuration" => Exit::Config.code(),
         "firewall" => Exit::Unavailable.code(),
         "nothing-waits" | "change-waits" => code::FAILED,
-        "busy" | "timeout" | "stopping" | "no-answer" | "too-many" => Exit::TempFail.code(),
-        "foreign-registration" | "not-authorized" => Exit::NoPerm.code(),
-        "too-many-registrations" | "still-there" => code::FAILED,
+        "busy" | "timeout" | "stopping" | "no-answer" | "too-many" | "not-yet" => Exit::TempFail.code(),
+        "foreign-registration" | "not-authorized" | "token-refused" => Exit::NoPerm.code(),
+        "too-many-registrations" | "still-there" | "enrolled" => code::FAILED,
         _ => return None,
     })
 }
@@ -162,6 +163,12 @@ impl Gateway {
             }
             Command::Firewall { verb } => self.firewall(verb.unwrap_or(Verb::Status)).await,
             Command::Watch => self.watch().await,
+            Command::Enrol { token, replace } => self.order("/v1/utility/enrol", &EnrolBody { token, replace }).await,
+            Command::Utility => self.show::<UtilityView>("/v1/utility", Output::utility).await,
+            Command::Consent { words } => {
+                let body = consent(&words).context(Exit::Usage)?;
+                self.order("/v1/utility/consent", &body).await
+            }
             Command::Completion { .. } => Ok(0),
         }
     }
@@ -234,6 +241,21 @@ impl Gateway {
         }
         anyhow::bail!(anyhow::anyhow!("the gateway stopped").context(Exit::TempFail))
     }
+}
+
+/// `[ID] yes|no`
+fn consent(words: &[String]) -> anyhow::Result<ConsentBody> {
+    let (answer, appliance) = match words {
+        [answer] => (answer, None),
+        [appliance, answer] => (answer, Some(appliance.clone())),
+        _ => anyhow::bail!("expected [ID] yes|no"),
+    };
+    let allow = match answer.as_str() {
+        "yes" => true,
+        "no" => false,
+        other => anyhow::bail!("{other:?}: expected yes or no"),
+    };
+    Ok(ConsentBody { appliance, allow })
 }
 
 fn appliance(id: &str) -> String {

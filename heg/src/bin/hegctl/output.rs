@@ -4,6 +4,7 @@ use std::fmt::Display;
 use std::io::{self, Write};
 
 use comfy_table::{ContentArrangement, Table, presets};
+use heg::api::utility::{LimitView, UtilityView};
 use heg::api::{ApplianceView, EntryView, OutcomeView, RegistrationView, StatusView, WatchLine};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -142,6 +143,67 @@ impl Output {
             ]);
         }
         print(&table)
+    }
+
+    pub(crate) fn utility(&self, u: &UtilityView) -> io::Result<()> {
+        let mut pairs = Pairs::default();
+        let at = |moment: &Option<String>| moment.as_deref().map(|at| self.local(at));
+        let enrolled = match (u.enrolled, u.enrolling) {
+            (_, true) => "being enrolled".to_owned(),
+            (true, false) => format!("yes, as {}", u.home),
+            (false, false) => "no; `hegctl enrol TOKEN` does it".to_owned(),
+        };
+        pairs.add("Enrolled", enrolled);
+        pairs.maybe("Key centre", u.kmc.as_ref());
+        pairs.maybe("Its trouble", u.kmc_trouble.as_deref().map(clean));
+        pairs.maybe("Utility", u.utility.as_ref());
+        pairs.maybe("Address", u.address.as_ref());
+        if u.utility.is_some() {
+            pairs.add(
+                "Last heard",
+                at(&u.heard).unwrap_or_else(|| "never".to_owned()) + if u.lost { " (lost)" } else { "" },
+            );
+            pairs.add("Time", at(&u.time).unwrap_or_else(|| "not known yet".to_owned()));
+        }
+        if u.enrolled {
+            let until = at(&u.policy_until).map(|until| format!(", until {until}")).unwrap_or_default();
+            pairs.add(
+                "Policy",
+                if u.policy == 0 { "none yet".to_owned() } else { format!("version {}{until}", u.policy) },
+            );
+            pairs.maybe("Own statement", at(&u.statement_until).map(|until| format!("until {until}")));
+            pairs.maybe("Signing key", at(&u.signing_key_since).map(|since| format!("since {since}")));
+            pairs.maybe("Sealing key", at(&u.sealing_key_since).map(|since| format!("since {since}")));
+        }
+        if u.utility.is_some() {
+            let limit = u.limit.as_ref().map_or_else(|| "none".to_owned(), |limit| self.limit(limit));
+            pairs.add("Limit in force", limit);
+            for limit in u.limits.iter().filter(|l| !l.cancelled && u.limit.as_ref().is_none_or(|now| now.id != l.id)) {
+                pairs.add("Limit", self.limit(limit));
+            }
+            let zone = u.zone.as_deref().map(|zone| format!(" in {zone}")).unwrap_or_default();
+            pairs.add("Price now", format!("{}{zone}", u.price.as_deref().unwrap_or("not known")));
+            pairs.maybe("Prices until", at(&u.prices_until));
+            for control in &u.controls {
+                let (id, appliance, action) = (control.id, clean(&control.appliance), &control.action);
+                pairs.add("Control", format!("{id}: {appliance} {action}, expires {}", self.local(&control.expires)));
+            }
+            let since = at(&u.unacknowledged_since).map(|since| format!(", since {since}")).unwrap_or_default();
+            pairs.add("Reports waiting", format!("{}{since}", u.unacknowledged));
+            pairs.maybe("Last failure", u.last_failure.as_deref().map(clean));
+            pairs.maybe("Last refusal", u.last_refusal.as_deref().map(clean));
+        }
+        let allowed: Vec<_> = u.consent.iter().filter(|c| c.allowed).map(|c| clean(&c.name)).collect();
+        pairs.add("May control", if allowed.is_empty() { "nothing".to_owned() } else { allowed.join(", ") });
+        for stale in &u.stale {
+            pairs.add("OUT OF DATE", clean(stale));
+        }
+        pairs.print()
+    }
+
+    fn limit(&self, l: &LimitView) -> String {
+        let end = l.end.as_deref().map_or_else(|| "called off".to_owned(), |end| self.local(end));
+        format!("{} W from {} until {end} (number {})", l.watts, self.local(&l.start), l.id)
     }
 
     /// What became of an order: good news to stdout, bad news to stderr.

@@ -299,19 +299,28 @@ fn named_ports_and_ssh_sources_are_open_on_the_wan_side_as_set() {
 }
 
 #[test]
-fn the_sealed_endpoint_is_open_to_the_utility_at_a_bounded_rate() {
-    let mut plan = router();
-    plan.settings.sealed_port = 8444;
-    let sealed = |from, flood| Packet { flood: (flood, false), ..packet("wan0", from, Kind::Tcp(8444)) };
-    let kernel = Kernel::with(&plan);
-    assert_eq!(kernel.input(&sealed(ANYONE, false)), Ok(()));
-    assert_eq!(kernel.input(&sealed(ANYONE6, true)), dropped("flood_sealed"));
-    plan.settings.utility_addresses = vec!["2001:db8:9::/48".parse().unwrap()];
-    plan.utility = ["203.0.113.5".parse().unwrap()].into();
-    let kernel = Kernel::with(&plan);
-    assert_eq!(kernel.input(&sealed(ANYONE6, false)), Ok(()));
-    assert_eq!(kernel.input(&sealed("203.0.113.5", false)), Ok(()));
-    assert_eq!(kernel.input(&sealed(ANYONE, false)), dropped("dropped_wan"));
+fn the_sealed_endpoint_is_open_at_a_bounded_rate_and_only_to_whom_is_named() {
+    for mut plan in [router(), host()] {
+        plan.sealed_port = Some(8444);
+        let sealed = |from, flood| Packet { flood, ..packet("wan0", from, Kind::Tcp(8444)) };
+        plan.utility = ["203.0.113.5".parse().unwrap()].into();
+        let kernel = Kernel::with(&plan);
+        assert_eq!(kernel.input(&sealed(ANYONE, (false, false))), Ok(()));
+        assert_eq!(kernel.input(&sealed(ANYONE6, (true, false))), dropped("flood_sealed"));
+        assert_eq!(kernel.input(&sealed(ANYONE, (false, true))), dropped("flood_sealed"));
+        assert_eq!(
+            kernel.input(&sealed("203.0.113.5", (false, true))),
+            Ok(()),
+            "strangers do not crowd the utility out"
+        );
+        let known = Packet { new: false, ..sealed(ANYONE, (true, true)) };
+        assert_eq!(kernel.input(&known), Ok(()), "a connection that is open is no flood");
+        plan.settings.utility_addresses = vec!["2001:db8:9::/48".parse().unwrap()];
+        let kernel = Kernel::with(&plan);
+        assert_eq!(kernel.input(&sealed(ANYONE6, (false, false))), Ok(()));
+        assert_eq!(kernel.input(&sealed(ANYONE, (false, false))), dropped("dropped_wan"));
+        assert!(plan.counters().any(|(name, _)| name == "dropped_wan"));
+    }
 }
 
 #[test]
@@ -415,7 +424,7 @@ proptest! {
         by in prop::sample::select(vec!["eth0", "wan0", "docker0", "usb0", "lo"]),
         from in prop::sample::select(vec![HOME, HOME6, ANYONE, ANYONE6, "fe80::1", "172.17.0.2"]),
         kind in prop_oneof![
-            any::<u16>().prop_map(Kind::Tcp), Just(Kind::Tcp(HTTP)), Just(Kind::Udp(1900, 1900)),
+            any::<u16>().prop_map(Kind::Tcp), Just(Kind::Tcp(HTTP)), Just(Kind::Tcp(8444)), Just(Kind::Udp(1900, 1900)),
             (any::<u16>(), any::<u16>()).prop_map(|(s, d)| Kind::Udp(s, d)),
             prop::sample::select(vec!["echo-request", "redirect", "time-exceeded"]).prop_map(Kind::Icmp),
         ],
@@ -424,7 +433,7 @@ proptest! {
     ) {
         let mut plan = if shape { router() } else { host() };
         plan.settings.lan_input = if closed { LanInput::Closed } else { LanInput::Keep };
-        plan.settings.sealed_port = if sealed { 8444 } else { 0 };
+        plan.sealed_port = sealed.then_some(8444);
         let kernel = Kernel::with(&plan);
         let p = Packet { new, subscribes, flood, ..packet(by, from, kind) };
         for verdict in [kernel.input(&p), kernel.forward(&p)] {

@@ -46,6 +46,23 @@ pub(crate) enum Command {
     /// Take up, change or show one site
     #[command(subcommand)]
     Site(SiteCommand),
+    /// Enrol this utility at its KMC
+    Enrol {
+        /// What heg-kmc token new --role utility printed; - is the standard input
+        token: String,
+        /// UUID of the utility [default: a new one]
+        #[arg(long, value_name = "UUID")]
+        id: Option<String>,
+    },
+    /// Show and renew keys, and revoke a home's
+    #[command(subcommand)]
+    Keys(KeysCommand),
+    /// Show or set the security policy that all follow
+    #[command(subcommand)]
+    Policy(PolicyCommand),
+    /// Hand over what shows who said what
+    #[command(subcommand)]
+    Evidence(EvidenceCommand),
     /// Publish or show prices
     #[command(subcommand)]
     Price(PriceCommand),
@@ -81,8 +98,28 @@ pub(crate) enum Command {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum SiteCommand {
-    /// Take up a site
-    Add(SiteFacts),
+    /// Take up a site, and print the token its gateway enrols with
+    Add {
+        #[command(flatten)]
+        facts: SiteFacts,
+        /// Make no token
+        #[arg(long)]
+        no_token: bool,
+        /// Print the token without its QR code
+        #[arg(long)]
+        no_qr: bool,
+    },
+    /// Print a new token for a gateway that enrols again, and let its new keys in
+    Token {
+        /// The gateway's UUID
+        uuid: String,
+        /// How long it is good, days
+        #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..=366))]
+        days: Option<u32>,
+        /// Print it without its QR code
+        #[arg(long)]
+        no_qr: bool,
+    },
     /// Change a site's name, zone and group
     Change(SiteFacts),
     /// Show a site and its appliances
@@ -119,6 +156,48 @@ pub(crate) struct SiteFacts {
     /// Name for people
     #[arg(long, default_value = "")]
     pub(crate) name: String,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeysCommand {
+    /// Show this utility's keys, or a home's
+    Show {
+        /// A gateway's UUID
+        uuid: Option<String>,
+    },
+    /// Make new keys for this utility now
+    RollOver,
+    /// Have a home's keys revoked
+    Revoke {
+        /// Its gateway's UUID
+        uuid: String,
+        /// Why
+        #[arg(long)]
+        reason: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PolicyCommand {
+    /// Show the policy that is followed
+    Show,
+    /// Have the KMC sign the policy of a file
+    Set {
+        /// What heg-kmc policy set takes, TOML; - is the standard input
+        file: PathBuf,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum EvidenceCommand {
+    /// Write a home's signed messages, and the statements that show whose they are, as JSON
+    Export {
+        /// Its gateway's UUID
+        site: String,
+        /// Only those taken from then on
+        #[arg(long, value_name = "TIME")]
+        since: Option<String>,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -334,6 +413,8 @@ mod tests {
             ("utilityctl", "Usage"),
             ("utilityctl fly", "unrecognized subcommand 'fly'"),
             ("utilityctl site add 7", "--zone"),
+            ("utilityctl site token 7 --days 400", "400 is not in 1..=366"),
+            ("utilityctl keys revoke 7", "--reason"),
             ("utilityctl price publish x.csv", "--zone"),
             ("utilityctl price publish x.csv --zone SE3 --per kWh", "--currency"),
             ("utilityctl limit make north", "<WATTS>"),

@@ -5,7 +5,7 @@ mod output;
 mod server;
 
 use std::fs::File;
-use std::io::{self, Read as _, Write};
+use std::io::{self, IsTerminal as _, Read as _, Write};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use daemon_kit::clock;
 use daemon_kit::control::client::encoded;
 use daemon_kit::control::{ErrorBody, wants_json};
 use daemon_kit::exit::Exit;
-use http::Method;
+use http::{Method, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use utility::api::*;
@@ -26,11 +26,11 @@ use utility::rules::{Rules, dry_run};
 use utility::{readings, rules};
 
 use args::{
-    Args, Command, ControlCommand, LimitCommand, OperatorCommand, Order, PriceCommand, RulesCommand, SiteCommand,
-    SiteFacts,
+    Args, Command, ControlCommand, EvidenceCommand, KeysCommand, LimitCommand, OperatorCommand, Order, PolicyCommand,
+    PriceCommand, RulesCommand, SiteCommand, SiteFacts,
 };
 use output::{Output, line};
-use server::{Refused, Server, read};
+use server::{Refused, Server, TOKEN_BYTES_MAX, read};
 
 /// How a control ended, where sysexits.h has no word for it. utilityctl(1) lists them.
 mod code {
@@ -166,6 +166,19 @@ impl Utility {
                 self.show(&format!("/v1/sites{query}"), |o, v: &Vec<SiteView>| o.sites(v)).await
             }
             Command::Site(command) => self.site(command).await,
+            Command::Enrol { token, id } => {
+                let token = if token == "-" { text_of(Path::new("-"), TOKEN_BYTES_MAX)? } else { token };
+                let body = EnrolBody { token: token.trim().to_owned(), id };
+                self.made(Method::POST, "/v1/enrol", &body, Output::keys).await
+            }
+            Command::Keys(command) => self.keys(command).await,
+            Command::Policy(PolicyCommand::Show) => self.show("/v1/policy", Output::policy).await,
+            Command::Policy(PolicyCommand::Set { file }) => {
+                let text = text_of(&file, PRICE_FILE_BYTES_MAX as u64)?;
+                let sent = self.server.upload(Method::PUT, "/v1/policy", text.into_bytes()).await;
+                self.print(&sent.with_context(|| file.display().to_string())?, Output::policy)
+            }
+            Command::Evidence(EvidenceCommand::Export { site, since }) => self.export(&site, since).await,
             Command::Price(command) => self.price(command).await,
             Command::Limit(command) => self.limit(command).await,
             Command::Control(command) => self.control(command).await,
@@ -233,11 +246,27 @@ impl Utility {
             group: f.group.clone(),
         };
         match command {
-            SiteCommand::Add(facts) => {
+            SiteCommand::Add { facts, no_token, no_qr } => {
                 let body = body(&facts, Some(facts.uuid.clone()));
-                self.made(Method::POST, "/v1/sites", &body, |_, s: &SiteView| line(format!("site {} taken up", s.id)))
-                    .await
+                let answer = self.server.send(Method::POST, "/v1/sites", &body).await?;
+                self.print(&answer, |_, s: &SiteView| line(format!("site {} taken up", s.id)))?;
+                // The same again is no reason for another token.
+                if no_token || answer.status != StatusCode::CREATED {
+                    return Ok(0);
+                }
+                match self.token(&facts.uuid, None, no_qr).await {
+                    Err(error) if error.downcast_ref::<Refused>().is_some_and(|r| r.code == "not-enrolled") => {
+                        if !self.json {
+                            line(
+                                "no token for its gateway yet: this utility is not enrolled at a KMC (utilityctl enrol)",
+                            )?;
+                        }
+                        Ok(0)
+                    }
+                    done => done,
+                }
             }
+            SiteCommand::Token { uuid, days, no_qr } => self.token(&uuid, days, no_qr).await,
             SiteCommand::Change(facts) => {
                 let path = format!("/v1/sites/{}", encoded(&facts.uuid));
                 let body = body(&facts, None);
@@ -250,6 +279,50 @@ impl Utility {
                 self.show(&path, |o, v: &Vec<IntervalView>| o.consumption(v)).await
             }
         }
+    }
+
+    async fn token(&self, uuid: &str, days: Option<u32>, no_qr: bool) -> anyhow::Result<u8> {
+        let path = format!("/v1/sites/{}/token", encoded(uuid));
+        let with_code = !no_qr && io::stdout().is_terminal();
+        self.made(Method::POST, &path, &SiteTokenBody { days }, |o, t: &SiteTokenView| o.token(t, with_code)).await
+    }
+
+    async fn keys(&self, command: KeysCommand) -> anyhow::Result<u8> {
+        match command {
+            KeysCommand::Show { uuid: None } => self.show("/v1/keys", Output::keys).await,
+            KeysCommand::Show { uuid: Some(uuid) } => {
+                self.show(&format!("/v1/sites/{}/keys", encoded(&uuid)), Output::site_keys).await
+            }
+            KeysCommand::RollOver => {
+                self.made(Method::POST, "/v1/keys/roll-over", &serde_json::json!({}), Output::keys).await
+            }
+            KeysCommand::Revoke { uuid, reason } => {
+                let path = format!("/v1/sites/{}/revoke", encoded(&uuid));
+                self.server.send(Method::POST, &path, &RevokeBody { reason }).await?;
+                line(if self.json { "{}" } else { "revoked" })?;
+                Ok(0)
+            }
+        }
+    }
+
+    /// All pages as one object.
+    async fn export(&self, site: &str, since: Option<String>) -> anyhow::Result<u8> {
+        let (mut since, mut after) = (since, None::<u64>);
+        let mut whole = EvidenceView { statements: Vec::new(), messages: Vec::new(), more: false };
+        loop {
+            let query = query(&[("since", since.clone()), ("after", after.map(|n| n.to_string()))]);
+            let path = format!("/v1/sites/{}/evidence{query}", encoded(site));
+            let page: EvidenceView = read(&self.server.get(&path).await?)?;
+            whole.statements = page.statements;
+            whole.messages.extend(page.messages);
+            let last = whole.messages.last().map(|m| (m.taken.clone(), m.seq));
+            match last {
+                Some((taken, seq)) if page.more => (since, after) = (Some(taken), Some(seq)),
+                _ => break,
+            }
+        }
+        line(serde_json::to_string_pretty(&whole)?)?;
+        Ok(0)
     }
 
     async fn price(&self, command: PriceCommand) -> anyhow::Result<u8> {
@@ -265,7 +338,7 @@ impl Utility {
                     ("dry-run", flag(dry_run)),
                 ]);
                 let path = format!("/v1/prices/{}{query}", encoded(&zone));
-                let sent = self.server.upload(&path, text.into_bytes()).await;
+                let sent = self.server.upload(Method::POST, &path, text.into_bytes()).await;
                 self.print(&sent.with_context(|| file.display().to_string())?, Output::published)
             }
             PriceCommand::Show { zone } => {

@@ -6,6 +6,8 @@ use std::io::{self, Write};
 use comfy_table::{ContentArrangement, Table, presets};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use qrcode::render::unicode::Dense1x2;
+use qrcode::{EcLevel, QrCode};
 use utility::api::*;
 use utility::rules::DryStep;
 
@@ -71,6 +73,58 @@ impl Output {
             ]);
         }
         print(&table)
+    }
+
+    /// What a gateway enrols with, for a phone and for people.
+    pub(crate) fn token(&self, t: &SiteTokenView, with_code: bool) -> io::Result<()> {
+        line(format!("{}{}", with_code.then(|| qr(&t.token)).flatten().unwrap_or_default(), clean(&t.token)))
+    }
+
+    pub(crate) fn keys(&self, k: &KeysView) -> io::Result<()> {
+        pairs(&[
+            ("Utility", k.id.clone()),
+            ("KMC", k.kmc.clone()),
+            ("Statement", format!("{}, {} to {}", k.serial, self.local(&k.from), self.local(&k.until))),
+            ("Signing key", k.signing_key.clone()),
+            ("Sealing key", k.sealing_key.clone()),
+            (
+                "Key before",
+                k.previous_until.as_deref().map_or("none".to_owned(), |t| format!("until {}", self.local(t))),
+            ),
+            ("Policy", k.policy.to_string()),
+            ("Revocations", k.revocations.to_string()),
+        ])
+    }
+
+    pub(crate) fn site_keys(&self, k: &SiteKeysView) -> io::Result<()> {
+        if k.renew {
+            line("the next keys are let in without the old ones' word")?;
+        }
+        if let Some(host) = &k.host {
+            line(format!("reached at {}", clean(host)))?;
+        }
+        if k.statements.is_empty() {
+            return line("no keys are known: its gateway has not been heard yet");
+        }
+        let mut table = table(["STATEMENT", "SIGNING KEY", "FROM", "UNTIL", "STANDING"]);
+        for s in &k.statements {
+            let (from, until) = (self.local(&s.from), self.local(&s.until));
+            table.add_row([s.serial.to_string(), s.signing_key.clone(), from, until, s.standing.clone()]);
+        }
+        print(&table)
+    }
+
+    pub(crate) fn policy(&self, p: &PolicyView) -> io::Result<()> {
+        let days = |seconds: u64| format!("{} days", seconds / 86_400);
+        pairs(&[
+            ("Version", p.version.to_string()),
+            ("Until", p.until.as_deref().map_or("none holds".to_owned(), |t| self.local(t))),
+            ("Signing key", days(p.sig_key_s)),
+            ("Sealing key", days(p.kem_key_s)),
+            ("Message", format!("{} s", p.message_s)),
+            ("Skew", format!("{} s", p.skew_s)),
+            ("Refresh", format!("{} s", p.refresh_s)),
+        ])
     }
 
     pub(crate) fn consumption(&self, intervals: &[IntervalView]) -> io::Result<()> {
@@ -273,6 +327,14 @@ pub(crate) fn line(text: impl Display) -> io::Result<()> {
     let mut out = io::stdout().lock();
     writeln!(out, "{text}")?;
     out.flush()
+}
+
+/// A QR code in half blocks, in bright white on black whatever the terminal's colours are: the light modules are drawn. None for a text too
+/// long for one.
+fn qr(text: &str) -> Option<String> {
+    let code = QrCode::with_error_correction_level(text.to_ascii_uppercase(), EcLevel::M).ok()?;
+    let image = code.render::<Dense1x2>().dark_color(Dense1x2::Light).light_color(Dense1x2::Dark).build();
+    Some(image.lines().map(|line| format!("\x1b[97;40m{line}\x1b[0m\n")).collect())
 }
 
 #[cfg(test)]

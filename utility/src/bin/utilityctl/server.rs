@@ -18,8 +18,8 @@ use utility::limits::{CLIENT_BODY_BYTES_MAX, CLIENT_TIMEOUT};
 
 const URL_ENV: &str = "HEG_UTILITY_URL";
 const TOKEN_FILE_ENV: &str = "HEG_UTILITY_TOKEN_FILE";
-/// A token has 81 bytes.
-const TOKEN_BYTES_MAX: u64 = 256;
+/// An operator's token has 81 bytes, one of a KMC at most 318.
+pub(crate) const TOKEN_BYTES_MAX: u64 = 512;
 
 /// The server answered that it cannot.
 #[derive(Debug, thiserror::Error)]
@@ -97,8 +97,8 @@ impl Server {
         self.ask(method, path, Some(("application/json", body.into())), Duration::ZERO).await
     }
 
-    pub(crate) async fn upload(&self, path: &str, file: Vec<u8>) -> anyhow::Result<Answer> {
-        self.ask(Method::POST, path, Some(("text/plain", file.into())), Duration::ZERO).await
+    pub(crate) async fn upload(&self, method: Method, path: &str, file: Vec<u8>) -> anyhow::Result<Answer> {
+        self.ask(method, path, Some(("text/plain", file.into())), Duration::ZERO).await
     }
 
     async fn ask(

@@ -1,10 +1,23 @@
-//! Who is served when many ask: a count for each peer, the signs of a flood, and how many strangers are let through during one. PURE.
-#![forbid(unsafe_code)]
+//! Who is served when many ask: a count for each peer, the signs of a flood, and how many strangers are let through during one. For the
+//! servers of sealed messages.
 
+use core::net::{IpAddr, Ipv6Addr};
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv6Addr};
 
-use crate::limits::{LOAD_HOLD_S, LOAD_QUEUE, LOAD_REFUSALS_PER_S, NEIGHBOURHOOD_PER_S, PEERS_MAX};
+/// When a server is under load, and what it then lets through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LoadLimits {
+    /// Requests waiting from which on it is under load: then it asks for cookies before it checks signatures.
+    pub queue: usize,
+    /// Refusals in a second from which on it is under load: honest senders make next to none.
+    pub refusals_per_s: u32,
+    /// How long it counts as under load after the last such second (seconds).
+    pub hold_s: u64,
+    /// Under load: requests with an address cookie that are served per second for one neighbourhood (/24, /56).
+    pub neighbourhood_per_s: u32,
+    /// Peers whose requests are counted apart; beyond that all others share one count.
+    pub peers_max: usize,
+}
 
 /// Tokens of a peer, in thousandths, and when they were counted (seconds since boot).
 #[derive(Clone, Copy, Debug)]
@@ -16,6 +29,7 @@ struct Bucket {
 /// Counts requests. Times are whole seconds since boot.
 #[derive(Debug)]
 pub struct Flood {
+    limits: LoadLimits,
     per_minute: u32,
     peers: BTreeMap<Ipv6Addr, Bucket>,
     refusals: (u64, u32),
@@ -25,8 +39,9 @@ pub struct Flood {
 
 impl Flood {
     /// Lets each peer ask so often a minute, all of it at once if it likes.
-    pub fn new(per_minute: u32) -> Self {
+    pub fn new(per_minute: u32, limits: LoadLimits) -> Self {
         Self {
+            limits,
             per_minute,
             peers: BTreeMap::new(),
             refusals: (0, 0),
@@ -39,10 +54,10 @@ impl Flood {
     pub fn count(&mut self, peer: IpAddr, now: u64) -> Result<(), u64> {
         let full = u64::from(self.per_minute) * 1000;
         let mut key = prefix(peer, 128, 64);
-        if !self.peers.contains_key(&key) && self.peers.len() >= PEERS_MAX {
+        if !self.peers.contains_key(&key) && self.peers.len() >= self.limits.peers_max {
             // Who has all its tokens back is as good as unknown.
             self.peers.retain(|_, b| refilled(*b, full, now) < full);
-            if self.peers.len() >= PEERS_MAX {
+            if self.peers.len() >= self.limits.peers_max {
                 key = Ipv6Addr::UNSPECIFIED;
             }
         }
@@ -63,15 +78,15 @@ impl Flood {
             self.refusals = (now, 0);
         }
         self.refusals.1 = self.refusals.1.saturating_add(1);
-        if self.refusals.1 >= LOAD_REFUSALS_PER_S {
-            self.load_until = now + LOAD_HOLD_S;
+        if self.refusals.1 >= self.limits.refusals_per_s {
+            self.load_until = now + self.limits.hold_s;
         }
     }
 
     /// Whether cookies are wanted now, with so many requests waiting.
     pub fn is_under_load(&mut self, waiting: usize, now: u64) -> bool {
-        if waiting >= LOAD_QUEUE {
-            self.load_until = now + LOAD_HOLD_S;
+        if waiting >= self.limits.queue {
+            self.load_until = now + self.limits.hold_s;
         }
         now < self.load_until
     }
@@ -81,13 +96,14 @@ impl Flood {
         if self.neighbourhoods.0 != now {
             self.neighbourhoods = (now, BTreeMap::new());
         }
+        let LoadLimits { neighbourhood_per_s, peers_max, .. } = self.limits;
         let places = &mut self.neighbourhoods.1;
-        if places.len() >= PEERS_MAX {
+        if places.len() >= peers_max {
             return false;
         }
         let served = places.entry(prefix(peer, 120, 56)).or_insert(0);
         *served = served.saturating_add(1);
-        *served <= NEIGHBOURHOOD_PER_S
+        *served <= neighbourhood_per_s
     }
 }
 
@@ -109,13 +125,16 @@ fn prefix(peer: IpAddr, v4_bits: u32, v6_bits: u32) -> Ipv6Addr {
 mod tests {
     use super::*;
 
+    const LIMITS: LoadLimits =
+        LoadLimits { queue: 16, refusals_per_s: 32, hold_s: 5, neighbourhood_per_s: 8, peers_max: 4096 };
+
     fn ip(text: &str) -> IpAddr {
         text.parse().unwrap()
     }
 
     #[test]
     fn a_peer_that_asks_too_often_waits_and_the_others_do_not() {
-        let mut flood = Flood::new(60);
+        let mut flood = Flood::new(60, LIMITS);
         for _ in 0..60 {
             assert_eq!(flood.count(ip("192.0.2.1"), 10), Ok(()));
         }
@@ -123,13 +142,13 @@ mod tests {
         assert_eq!(flood.count(ip("192.0.2.2"), 10), Ok(()));
         assert_eq!(flood.count(ip("192.0.2.1"), 11), Ok(()), "one comes back each second");
         assert_eq!(flood.count(ip("::ffff:192.0.2.1"), 11), Err(1), "the same peer by another name");
-        let mut slow = Flood::new(1);
+        let mut slow = Flood::new(1, LIMITS);
         assert_eq!((slow.count(ip("192.0.2.1"), 0), slow.count(ip("192.0.2.1"), 0)), (Ok(()), Err(63)));
     }
 
     #[test]
     fn a_network_of_one_subscriber_is_one_peer() {
-        let mut flood = Flood::new(2);
+        let mut flood = Flood::new(2, LIMITS);
         assert_eq!(flood.count(ip("2001:db8:1:2::1"), 0), Ok(()));
         assert_eq!(flood.count(ip("2001:db8:1:2:ffff::7"), 0), Ok(()));
         assert!(flood.count(ip("2001:db8:1:2::3"), 0).is_err());
@@ -138,35 +157,35 @@ mod tests {
 
     #[test]
     fn the_table_of_peers_is_bounded_and_forgets_who_has_been_quiet() {
-        let mut flood = Flood::new(60);
-        for i in 0..PEERS_MAX as u32 + 500 {
-            flood.count(IpAddr::V4(std::net::Ipv4Addr::from_bits(0x0a00_0000 + i)), 5).unwrap_or_default();
+        let mut flood = Flood::new(60, LIMITS);
+        for i in 0..LIMITS.peers_max as u32 + 500 {
+            flood.count(IpAddr::V4(core::net::Ipv4Addr::from_bits(0x0a00_0000 + i)), 5).unwrap_or_default();
         }
-        assert!(flood.peers.len() <= PEERS_MAX + 1);
+        assert!(flood.peers.len() <= LIMITS.peers_max + 1);
         flood.count(ip("192.0.2.1"), 500).unwrap();
         assert_eq!(flood.peers.len(), 1);
     }
 
     #[test]
     fn refusals_and_a_queue_are_load_for_a_while() {
-        let mut flood = Flood::new(60);
-        for _ in 0..LOAD_REFUSALS_PER_S - 1 {
+        let mut flood = Flood::new(60, LIMITS);
+        for _ in 0..LIMITS.refusals_per_s - 1 {
             flood.refused(7);
         }
         flood.refused(8);
         assert!(!flood.is_under_load(0, 8), "not within one second");
-        for _ in 0..LOAD_REFUSALS_PER_S {
+        for _ in 0..LIMITS.refusals_per_s {
             flood.refused(9);
         }
-        assert!(flood.is_under_load(0, 9 + LOAD_HOLD_S - 1) && !flood.is_under_load(0, 9 + LOAD_HOLD_S));
-        assert!(flood.is_under_load(LOAD_QUEUE, 100) && flood.is_under_load(0, 101));
+        assert!(flood.is_under_load(0, 9 + LIMITS.hold_s - 1) && !flood.is_under_load(0, 9 + LIMITS.hold_s));
+        assert!(flood.is_under_load(LIMITS.queue, 100) && flood.is_under_load(0, 101));
     }
 
     #[test]
     fn under_load_a_neighbourhood_gets_its_share_and_no_more() {
-        let mut flood = Flood::new(60);
+        let mut flood = Flood::new(60, LIMITS);
         let served = (0..100).filter(|i| flood.admit_stranger(ip(&format!("192.0.2.{i}")), 3)).count();
-        assert_eq!(served, NEIGHBOURHOOD_PER_S as usize);
+        assert_eq!(served, LIMITS.neighbourhood_per_s as usize);
         assert!(flood.admit_stranger(ip("192.0.3.1"), 3) && flood.admit_stranger(ip("192.0.2.1"), 4));
     }
 }

@@ -1,0 +1,289 @@
+//! A real centre and a real utility in this process, and homes that are members as gateways are.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use daemon_kit::clock;
+use getrandom::SysRng;
+use kmc::app::now;
+use kmc::centre::{Centre, NewToken, Settings, found};
+use kmc::keyring::Keyring;
+use kmc::server::Server;
+use rand_core::UnwrapErr;
+use secure_http::code_points::CONTENT_TYPE_SIGN1;
+use secure_http::limits::REPORT_BYTES_MAX;
+use secure_http::{
+    Ack, Awaited, Clock, Cookie, EnrolmentToken, Kind, Nonce, PartyId, Policy, Receiver, Role, Sealed, SealedError,
+    Sender, Situation, UnixTime, Window, answer_challenge,
+};
+use secure_link::{Answer, HttpClient, Membership};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use utility::membership::{Member, Vault};
+use utility::metrics::Metrics;
+use utility::sealed::Homes;
+use utility::service::{Periods, Service};
+use utility::sites::Site;
+use utility::store::Store;
+use utility_wire::endpoints::REPORT;
+use utility_wire::{Command, Message as _, Report, ReportAnswer};
+
+pub(crate) const UTILITY: &str = "2fac1234-31f8-41b4-a222-0000000000aa";
+const DAY_S: u64 = 86_400;
+/// For what is done within moments on an idle machine.
+const WITHIN: Duration = Duration::from_secs(60);
+
+pub(crate) fn rng() -> UnwrapErr<SysRng> {
+    UnwrapErr(SysRng)
+}
+
+pub(crate) fn id(number: u8) -> PartyId {
+    format!("2fac1234-31f8-41b4-a222-08002b34c0{number:02x}").parse().unwrap()
+}
+
+pub(crate) fn wall() -> UnixTime {
+    now().unix()
+}
+
+/// Asks again until there is an answer, or fails.
+pub(crate) async fn until<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
+    let deadline = clock::boottime() + WITHIN;
+    loop {
+        if let Some(value) = ask().await {
+            return value;
+        }
+        assert!(clock::boottime() < deadline, "{what}: not within {WITHIN:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// A key management centre, served on loopback.
+pub(crate) struct Kmc {
+    pub(crate) centre: Arc<Mutex<Centre>>,
+    task: JoinHandle<()>,
+    _dir: tempfile::TempDir,
+}
+
+impl Kmc {
+    pub(crate) async fn start() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let keyring = Keyring::new(dir.path(), None);
+        found(dir.path(), &keyring, id(0xff), 365, wall()).unwrap();
+        let mut server = Server::bind("127.0.0.1:0".parse().unwrap(), 512).await.unwrap();
+        let address = server.address();
+        let settings = Settings {
+            host: address.to_string(),
+            statement_s: 30 * DAY_S,
+            overlap_s: 300,
+            evidence_s: DAY_S,
+            evidence_rows: 1000,
+            per_minute: 100_000,
+            always_cookies: false,
+            utilities_may: kmc::config::Utilities::default().may,
+        };
+        let store = kmc::store::Store::open(dir.path()).unwrap();
+        let centre = Arc::new(Mutex::new(Centre::open(store, keyring, settings, now()).unwrap()));
+        let serving = centre.clone();
+        let task = tokio::spawn(async move {
+            loop {
+                let asked = server.next().await;
+                let response = serving.lock().unwrap().handle(&asked.request, server.waiting(), now());
+                asked.answer(response);
+            }
+        });
+        Self { centre, task, _dir: dir }
+    }
+
+    pub(crate) fn token(&self, role: Role) -> EnrolmentToken {
+        let wanted = NewToken { role, uuid: None, utility: None, premises: String::new(), days: 30 };
+        self.centre.lock().unwrap().new_token(&wanted, "operator:0", wall()).unwrap().1
+    }
+
+    pub(crate) fn revoke(&self, party: PartyId) {
+        self.centre.lock().unwrap().revoke(party.as_str(), "stolen", "operator:0", wall()).unwrap();
+    }
+
+    pub(crate) fn new_policy(&self) -> u32 {
+        let mut centre = self.centre.lock().unwrap();
+        let rules = centre.policy().map(Policy::rules).unwrap().clone();
+        centre.set_policy(&rules, 90 * DAY_S, "operator:0", wall()).unwrap().version()
+    }
+}
+
+impl Drop for Kmc {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// A utility's sealed side on a database in a directory of its own.
+pub(crate) struct Utility {
+    pub(crate) service: Arc<Service>,
+    pub(crate) member: Arc<Member>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) address: SocketAddr,
+    task: JoinHandle<()>,
+    _stop: watch::Sender<bool>,
+}
+
+impl Utility {
+    /// On the database of that directory, at that address or one of its own.
+    pub(crate) async fn start(dir: &Path, address: Option<SocketAddr>) -> Self {
+        let store = Store::sqlite(&dir.join("utility.db")).unwrap();
+        let vault = Vault::open(&dir.join("membership-key")).unwrap();
+        let listener = until("the address is free again", async || {
+            TcpListener::bind(address.unwrap_or(([127, 0, 0, 1], 0).into())).await.ok()
+        })
+        .await;
+        let address = listener.local_addr().unwrap();
+        let member = Arc::new(Member::new(store.clone(), vault, Some(address.to_string())));
+        member.look().await.unwrap();
+        let metrics = Arc::new(Metrics::default());
+        let periods = Periods { report_s: 300, poll_s: 0 };
+        let service = Arc::new(Service::new(store, metrics.clone(), periods, utility::app::wall));
+        let (stop, stopping) = watch::channel(false);
+        let homes = Homes::new(service.clone(), metrics.clone(), member.clone(), 100_000, stopping);
+        let router = homes.router(axum::Router::new());
+        let task = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        Self { service, member, metrics, address, task, _stop: stop }
+    }
+
+    pub(crate) async fn enrolled(dir: &Path, kmc: &Kmc) -> Self {
+        let utility = Self::start(dir, None).await;
+        utility.member.enrol(&kmc.token(Role::Utility), UTILITY.parse().unwrap()).await.unwrap();
+        utility
+    }
+
+    pub(crate) async fn add_site(&self, party: PartyId) {
+        let site = Site {
+            id: party.as_str().parse().unwrap(),
+            name: String::new(),
+            zone: "SE3".parse().unwrap(),
+            group: "north/feeder-7".parse().unwrap(),
+            added: utility::app::wall(),
+            last_contact: None,
+            last_report: None,
+        };
+        self.service.store().add_site(&site, "operator:anna", utility::app::wall()).await.unwrap();
+    }
+
+    /// Ends it and lets its address go.
+    pub(crate) async fn stop(self) -> SocketAddr {
+        self.task.abort();
+        let _ = self.task.await;
+        self.address
+    }
+}
+
+/// What came back.
+#[derive(Debug)]
+pub(crate) enum Heard {
+    Ack(Ack),
+    Command(Command),
+    Error(SealedError),
+    /// Unsealed, with this status.
+    Status(u16, Answer),
+}
+
+/// A gateway.
+pub(crate) struct Home {
+    pub(crate) member: Membership,
+    pub(crate) cookie: Option<Cookie>,
+}
+
+impl Home {
+    pub(crate) async fn enrolled(kmc: &Kmc, party: PartyId) -> Self {
+        Self::enrolled_with(&kmc.token(Role::Gateway), party).await
+    }
+
+    pub(crate) async fn enrolled_with(token: &EnrolmentToken, party: PartyId) -> Self {
+        let clock = Clock::from_wall(wall(), clock::boottime());
+        let mut home =
+            Self { member: Membership::candidate(token, party, Role::Gateway, clock, &mut rng()), cookie: None };
+        home.settle().await;
+        home
+    }
+
+    /// All that is due at the KMC.
+    pub(crate) async fn settle(&mut self) {
+        for _ in 0..20 {
+            let Some(job) = self.member.begin(clock::boottime(), &mut rng()) else { return };
+            let done = job.run(clock::boottime, rng()).await;
+            self.member.finish(done, clock::boottime(), &mut rng()).unwrap();
+        }
+        panic!("no end");
+    }
+
+    pub(crate) fn seal(&mut self, kind: Kind, body: &[u8]) -> Sealed {
+        self.seal_answering(kind, None, body)
+    }
+
+    pub(crate) fn seal_answering(&mut self, kind: Kind, answers: Option<Nonce>, body: &[u8]) -> Sealed {
+        let to = self.member.peer().unwrap().statement.clone();
+        self.member.seal(&to, (kind, answers), body, clock::boottime(), &mut rng()).unwrap()
+    }
+
+    pub(crate) async fn post(&self, path: &str, sealed: &Sealed) -> Heard {
+        let host = self.member.peer().unwrap().host.clone().unwrap();
+        let cookie = self.cookie.as_ref().map(|cookie| cookie.header(&sealed.bytes));
+        let answer = post(&host, path, &sealed.bytes, cookie.as_deref()).await;
+        self.read(answer, sealed.cti)
+    }
+
+    pub(crate) async fn say(&mut self, kind: Kind, path: &str, body: &[u8]) -> Heard {
+        let sealed = self.seal(kind, body);
+        let heard = self.post(path, &sealed).await;
+        if let Heard::Ack(ack) = &heard {
+            self.cookie.clone_from(&ack.cookie);
+        }
+        heard
+    }
+
+    pub(crate) async fn report(&mut self, report: &Report) -> ReportAnswer {
+        match self.say(Kind::Report, REPORT, &report.encode()).await {
+            Heard::Ack(ack) => ReportAnswer::decode(&ack.body).unwrap(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// The receiver's steps with an answer.
+    fn read(&self, answer: Answer, cti: Nonce) -> Heard {
+        if answer.status != 200 {
+            return Heard::Status(answer.status.as_u16(), answer);
+        }
+        let peer = &self.member.peer().unwrap().statement;
+        let (boot, now) = (clock::boottime(), Some(wall()));
+        let (mut awaited, window, rules) = (Awaited::new(), Window::new(), self.member.policy().rules());
+        awaited.sent(cti, peer.subject(), boot);
+        let me = self.member.id();
+        let situation = Situation { me: &me, now, boot, awaited: &awaited, window: &window, rules: &rules };
+        let sender = Some(Sender { statement: peer, revoked: false });
+        let mut receiver = Receiver::new();
+        let parsed = receiver.parse(&answer.body, REPORT_BYTES_MAX).unwrap();
+        let fresh = receiver.check(parsed, &situation).unwrap();
+        let verified = receiver.verify(fresh, sender, now, self.member.policy()).unwrap();
+        let (committed, _) = receiver.commit(verified, &window, &mut awaited).unwrap();
+        let opened = receiver.open(committed, self.member.keys()).unwrap();
+        assert_eq!(opened.head.answers, Some(cti));
+        match opened.head.kind {
+            Kind::Ack => Heard::Ack(Ack::decode(&opened.body).unwrap()),
+            Kind::Command => Heard::Command(Command::decode(&opened.body).unwrap()),
+            Kind::Error => Heard::Error(SealedError::decode(&opened.body).unwrap()),
+            kind => panic!("{kind:?}"),
+        }
+    }
+}
+
+pub(crate) async fn post(host: &str, path: &str, body: &[u8], cookie: Option<&str>) -> Answer {
+    let http = HttpClient::new(host).answering_within(Duration::from_secs(70));
+    http.post(path, CONTENT_TYPE_SIGN1, body.to_vec(), cookie).await.unwrap()
+}
+
+/// The same with the answer to the challenge that came.
+pub(crate) async fn post_challenged(host: &str, path: &str, body: &[u8], challenge: &str) -> Answer {
+    let cookie = answer_challenge(challenge, body).unwrap();
+    post(host, path, body, Some(&cookie)).await
+}
