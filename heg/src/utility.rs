@@ -101,6 +101,8 @@ pub struct Utility {
     home: Box<str>,
     settings: Settings,
     link: Link,
+    /// Whose limits, prices and reports these are.
+    met: Option<String>,
     /// The time at a moment since boot.
     clock: Option<(BootTime, UnixTime)>,
     consent: Consent,
@@ -142,6 +144,7 @@ impl Utility {
         let mut utility = Self {
             home: home.into(),
             link: Link { hindrance: Some("not enrolled".into()), ..Link::default() },
+            met: None,
             clock: None,
             consent: Consent::default(),
             known: Known::default(),
@@ -184,7 +187,7 @@ impl Utility {
         match slot {
             // The client's.
             Slot::Window => {}
-            Slot::Peer => self.link.peer = Some(str::from_utf8(value).ok()?.to_owned()),
+            Slot::Peer => self.met = Some(str::from_utf8(value).ok()?.to_owned()),
             Slot::Heard => self.heard = Some(number()?),
             Slot::Covered => self.covered = Some(number()?),
             Slot::Zone | Slot::Limits | Slot::Prices(_) => self.known.restore(slot, value)?,
@@ -198,7 +201,7 @@ impl Utility {
     /// Everything that has to be in the store, for one that was begun anew.
     pub fn rows(&self) -> Rows {
         let seconds = |slot, at: Option<UnixTime>| at.map(|at| (slot, at.seconds().to_string().into_bytes()));
-        let peer = self.link.peer.as_ref().map(|peer| (Slot::Peer, peer.clone().into_bytes()));
+        let peer = self.met.as_ref().map(|peer| (Slot::Peer, peer.clone().into_bytes()));
         let times = [seconds(Slot::Heard, self.heard), seconds(Slot::Covered, self.covered)];
         let batches = self.reports.batches().map(|q| (Slot::Batch(q.batch), q.body.clone()));
         let rows = peer.into_iter().chain(times.into_iter().flatten()).chain(self.known.rows());
@@ -269,7 +272,7 @@ impl Utility {
     /// When [`Self::handle_timeout`] wants to be called; never for `None`.
     pub fn poll_timeout(&self) -> Option<BootTime> {
         let lost = (self.link.peer.is_some() && !self.lost).then(|| self.heard_at + self.patience());
-        let at = earliest(lost, self.meters.poll_timeout());
+        let at = earliest(lost, self.meters.poll_timeout().filter(|_| self.link.peer.is_some()));
         if self.link.hindrance.is_some() {
             return at;
         }
@@ -307,8 +310,8 @@ impl Utility {
                 self.cover(time);
             }
         }
-        let first = self.link.peer.is_none();
-        if link.peer.is_some() && link.peer != self.link.peer {
+        let first = self.met.is_none();
+        if link.peer.is_some() && link.peer != self.met {
             self.meet(&link, first, now);
         }
         let (was, is) = (self.link.hindrance.is_none(), link.hindrance.is_none());
@@ -341,6 +344,7 @@ impl Utility {
             (self.complete, self.acquainted) = (true, false);
         }
         self.heard_at = now.boot;
+        self.met = Some(peer.clone());
         self.save(Slot::Peer, Some(peer.clone().into_bytes()), Soon::Soon);
         self.journal(None, "utility met", Cause::Gateway, Ending::Observed, peer, now);
     }

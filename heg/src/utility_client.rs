@@ -691,6 +691,7 @@ impl UtilityClient {
             return Link { hindrance: Some(self.fault.clone().unwrap_or(hindrance.into())), ..Link::default() };
         };
         Link {
+            enrolled: membership.statement().is_some(),
             peer: membership.peer().map(|peer| peer.statement.subject().to_string()),
             hindrance: hindrance(membership, boot),
             policy: membership.policy().version(),

@@ -482,6 +482,23 @@ fn a_utility_that_calls_gets_the_poll_and_its_answer_is_acted_on_like_any() {
 }
 
 #[test]
+fn enrolled_anew_the_gateway_waits_for_the_name_of_its_utility_and_wastes_no_turn() {
+    let mut house = House::with_tv(Allowed::All);
+    let mut command = house.command();
+    command.limits = Some(limits(5, &[(11, 0, None, 4200)]));
+    house.answer_poll(command);
+    let nameless = Link { peer: None, hindrance: Some("not named yet".into()), ..house.ready(T0 + 10) };
+    house.feed(Input::Link(nameless));
+    for _ in 0..100 {
+        house.step(Duration::from_secs(3600));
+    }
+    assert!(house.now.boot.since(now().boot) > Duration::from_secs(3600), "it did not spin");
+    // The same utility: what it said holds still.
+    house.link(T0 + 8000);
+    assert!(house.utility.limit_in_force(house.now).is_some());
+}
+
+#[test]
 fn with_another_utility_nothing_of_the_old_one_holds() {
     let mut house = House::with_tv(Allowed::All);
     let mut command = house.command();
@@ -599,7 +616,7 @@ impl House {
 
     fn ready(&self, time: u64) -> Link {
         let peer = Some("2fac1234-31f8-41b4-a222-0800cafe0001".into());
-        Link { peer, hindrance: None, policy: 1, time: Some(UnixTime::new(time)) }
+        Link { enrolled: true, peer, hindrance: None, policy: 1, time: Some(UnixTime::new(time)) }
     }
 
     fn link(&mut self, time: u64) {

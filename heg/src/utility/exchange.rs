@@ -12,6 +12,8 @@ use crate::journal::Entry;
 /// How the way to the utility stands.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Link {
+    /// Whether this gateway has anything to do with a utility.
+    pub enrolled: bool,
     /// The utility's UUID, once the KMC has named it.
     pub peer: Option<String>,
     /// Why it can't be talked to now; `None`: it can.

@@ -17,6 +17,8 @@ use crate::limits::{METER_INTERVAL_S, METER_LATE_MAX, METER_UNKNOWN_MAX};
 #[derive(Clone, Copy, Debug)]
 struct Meter {
     watts: Option<u32>,
+    /// It was known once: an appliance that never tells has no gaps either.
+    tells: bool,
     /// Up to when the two below count.
     at: BootTime,
     /// Of this quarter, and what was below a watt-hour in the one before.
@@ -72,9 +74,11 @@ impl Meters {
             Some(meter) => {
                 meter.account(now);
                 meter.watts = watts;
+                meter.tells |= watts.is_some();
             }
             None => {
-                _ = self.by_appliance.insert(of.clone(), Meter { watts, at: now, watt_ms: 0, known: Duration::ZERO })
+                let meter = Meter { watts, tells: watts.is_some(), at: now, watt_ms: 0, known: Duration::ZERO };
+                self.by_appliance.insert(of.clone(), meter);
             }
         }
     }
@@ -105,7 +109,7 @@ impl Meters {
             let energy = meter.close(if late <= METER_LATE_MAX { now } else { end.min(meter.at) }, lasted);
             (of.clone(), energy)
         };
-        let energy = self.by_appliance.iter_mut().map(quarter).collect();
+        let energy = self.by_appliance.iter_mut().filter(|(_, meter)| meter.tells).map(quarter).collect();
         self.begin(now, time);
         Some(Closed { start, energy })
     }
@@ -142,6 +146,8 @@ mod tests {
         let tv: ApplianceId = "tv".parse().unwrap();
         let mut meters = Meters::default();
         meters.power(&tv, Some(100), boot(0));
+        // One that never tells what it draws is in no report.
+        meters.power(&"kettle".parse().unwrap(), None, boot(0));
         assert_eq!(turn(&mut meters, 0), None);
         assert_eq!(meters.poll_timeout(), Some(boot(900)));
         meters.power(&tv, Some(400), boot(450));

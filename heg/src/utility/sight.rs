@@ -73,7 +73,7 @@ impl Utility {
     /// What is out of date, each a sentence; empty when all is well.
     pub fn stale(&self, now: Now) -> Vec<String> {
         let mut stale = Vec::new();
-        if self.link.peer.is_none() {
+        if !self.link.enrolled {
             return stale;
         }
         if let Some(why) = &self.link.hindrance {
@@ -94,7 +94,9 @@ impl Utility {
 
     /// For `systemctl status`; nothing for a home without a utility.
     pub fn status(&self, now: Now) -> Option<String> {
-        self.link.peer.as_ref()?;
+        if !self.link.enrolled {
+            return None;
+        }
         let mut line = match (&self.link.hindrance, self.lost) {
             (Some(why), _) => format!("utility: {why}"),
             (None, true) => format!("utility not heard since {}", self.heard.map_or("the start".into(), moment)),
