@@ -9,6 +9,7 @@ pub mod command;
 pub mod deadman;
 mod describe;
 pub mod nft;
+mod orders;
 pub mod prefix;
 mod report;
 pub mod ruleset;
@@ -32,34 +33,15 @@ use upnp_net::{InterfaceFilter, NetworkWatch};
 
 use self::deadman::{DeadMan, Phase};
 use self::nft::{NftError, Replaced};
+pub use self::orders::Ask;
+use self::prefix::Prefix;
 use self::ruleset::{Counts, Feature, Plan};
 use self::settings::{Mode, Settings, Ssh};
 use self::shape::{Facts, Remembered, Shape, detect};
 use crate::journal::Cause;
 use crate::limits::{
-    FIREWALL_ASKERS_MAX, FIREWALL_LOOK_EVERY, FIREWALL_RETRY_FIRST, FIREWALL_SETTLE, FIREWALL_SETTLE_MAX,
-    FIREWALL_SSH_SOURCES_MAX,
+    FIREWALL_LOOK_EVERY, FIREWALL_RETRY_FIRST, FIREWALL_SETTLE, FIREWALL_SETTLE_MAX, FIREWALL_SSH_SOURCES_MAX,
 };
-
-/// What somebody at the control socket wants of the firewall.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ask {
-    /// How it stands.
-    Status,
-    /// What applying the configuration file would do.
-    Plan,
-    /// Put the configuration file's settings in force.
-    Apply {
-        /// Without waiting for a confirmation.
-        confirmed: bool,
-    },
-    /// The change may stay.
-    Confirm,
-    /// No rules.
-    Off,
-    /// Counters for a monitoring program.
-    Metrics,
-}
 
 /// Something for the journal.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -152,7 +134,7 @@ impl Firewall {
     pub async fn start(configured: Settings, state_dir: &Path, http_port: u16, now: BootTime) -> Self {
         let state_file = state_dir.join(state::FILE);
         let (record, damage) = state::read(&state_file);
-        let interrupted = record.waiting.is_some();
+        let (first, interrupted) = (record.confirmed.is_none(), record.waiting.is_some());
         let dead_man = DeadMan::restore(record, &configured);
         let mut firewall = Self {
             state_file,
@@ -186,14 +168,18 @@ impl Firewall {
         };
         if interrupted {
             firewall.note_rollback("the gateway ended before the change was confirmed");
+            firewall.store();
         }
         if firewall.is_off() {
             return firewall;
         }
         firewall.open_watch();
         firewall.read_network();
-        firewall.keep_ssh_sources();
         firewall.shape_anew();
+        // The first settings are in force from now on, whatever the file says later.
+        if first {
+            firewall.store();
+        }
         firewall.begin_job(now);
         firewall.settle(now).await;
         firewall
@@ -345,96 +331,6 @@ impl Firewall {
         self.notes.pop_front()
     }
 
-    /// Answers somebody at the control socket, at once or when `nft` has ended. `configured` is the configuration file as it is
-    /// now, or what is wrong with it.
-    pub fn ask(&mut self, ask: Ask, request: ControlRequest, configured: Result<Settings, String>, now: BootTime) {
-        if self.askers.len() >= FIREWALL_ASKERS_MAX {
-            return request.respond_error(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "busy",
-                "too many ask for the firewall at once",
-            );
-        }
-        let wrong = |request: ControlRequest, why: String| {
-            request.respond_error(StatusCode::CONFLICT, "configuration", format!("the configuration is wrong: {why}"));
-        };
-        match ask {
-            Ask::Status | Ask::Metrics if self.in_kernel.is_none() => self.answer(ask, request, now),
-            Ask::Status | Ask::Metrics => {
-                self.askers.push_back((ask, request));
-                self.handle_timeout(now);
-            }
-            Ask::Plan => match configured {
-                Ok(settings) => {
-                    self.configured = settings;
-                    let view = self.plan_view();
-                    request.respond_json(StatusCode::OK, &view);
-                }
-                Err(why) => wrong(request, why),
-            },
-            Ask::Apply { .. } => match configured {
-                Ok(settings) if settings.mode == Mode::Off => {
-                    self.configured = settings;
-                    self.switch_off(request, now);
-                }
-                Ok(settings) => {
-                    self.configured = settings;
-                    self.propose(ask, request, now);
-                }
-                Err(why) => wrong(request, why),
-            },
-            Ask::Confirm => match self.dead_man.confirm() {
-                Ok(()) => {
-                    self.confirmed(Cause::Person(request.peer.uid));
-                    self.answer(ask, request, now);
-                }
-                Err(error) => request.respond_error(StatusCode::CONFLICT, "nothing-waits", error.to_string()),
-            },
-            Ask::Off => self.switch_off(request, now),
-        }
-    }
-
-    fn propose(&mut self, ask: Ask, request: ControlRequest, now: BootTime) {
-        let cause = Cause::Person(request.peer.uid);
-        if let Err(error) = self.dead_man.propose(self.configured.clone()) {
-            return request.respond_error(StatusCode::CONFLICT, "change-waits", error.to_string());
-        }
-        // A change that is not on the disk would outlive a crash unconfirmed.
-        if let Err(error) = state::write(&self.state_file, self.dead_man.record()) {
-            self.dead_man.roll_back();
-            return request.respond_error(StatusCode::INSUFFICIENT_STORAGE, "not-stored", error.to_string());
-        }
-        if self.watch.is_none() {
-            self.open_watch();
-        }
-        self.seen = Remembered::default();
-        self.ssh = self.open_ssh();
-        self.read_network();
-        self.shape_anew();
-        self.registry_changed = true;
-        self.by = cause;
-        self.askers.push_back((ask, request));
-        self.retry = None;
-        self.begin_job(now);
-    }
-
-    fn confirmed(&mut self, cause: Cause) {
-        self.dead_man.note(self.seen.clone(), self.ssh.clone());
-        self.store();
-        self.note("firewall confirm", cause, self.shape_text());
-    }
-
-    fn switch_off(&mut self, request: ControlRequest, now: BootTime) {
-        let cause = Cause::Person(request.peer.uid);
-        self.dead_man.switch_off();
-        self.store();
-        self.note("firewall off", cause, String::new());
-        self.to_be_removed = true;
-        self.askers.push_back((Ask::Off, request));
-        self.retry = None;
-        self.begin_job(now);
-    }
-
     fn is_off(&self) -> bool {
         self.dead_man.in_force().mode == Mode::Off
     }
@@ -476,11 +372,12 @@ impl Firewall {
         if shape != self.shape {
             tracing::info!(router = shape.router, wan = ?shape.wan, lan = ?shape.lan, why = shape.why, "shape of the firewall");
         }
-        if (shape.router, &shape.wan) != (self.shape.router, &self.shape.wan) {
-            self.keep_ssh_sources();
-        }
+        let other = (shape.router, &shape.wan) != (self.shape.router, &self.shape.wan);
         self.seen = shape.remember();
         self.shape = shape;
+        if other {
+            self.keep_ssh_sources();
+        }
         if matches!(self.dead_man.phase(), Phase::Confirmed | Phase::RolledBack)
             && self.dead_man.note(self.seen.clone(), self.ssh.clone())
         {
@@ -501,10 +398,13 @@ impl Firewall {
         if settings.ssh == Ssh::Lan {
             return BTreeSet::new();
         }
-        ssh::sources(&settings.ssh_ports).unwrap_or_else(|error| {
+        let mut sources = ssh::sources(&settings.ssh_ports).unwrap_or_else(|error| {
             tracing::warn!(%error, "open SSH connections cannot be listed");
             BTreeSet::new()
-        })
+        });
+        // Whoever is at home is let in anyway.
+        sources.retain(|source| !self.shape.prefixes.iter().any(|home| home.covers(Prefix::host(*source))));
+        sources
     }
 
     /// Who is logged in now stays allowed beside those who were at the last change.
@@ -604,7 +504,6 @@ impl Firewall {
             }
             Done::Changed(_, Err(error)) => {
                 tracing::debug!(%error, "sets not changed; the table is made anew");
-                self.in_kernel = None;
                 match self.wanted() {
                     Some(plan) => self.replace(plan),
                     None => self.begin_job(now),
@@ -656,17 +555,17 @@ impl Firewall {
             tracing::error!(why, "firewall not put in place; the kernel keeps the rules it had");
         }
         self.failure = Some(why.clone());
-        if self.dead_man.phase() == Phase::Applying && self.dead_man.roll_back() {
-            self.taken_back(&why, now);
-        }
-        let wait = self.retry.map_or(FIREWALL_RETRY_FIRST, |(_, wait)| (wait * 2).min(FIREWALL_LOOK_EVERY));
-        self.retry = Some((now + wait, wait));
         for (ask, request) in std::mem::take(&mut self.askers) {
             match ask {
                 Ask::Status | Ask::Metrics => self.answer(ask, request, now),
                 _ => request.respond_error(StatusCode::INTERNAL_SERVER_ERROR, "firewall", why.clone()),
             }
         }
+        if self.dead_man.phase() == Phase::Applying && self.dead_man.roll_back() {
+            return self.taken_back(&why, now);
+        }
+        let wait = self.retry.map_or(FIREWALL_RETRY_FIRST, |(_, wait)| (wait * 2).min(FIREWALL_LOOK_EVERY));
+        self.retry = Some((now + wait, wait));
     }
 
     /// The settings before are in force again.
@@ -674,12 +573,12 @@ impl Firewall {
         self.store();
         self.seen = self.dead_man.record().seen.clone();
         self.ssh = self.dead_man.record().ssh.clone();
-        self.keep_ssh_sources();
         self.note_rollback(why);
         self.retry = None;
         self.to_be_removed = self.is_off();
         self.read_network();
         self.shape_anew();
+        self.keep_ssh_sources();
         self.begin_job(now);
     }
 

@@ -155,10 +155,19 @@ fn what_nft_or_kernel_lack_is_told_and_never_opens_and_a_thousand_appliances_fit
             let mut daemon = host.start("poor", host.command("env").args([&*poor, &*gateway, "--config", &*config]))?;
             let told = wait_firewall(house, "the rest of the rules", |f| f["state"] == "in-place")?;
             ensure!(told["trouble"].to_string().contains("no meter against SUBSCRIBE floods"), "{told}");
+            // It takes nothing any more: a change is refused, and what is there stays.
+            fs::write(host.dir().join("poor/nft"), "#!/bin/sh\necho 'Error: Cannot allocate memory' >&2\nexit 1\n")?;
+            configure(house, "wan-interfaces = ['wan0']\n")?;
+            let refused = house.gateway().hegctl(&["firewall", "apply"])?;
+            let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+            ensure!(refused.status.code() == Some(69) && said.contains("Cannot allocate memory"), "{refused:?}");
+            let told = firewall(house)?;
+            ensure!(told["change"] == "rolled-back" && told["state"] == "in-place", "{told}");
+            configure(house, "")?;
             daemon.kill()?;
-            // One that takes nothing any more: what is there stays.
             let before = nft(host, &["-a", "list", "table", "inet", "heg"])?;
             let broken = wrap_nft(host, "broken", "echo 'Error: Cannot allocate memory' >&2; exit 1")?;
+            // The same for the baseline.
             let baseline = host.run("env", &[&broken, &gateway, "--config", &config, "firewall", "baseline"])?;
             let said = String::from_utf8_lossy(&baseline.stderr).into_owned();
             ensure!(baseline.status.code() == Some(69) && said.contains("Cannot allocate memory"), "{baseline:?}");

@@ -16,7 +16,9 @@ impl Firewall {
     pub fn trouble(&self) -> Option<String> {
         let mut parts = Vec::new();
         if self.is_off() {
-            parts.push("firewall off".to_owned());
+            let wanted = self.configured.mode != Mode::Off;
+            let how = if wanted { "; `hegctl firewall apply` puts it in place" } else { "" };
+            parts.push(format!("firewall off{how}"));
             if let Some(why) = self.failure.as_ref().filter(|_| self.to_be_removed) {
                 parts.push(format!("its rules are still in place: {why}"));
             }
