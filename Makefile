@@ -6,7 +6,7 @@ SHELL := /bin/bash
 CARGO ?= $(shell .ci/cargo-path)
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: help setup build ebpf demo test lint doc unit e2e vm interop fuzz bench man install clean
+.PHONY: help setup build ebpf demo test lint doc unit e2e attacks vm interop fuzz bench man install clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
@@ -22,9 +22,9 @@ ebpf: ## the kernel probe, target/bpf/psm-probe.o (Debian's compiler and llc; el
 	@.ci/setup build ebpf
 	@.ci/ebpf
 
-demo: ## a home of four hosts on this machine, narrated (about a minute); KEEP=1 keeps it up
+demo: ## a home of four hosts and its utility on this machine, narrated (one and a half minutes); KEEP=1 keeps it up
 	@.ci/setup build
-	$(CARGO) build --locked --bins -p psm-agent -p heg -p house-tests
+	$(CARGO) build --locked --bins -p psm-agent -p heg -p kmc -p utility -p house-tests
 	@target/debug/demo
 
 test: ## everything that must be green: format, lints, docs, unit, simulation, lab
@@ -39,8 +39,14 @@ lint: ## format, clippy and documentation, warnings are errors
 
 e2e: ## the end-to-end tests in network namespaces
 	@.ci/setup build
-	$(CARGO) build --locked --bins -p psm-agent -p heg -p house-tests
+	$(CARGO) build --locked --bins -p psm-agent -p heg -p kmc -p utility -p house-tests
 	$(CARGO) test --locked -p house-tests --test e2e -- --test-threads=1
+
+attacks: ## the attacks of the paper's Table III, with sealed messages and without, as a table with what each costs
+	@.ci/setup build
+	$(CARGO) build --locked --release --bins -p kmc
+	$(CARGO) build --locked --release --bins -p utility
+	$(CARGO) test --locked --release -p house-tests --test attacks -- --nocapture --test-threads=1
 
 vm: ## the agent on a real Debian kernel with systemd in QEMU: every way to sleep, wake and end (skipped without QEMU)
 	@.ci/setup build ebpf vm

@@ -33,7 +33,8 @@ const ARROWS: &[(&str, &[&str])] = &[
             "daemon-kit",
         ],
     ),
-    ("utility", &["energy-model", "utility-wire", "secure-http", "secure-link", "daemon-kit"]),
+    // Its tests enrol at a centre of their own.
+    ("utility", &["energy-model", "utility-wire", "secure-http", "secure-link", "daemon-kit", "kmc"]),
     // Its tests play the gateway's side with the link.
     ("kmc", &["secure-http", "daemon-kit", "secure-link"]),
 ];

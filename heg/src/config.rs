@@ -185,7 +185,7 @@ pub struct Utility {
 
 impl Default for Utility {
     fn default() -> Self {
-        Self { poll: true, spread_s: 120, consent: Allowed::None, listen: None, reachable: None }
+        Self { poll: true, spread_s: 60, consent: Allowed::None, listen: None, reachable: None }
     }
 }
 

@@ -111,6 +111,8 @@ pub struct Utility {
     meters: Meters,
     reports: Reports,
     polls: Turn<Vec<(EventId, Told)>>,
+    /// When a poll that is held is begun anew, since there is an outcome to tell.
+    poll_anew: Option<BootTime>,
     polled: Option<BootTime>,
     reporting: Turn<u64>,
     fetching: Turn<()>,
@@ -152,6 +154,7 @@ impl Utility {
             meters: Meters::default(),
             reports: Reports::default(),
             polls: Turn::new(spread, seed),
+            poll_anew: None,
             polled: None,
             reporting: Turn::new(spread, seed.wrapping_add(1)),
             fetching: Turn::new(spread, seed.wrapping_add(2)),
@@ -278,7 +281,7 @@ impl Utility {
         }
         let polls = self.polls.poll_timeout().filter(|_| self.settings.poll && self.saving.is_empty());
         let fetch = self.fetching.poll_timeout().filter(|_| self.known.wanted().is_some());
-        [polls, self.reporting.poll_timeout(), fetch].into_iter().fold(at, earliest)
+        [polls, self.poll_anew, self.reporting.poll_timeout(), fetch].into_iter().fold(at, earliest)
     }
 
     /// The next order.
@@ -476,6 +479,7 @@ impl Utility {
     }
 
     fn poll(&mut self, now: Now, time: UnixTime) {
+        self.poll_anew = None;
         if !self.settings.poll || !self.saving.is_empty() {
             return;
         }
@@ -483,6 +487,7 @@ impl Utility {
         let (outcomes, note) = self.events.outcomes(time);
         let news = self.events.has_end_to_tell() && self.polls.under_way.as_ref().is_some_and(|sent| *sent != note);
         let apart = self.polled.is_none_or(|at| now.boot >= at + POLL_APART_MIN);
+        self.poll_anew = self.polled.filter(|_| news && !apart).map(|at| at + POLL_APART_MIN);
         if news && apart {
             self.polls.under_way = None;
             self.polls.due = Some(now.boot);

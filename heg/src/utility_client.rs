@@ -18,18 +18,16 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use daemon_kit::control::ControlRequest;
 use daemon_kit::{clock, state_dir};
 use getrandom::SysRng;
 use http::StatusCode;
 use rand_core::UnwrapErr;
 use secure_http::code_points::CONTENT_TYPE_SIGN1;
 use secure_http::{
-    Ack, Broadcast, Clock, Cookie, EnrolmentToken, Kind, Nonce, PartyId, Role, Sealed, SealedError, Standing, UnixTime,
-    Window, answer_challenge,
+    Ack, Broadcast, Cookie, Kind, Nonce, PartyId, Sealed, SealedError, Standing, UnixTime, Window, answer_challenge,
 };
 use secure_link::limits::RECORD_BYTES_MAX;
-use secure_link::{Answer, Done, HttpClient, Job, LinkError, Membership, News, RecordError};
+use secure_link::{Answer, Done, HttpClient, Job, Membership, News, RecordError};
 use tokio::sync::oneshot;
 use utility_wire::limits::WAIT_S_MAX;
 use utility_wire::{Command, Message as _, PriceIndex, PriceSeries, ReportAnswer, endpoints};
@@ -42,11 +40,14 @@ use crate::utility::{Failure, Fetched, Input, Link, Object, Question, Rows, Slot
 mod admission;
 mod callers;
 mod calls;
+mod enrolment;
 mod receive;
 
 use admission::Gate;
 use callers::{Call, Callers};
 use calls::Calls;
+use enrolment::Asker;
+pub use enrolment::EnrolError;
 use receive::{Received, Refused};
 
 /// File of the membership, in the state directory. Whoever can read it is this gateway.
@@ -86,27 +87,6 @@ enum Held {
     Poll(HttpClient, Vec<u8>, Option<String>),
     Report(HttpClient, Vec<u8>, Option<String>),
     Answer(oneshot::Sender<callers::Answer>, Vec<u8>),
-}
-
-/// Somebody who waits to be told that this gateway is enrolled.
-#[derive(Debug)]
-struct Asker {
-    request: ControlRequest,
-    uid: u32,
-}
-
-/// Why an enrolment was not begun.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum EnrolError {
-    /// No token.
-    #[error("{0}")]
-    Token(#[from] secure_http::TokenError),
-    /// There is a membership already.
-    #[error("this gateway is enrolled at {0}; --replace enrols it anew")]
-    Enrolled(String),
-    /// Another one is under way.
-    #[error("another enrolment is under way")]
-    Busy,
 }
 
 /// See the module.
@@ -248,32 +228,6 @@ impl UtilityClient {
     /// Whether an enrolment is under way.
     pub fn is_enrolling(&self) -> bool {
         self.candidate.is_some()
-    }
-
-    /// Whether an enrolment with that token may begin.
-    ///
-    /// # Errors
-    /// Not a token, or not now.
-    pub fn may_enrol(&self, token: &str, replace: bool) -> Result<EnrolmentToken, EnrolError> {
-        let token: EnrolmentToken = token.trim().parse()?;
-        let enrolled = self.membership.as_ref().filter(|m| m.statement().is_some());
-        if let Some(membership) = enrolled.filter(|_| !replace) {
-            return Err(EnrolError::Enrolled(membership.kmc_host().to_owned()));
-        }
-        // One that waits for a KMC that is not there makes way for another token.
-        if self.asker.is_some() || self.job.as_ref().is_some_and(|(which, _)| *which == Which::Candidate) {
-            return Err(EnrolError::Busy);
-        }
-        Ok(token)
-    }
-
-    /// Begins to enrol; the request is answered when that has worked, or with the first failure.
-    pub fn enrol(&mut self, token: &EnrolmentToken, request: ControlRequest) {
-        let floor = self.membership.as_ref().map_or(WRITTEN, |m| m.clock().guess(clock::boottime())).max(WRITTEN);
-        let (unsynced, mut rng) = (Clock::unsynced(floor), rng());
-        self.held.retain(|held| !matches!(held, Held::Job(Which::Candidate, _)));
-        self.candidate = Some(Membership::candidate(token, self.me, Role::Gateway, unsynced, &mut rng));
-        self.asker = Some(Asker { uid: request.peer.uid, request });
     }
 
     /// Begins what is due. To be called after everything else of a turn.
@@ -463,44 +417,6 @@ impl UtilityClient {
         }
     }
 
-    fn enrolled(&mut self) {
-        let Some(mut membership) = self.candidate.take() else { return };
-        membership.set_reachable(self.reachable.clone());
-        let kmc = membership.kmc_host().to_owned();
-        tracing::info!(kmc, me = %self.me, "enrolled");
-        // Whatever was under way was so under the old keys.
-        (self.poll, self.report, self.fetch, self.cookie, self.to_answer) = (None, None, None, None, None);
-        self.held.clear();
-        self.membership = Some(membership);
-        (self.window, self.received, self.fault) = (Window::new(), Received::default(), None);
-        let asker = self.asker.take();
-        self.inputs.push_back(Input::Enrolled { by: asker.as_ref().map(|asker| asker.uid), kmc: kmc.clone() });
-        if let Some(Asker { request, .. }) = asker {
-            let said = serde_json::json!({ "outcome": "done", "reason": format!("enrolled at {kmc}") });
-            request.respond_json(StatusCode::OK, &said);
-        }
-    }
-
-    fn not_enrolled(&mut self, error: &LinkError) {
-        let refused = self.candidate.as_ref().is_some_and(Membership::is_refused);
-        let host = self.candidate.as_ref().map(|c| c.kmc_host().to_owned()).unwrap_or_default();
-        if refused {
-            tracing::warn!(kmc = host, "the token was refused");
-            self.candidate = None;
-            self.held.retain(|held| !matches!(held, Held::Job(Which::Candidate, _)));
-            remove(&self.dir.join(CANDIDATE_FILE));
-        }
-        if let Some(Asker { request, .. }) = self.asker.take() {
-            if refused {
-                let why = format!("{host} refused the token: it is misread, used, too old, or for another home");
-                request.respond_error(StatusCode::FORBIDDEN, "token-refused", why);
-            } else {
-                let why = format!("not enrolled yet: {host}: {}; it is tried again until it works", chain(error));
-                request.respond_error(StatusCode::SERVICE_UNAVAILABLE, "not-yet", why);
-            }
-        }
-    }
-
     /// Carries out a question of [`crate::utility`].
     pub fn ask(&mut self, question: Question, now: Now) {
         let boot = now.boot.since_boot();
@@ -620,6 +536,8 @@ impl UtilityClient {
             SealedError::Busy { after_s } => return Failure::Busy { after_s },
             SealedError::Unsupported => return Failure::NotTaken(said),
             SealedError::Policy { current } => membership.told(current, 0),
+            // One of the two clocks is wrong; the KMC says which.
+            SealedError::Stale { .. } => membership.suspect_clock(),
             // It has lost count of our numbers: our next message answers this one.
             SealedError::Replay => self.to_answer = Some(cti),
             SealedError::KeyExpired => {

@@ -58,6 +58,20 @@ fn a_control_is_written_down_then_carried_out_and_its_end_is_told_until_a_poll_w
 }
 
 #[test]
+fn an_outcome_right_after_a_poll_has_begun_does_not_wait_for_something_else_to_happen() {
+    let mut house = House::with_tv(Allowed::All);
+    house.answer_poll(house.command().with_control(7, PowerState::Standby, 600));
+    house.until_poll();
+    house.answer(Order::GoToStandby, Err(CallFailure::Fault { code: 802, reason: "a film is on".into() }));
+    if house.polls.last().is_none_or(|poll| kinds(poll).iter().all(|(_, kind)| *kind == OutcomeKind::Received)) {
+        let wait = house.utility.poll_timeout().unwrap().since(house.now.boot);
+        assert!(wait <= Duration::from_secs(1), "{wait:?}");
+    }
+    house.pass(2);
+    assert!(matches!(kinds(house.polls.last().unwrap())[..], [(7, OutcomeKind::Refused(_))]));
+}
+
+#[test]
 fn without_consent_nothing_is_sent_and_the_utility_is_told_why() {
     let mut house = House::with_tv(Allowed::None);
     house.answer_poll(house.command().with_control(7, PowerState::Off, 600));

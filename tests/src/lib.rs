@@ -1,6 +1,7 @@
 //! Whole-system tests: the lab's logind, appliances and gateways made of lab hosts, and what the demo and the
 //! end-to-end tests share.
 
+pub mod attacker;
 pub mod hardware;
 pub mod house;
 pub mod kernel;

@@ -2,9 +2,10 @@
 //! network between them and the gateway. The programs are the ones that are installed.
 
 use std::fs;
-use std::net::IpAddr;
-use std::path::PathBuf;
-use std::process::Output;
+use std::io::Write;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -12,12 +13,15 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 use testkit::lab::{Host, Lan, Link, Process, wait_until};
 
+use crate::attacker::Attacker;
 use crate::house::{GATEWAY_NUMBER, House, succeeded};
 
 /// Where the KMC is on the WAN.
 const KMC_NUMBER: u8 = 8;
 /// Where the utility is.
 const UTILITY_NUMBER: u8 = 9;
+/// Where somebody else is.
+const ATTACKER_NUMBER: u8 = 66;
 /// Port of the KMC.
 pub const KMC_PORT: u16 = 8440;
 /// Port of the utility's sealed endpoints.
@@ -25,9 +29,10 @@ pub const UTILITY_PORT: u16 = 8460;
 /// From the start of a server to its first answer.
 const UP_WITHIN: Duration = Duration::from_secs(20);
 
-/// A clock that can be set while the program under it runs.
+/// A wall clock that can be set while the program under it runs.
 #[derive(Debug, Clone)]
 pub struct FalseClock {
+    library: PathBuf,
     file: PathBuf,
 }
 
@@ -57,38 +62,32 @@ pub struct Server {
 }
 
 impl FalseClock {
-    /// Where Debian's libfaketime is; none where it is not installed.
-    pub fn library() -> Option<PathBuf> {
-        let of = |arch: &str| PathBuf::from(format!("/usr/lib/{arch}-linux-gnu/faketime/libfaketime.so.1"));
-        ["x86_64", "aarch64"].map(of).into_iter().find(|path| path.exists())
-    }
-
-    fn new(file: PathBuf) -> Result<Self> {
-        let clock = Self { file };
+    /// Makes one in that directory.
+    fn new(dir: &Path) -> Result<Self> {
+        let clock = Self { library: dir.join("false-clock.so"), file: dir.join("false-clock") };
+        let source = dir.join("false-clock.c");
+        fs::write(&source, include_str!("false-clock.c")).context("writing the clock")?;
+        let mut compiler = Command::new("cc");
+        let out = compiler.args(["-shared", "-fPIC", "-O", "-o"]).arg(&clock.library).arg(&source).output();
+        succeeded(out.context("running the C compiler")?)?;
         clock.set_off_by(0)?;
         Ok(clock)
     }
 
-    /// From now on the wall clock is off by so many seconds; the time since boot goes on as it does.
+    /// From now on the wall clock is off by so many seconds; the time since boot and all timers go on as they do.
     ///
     /// # Errors
     /// When it can't be written.
     pub fn set_off_by(&self, seconds: i64) -> Result<()> {
-        let next = self.file.with_extension("next");
-        fs::write(&next, format!("{seconds:+}")).context("setting a clock")?;
-        fs::rename(&next, &self.file).context("setting a clock")
+        let mut file =
+            fs::File::options().create(true).truncate(false).write(true).open(&self.file).context("a clock")?;
+        // Of one length, in one write: nobody reads half of it.
+        file.write_all(format!("{seconds:+012}\n").as_bytes()).context("setting a clock")
     }
 
     /// What a program's environment needs to have this clock.
-    pub fn environment(&self) -> Vec<(&'static str, String)> {
-        let Some(library) = Self::library() else { return Vec::new() };
-        vec![
-            ("LD_PRELOAD", library.display().to_string()),
-            ("FAKETIME_TIMESTAMP_FILE", self.file.display().to_string()),
-            ("FAKETIME_CACHE_DURATION", "1".to_owned()),
-            ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
-            ("FAKETIME_DISABLE_SHM", "1".to_owned()),
-        ]
+    pub fn environment(&self) -> [(&'static str, &Path); 2] {
+        [("LD_PRELOAD", &self.library), ("FALSE_CLOCK", &self.file)]
     }
 }
 
@@ -109,7 +108,7 @@ impl Wan {
         {
             let host = lab.host(name)?;
             let link = lab.attach(&host, "eth0", &lan, number)?;
-            let clock = FalseClock::new(host.dir().join("clock"))?;
+            let clock = FalseClock::new(host.dir())?;
             let config = host.dir().join(format!("{state}.toml"));
             servers.push(Server { name, program, config, state, host, link, clock, daemon: None });
         }
@@ -121,7 +120,7 @@ impl Wan {
         let text = format!("[http]\nlisten = \"{kmc_at}:{KMC_PORT}\"\nhost = \"{kmc_at}:{KMC_PORT}\"\n");
         fs::write(&wan.kmc.config, text).context("writing the centre's configuration")?;
         let text = format!(
-            "[homes]\nlisten = [\"{utility_at}:{UTILITY_PORT}\"]\nreachable = \"{utility_at}:{UTILITY_PORT}\"\n{utility}"
+            "[console]\nrequests-per-s = 1000.0\nburst = 1000\n[homes]\nlisten = [\"{utility_at}:{UTILITY_PORT}\"]\nreachable = \"{utility_at}:{UTILITY_PORT}\"\n{utility}"
         );
         fs::write(&wan.utility.config, text).context("writing the utility's configuration")?;
         wan.kmc.host.make_service_directories("heg-kmc")?;
@@ -143,6 +142,32 @@ impl Wan {
     /// The gateway's line.
     pub fn line(&self) -> &Link {
         &self.gateway
+    }
+
+    /// Somebody with a host of its own on the WAN.
+    ///
+    /// # Errors
+    /// When the host does not come up.
+    pub fn attacker(&self, house: &mut House) -> Result<Attacker> {
+        let host = house.lab_mut().host("attacker")?;
+        house.lab().attach(&host, "eth0", &self.lan, ATTACKER_NUMBER)?;
+        Ok(Attacker::new(host, SocketAddr::new(self.utility.ipv4(), UTILITY_PORT)))
+    }
+
+    /// Day-ahead prices of today and tomorrow (UTC), hour by hour, the first of them negative; the file's path, on the utility's host.
+    ///
+    /// # Errors
+    /// When it can't be written.
+    pub fn price_file(&self) -> Result<String> {
+        let midnight = jiff::Timestamp::now().as_second() / 86_400 * 86_400;
+        let mut text = String::from("start,price\n");
+        for hour in 0..48 {
+            let start = jiff::Timestamp::from_second(midnight + hour * 3600).context("a time")?;
+            text += &format!("{start},{}\n", if hour == 0 { "-1.50".to_owned() } else { format!("{}.25", 20 + hour) });
+        }
+        let file = self.utility.host.dir().join("prices.csv");
+        fs::write(&file, text).context("writing prices")?;
+        Ok(file.display().to_string())
     }
 
     /// Waits until the utility answers its operator.

@@ -35,7 +35,7 @@ use crate::limits::{
 use crate::membership::{Member, MemberError, Vault};
 use crate::metrics::{Held, Metrics};
 use crate::rules::{Reading, Rules};
-use crate::sealed::{Homes, Trusted};
+use crate::sealed::{Homes, Trusted, call_homes};
 use crate::service::Service;
 use crate::store::{Hint, Role, Store, StoreError, Token};
 
@@ -58,6 +58,8 @@ pub fn wall() -> UnixTime {
 /// # Errors
 /// Whatever keeps it from starting; once it runs nothing does.
 pub fn run(config: Config, named: Option<PathBuf>, logging: Logging) -> anyhow::Result<Exit> {
+    // No core dump and no other process of this user shows the keys (PR_SET_DUMPABLE).
+    nix::sys::prctl::set_dumpable(false).context("memory can't be kept from other processes").context(Exit::OsErr)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context(Exit::OsErr)?;
     runtime.block_on(async {
         let mut app = App::start(config, named, logging).await?;
@@ -162,6 +164,9 @@ impl App {
                 };
                 accepting.push(tokio::spawn(accept(listener, listening)));
             }
+        }
+        if config.homes.call {
+            tokio::spawn(call_homes(homes.clone(), service.store().hints()));
         }
         let (maintaining, maintained) = mpsc::channel(1);
         let now = clock::boottime();

@@ -115,6 +115,8 @@ pub struct Homes {
     pub reachable: Option<String>,
     /// Requests of one address, per minute.
     pub requests_per_minute: u32,
+    /// Call homes that say where they are reached.
+    pub call: bool,
     /// Time between two reports of a home, s.
     pub report_every_s: u32,
     /// Time between two polls, s; 0: long poll.
@@ -124,7 +126,7 @@ pub struct Homes {
 impl Default for Homes {
     fn default() -> Self {
         let listen = DEFAULT_HOMES.parse().into_iter().collect();
-        Self { listen, reachable: None, requests_per_minute: 1200, report_every_s: 300, poll_every_s: 0 }
+        Self { listen, reachable: None, requests_per_minute: 1200, call: true, report_every_s: 300, poll_every_s: 0 }
     }
 }
 
@@ -240,9 +242,9 @@ impl Config {
             return wrong("store.consumption-days", "expected 1 to 36500".into());
         }
         if let Some(host) = &self.homes.reachable
-            && !is_host(host)
+            && secure_http::canonical_host(host).is_none()
         {
-            return wrong("homes.reachable", "expected a name or address, and :port, as utility.example:8460".into());
+            return wrong("homes.reachable", "expected a name or address, with :port or without".into());
         }
         if !(1..=1_000_000).contains(&self.homes.requests_per_minute) {
             return wrong("homes.requests-per-minute", "expected 1 to 1000000".into());
@@ -331,7 +333,10 @@ impl Config {
             ("[console]", self.console != new.console),
             ("[store]", self.store != new.store),
             ("[kmc]", self.kmc != new.kmc),
-            ("homes.listen, homes.reachable or homes.requests-per-minute", self.homes.server() != new.homes.server()),
+            (
+                "homes.listen, homes.reachable, homes.requests-per-minute or homes.call",
+                self.homes.server() != new.homes.server(),
+            ),
             ("[power-system]", self.power_system != new.power_system),
         ]
         .into_iter()
@@ -341,16 +346,9 @@ impl Config {
 }
 
 impl Homes {
-    fn server(&self) -> (&[SocketAddr], Option<&str>, u32) {
-        (&self.listen, self.reachable.as_deref(), self.requests_per_minute)
+    fn server(&self) -> (&[SocketAddr], Option<&str>, u32, bool) {
+        (&self.listen, self.reachable.as_deref(), self.requests_per_minute, self.call)
     }
-}
-
-/// A name or address with a port, in the characters of a token's host.
-fn is_host(text: &str) -> bool {
-    let allowed = |b: u8| b.is_ascii_alphanumeric() || b"-.:[]".contains(&b);
-    let port = text.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
-    text.len() <= secure_http::limits::HOST_BYTES_MAX && text.bytes().all(allowed) && port.is_some_and(|port| port > 0)
 }
 
 impl PriceZone {
@@ -397,7 +395,7 @@ mod tests {
             ("[console]\nrequests-per-s = nan", "console.requests-per-s: expected 0.1 to 10000"),
             ("[store]\nconnections = 1", "store.connections: expected 2 to 100"),
             ("[store]\npostgres = 'a'\npostgres-file = 'b'", "store.postgres-file: postgres is given too"),
-            ("[homes]\nreachable = 'utility'", "homes.reachable: expected a name or address"),
+            ("[homes]\nreachable = 'a b'", "homes.reachable: expected a name or address"),
             ("[homes]\nrequests-per-minute = 0", "homes.requests-per-minute: expected 1 to 1000000"),
             ("[power-system]\nfile = 'a'\nurl = 'http://b/'", "power-system.url: file is given too"),
             ("[power-system]\nurl = 'https://b/'", "expected a URL as http://"),

@@ -104,6 +104,22 @@ pub const HELD_LOOKS_MAX: u32 = 40;
 pub const HELD_LOOK_EVERY: Duration = Duration::from_millis(250);
 /// The membership is looked at so often: what is due at the KMC, and what another replica wrote, should its hint be lost.
 pub const MEMBER_LOOK_EVERY: Duration = Duration::from_secs(5);
+/// Homes called at once: each costs a connection, two signatures and two openings.
+pub const CALLS_AT_ONCE_MAX: usize = 16;
+/// Between two calls of a home, by whichever replica (seconds): several controls in a row are told together.
+pub const CALL_GAP_S: u64 = 2;
+/// Until a home's answer is there.
+pub const CALL_TIMEOUT: Duration = Duration::from_secs(20);
+/// A home that did not answer is called again after this, doubled each time.
+pub const CALL_AGAIN_FIRST: Duration = Duration::from_secs(5);
+/// At most so long.
+pub const CALL_AGAIN_LAST: Duration = Duration::from_secs(15 * 60);
+/// Homes to call are looked for so often, should a hint be lost.
+pub const CALLS_LOOK_EVERY: Duration = Duration::from_secs(60);
+/// And at most so often, however many hints there are.
+pub const CALLS_READ_EVERY: Duration = Duration::from_secs(1);
+/// A home that polled within this is not called: two long polls (seconds).
+pub const POLLING_S: u64 = 120;
 /// How long a home's token is good unless said otherwise (days): the time from ordering a gateway to installing it.
 pub const TOKEN_DAYS: u32 = 30;
 /// Until a question to the KMC is given up for the message that waits for it.

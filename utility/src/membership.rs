@@ -250,11 +250,14 @@ impl Member {
 
     /// When [`maintain`](Self::maintain) has something to do, as time since boot; none where it has not, or something is under way.
     pub fn due(&self, boot: Duration) -> Option<Duration> {
-        let known = self.known.try_lock().ok()?;
+        let mut known = self.known.try_lock().ok()?;
         if known.adrift {
             return Some(boot);
         }
-        known.membership.as_ref()?.due(boot)
+        let membership = known.membership.as_mut()?;
+        // The calendar goes on when the wall clock is set.
+        membership.follow_wall(wall(), boot);
+        membership.due(boot)
     }
 
     /// What is not well between this utility and its KMC.

@@ -62,6 +62,8 @@ metrics! {
     work_waiting: "gauge" "heg_utility_sealed_waiting" "Messages that wait for their signature to be checked or made.",
     keys_asked: "counter" "heg_utility_keys_asked_total" "Times that the KMC was asked for a home's keys.",
     keys_refused: "counter" "heg_utility_keys_refused_total" "New keys of homes that their old ones did not vouch for.",
+    calls: "counter" "heg_utility_calls_total" "Homes called.",
+    calls_failed: "counter" "heg_utility_calls_failed_total" "Calls that came to nothing.",
     sites: "gauge" "heg_utility_sites" "Sites known.",
     sites_live: "gauge" "heg_utility_sites_live" "Sites heard within two report periods.",
     readings: "counter" "heg_utility_readings_total" "Readings of the power system taken.",

@@ -271,7 +271,9 @@ struct JsonSlot<'a> {
 }
 
 fn json(text: &str, expected: &Expected) -> Result<PriceSeries, TariffError> {
-    let wrong = |error: &serde_json::Error| Wrong::Form(reason(error)).at(error.line());
+    // A text that breaks off after a line's end breaks off on that line, not on one that is not there.
+    let lines = text.lines().count().max(1);
+    let wrong = |error: &serde_json::Error| Wrong::Form(reason(error)).at(error.line().min(lines));
     let file = if text.trim_start().starts_with('[') {
         let slots = serde_json::from_str(text).map_err(|e| wrong(&e))?;
         JsonFile { zone: None, currency: None, per: None, slots }
@@ -588,6 +590,7 @@ mod tests {
     fn what_is_no_table_of_prices_is_refused_with_its_line() {
         for (text, want) in [
             ("", "line 1: there is no price in the file"),
+            ("[\n", "line 1: EOF while parsing a list"),
             ("start,end\n", "line 1: the head has no column for the price, as sek_per_mwh"),
             ("when,sek_per_mwh\n", "line 1: the head has no column start or start_utc"),
             (

@@ -323,6 +323,11 @@ impl Membership {
         self.due.peer = self.due.peer.min(boot + PEER_AGAIN);
     }
 
+    /// A peer has another time: ask the KMC for it, which alone is believed.
+    pub fn suspect_clock(&mut self) {
+        self.due.clock = Duration::ZERO;
+    }
+
     /// A peer says that the own key holds no longer: ask for the own statement.
     pub fn suspect_own(&mut self) {
         self.due.restate = Duration::ZERO;

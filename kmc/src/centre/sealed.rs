@@ -102,13 +102,13 @@ impl Centre {
             .and_then(|fresh| self.receiver.verify(fresh, sender, Some(time), &self.desk.policy));
         let verified = match verified {
             Ok(verified) => verified,
-            Err(stopped) => return self.explain(&stopped, known.as_ref(), loaded, time),
+            Err(stopped) => return self.explain(&stopped, known.as_ref(), loaded, now),
         };
         let Some(known) = &known else { return Err(Refusal::Refused.into()) };
         let cti = verified.head().cti;
         let (committed, window) = match self.receiver.commit(verified, &window, &mut awaited) {
             Ok(both) => both,
-            Err(stopped) => return self.explain(&stopped, Some(known), loaded, time),
+            Err(stopped) => return self.explain(&stopped, Some(known), loaded, now),
         };
         // The number is used up whatever comes out of it.
         let opened = self.receiver.open(committed, &self.desk.keys).map_err(|stopped| stopped.reason);
@@ -135,7 +135,7 @@ impl Centre {
         stopped: &Stopped<'_>,
         known: Option<&Stated>,
         loaded: bool,
-        now: UnixTime,
+        now: Now,
     ) -> Result<Response, Refused> {
         tracing::debug!(reason = %stopped.reason, "sealed message stopped");
         let sender =
@@ -143,12 +143,15 @@ impl Centre {
         if loaded {
             return Err(stopped.refusal().into());
         }
-        let error = self.receiver.explain(stopped, sender, &self.desk.policy, now)?;
+        // A recorded message costs who sends it again nothing, and us a signature checked and one made: many of them are a flood too.
+        self.flood.refused(now.boot.as_secs());
+        let error = self.receiver.explain(stopped, sender, &self.desk.policy, now.unix())?;
         let (Some(envelope), Some(known)) = (stopped.envelope(), known) else {
             return Err(Refusal::Refused.into());
         };
         let change = self.store.begin().map_err(|error| fault(&error.into()))?;
-        let sealed = self.desk.seal(&change, &known.statement, Kind::Error, envelope.head().cti, &error.encode(), now);
+        let sealed =
+            self.desk.seal(&change, &known.statement, Kind::Error, envelope.head().cti, &error.encode(), now.unix());
         let bytes = sealed.map_err(|error| fault(&error))?;
         change.commit().map_err(|error| fault(&error.into()))?;
         self.desk.stored_mark = self.desk.sequence.mark();

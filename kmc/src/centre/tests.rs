@@ -206,6 +206,19 @@ fn the_centre_renews_its_own_and_still_opens_what_was_sealed_to_the_key_before()
 }
 
 #[test]
+fn recorded_messages_sent_again_and_again_are_a_flood_too() {
+    let mut world = World::new();
+    let (home, _) = world.home(at(0));
+    let body = KeyRequest { party: Some(party(1)), known: None }.encode();
+    let recorded = world.message(&home, Kind::KeyRequest, 2, &body, at(0));
+    let statuses: Vec<_> =
+        (0..34).map(|_| world.post(endpoints::KEY, CONTENT_TYPE_SIGN1, recorded.clone(), at(0)).status).collect();
+    let explained = statuses.iter().take_while(|status| **status == 200).count();
+    // The first is new; to so many its sender is told why; then nobody gets a signature for nothing.
+    assert_eq!((explained, statuses[33]), (1 + crate::limits::LOAD.refusals_per_s as usize, 429), "{statuses:?}");
+}
+
+#[test]
 fn the_policy_is_signed_anew_before_it_ends_and_troubles_name_an_issuing_key_that_ends() {
     let mut world = World::new();
     let version = |world: &World| world.centre.policy().map(Policy::version);

@@ -30,18 +30,23 @@ async fn a_message_with_any_byte_changed_is_refused_like_all_others_and_nothing_
     for i in (0..raw.len()).step_by(7) {
         let mut changed = raw.clone();
         changed[i] ^= 0x20;
-        let answer = until("not taken for a flood", async || {
-            let answer = client.post(endpoints::KEY, CONTENT_TYPE_SIGN1, changed.clone(), None).await.unwrap();
-            (answer.status != StatusCode::TOO_MANY_REQUESTS).then_some(answer)
-        })
-        .await;
+        let answer = unless_flooded(&client, &changed).await;
         assert!(matches!(answer.status.as_u16(), 400 | 401), "byte {i}: {}", answer.status);
         bodies.insert((answer.status, String::from_utf8(answer.body).unwrap()));
     }
     assert_eq!(bodies.len(), 2, "one text for each status: {bodies:?}");
     assert_eq!(opened(&daemon).await, before);
-    let answer = client.post(endpoints::KEY, CONTENT_TYPE_SIGN1, raw, None).await.unwrap();
+    let answer = unless_flooded(&client, &raw).await;
     assert!(answer.status == StatusCode::OK, "unchanged it is taken, so the test says something");
+}
+
+/// What is answered once it is not taken for a flood.
+async fn unless_flooded(client: &HttpClient, raw: &[u8]) -> secure_link::Answer {
+    until("not taken for a flood", async || {
+        let answer = client.post(endpoints::KEY, CONTENT_TYPE_SIGN1, raw.to_vec(), None).await.unwrap();
+        (answer.status != StatusCode::TOO_MANY_REQUESTS).then_some(answer)
+    })
+    .await
 }
 
 async fn opened(daemon: &Daemon) -> String {

@@ -1,4 +1,4 @@
-//! `make demo`: a home of a gateway and three appliances on this machine, each a host of its own with the programs as they
+//! `make demo`: a home of a gateway and three appliances, and its utility, on this machine, each a host of its own with the programs as they
 //! are installed. The run is narrated; it ends with the journal, and with a non-zero exit code if any step did not
 //! happen. `KEEP=1` keeps the home up for trying `hegctl`, until Ctrl-C; `demo enter HOST [COMMAND...]` goes in meanwhile.
 
@@ -9,12 +9,15 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
+use house_tests::attacker::recorded;
 use house_tests::hardware::{Note, Wish};
 use house_tests::house::{ApplianceConfig, House, clock_in, refused};
 use house_tests::machine::{Event, Power};
+use house_tests::wan::Wan;
 use testkit::lab::lan::mac_text;
 use testkit::lab::sandbox::{self, Sandbox};
 use testkit::lab::{Frame, visit, wait_until};
+use utility_wire::endpoints;
 
 /// The whole run, deadlines of every step included.
 const DEMO_S_MAX: Duration = Duration::from_secs(600);
@@ -27,7 +30,7 @@ const SOON: Duration = Duration::from_secs(20);
 /// Three missed rounds of the shortest poll, with the waits for an answer.
 const LOST_WITHIN: Duration = Duration::from_secs(90);
 
-const GATEWAY: &str = "[discovery]\npoll-every-s = 10\n[store]\nwrite-every-s = 1\n";
+const GATEWAY: &str = "[network]\ninterfaces = ['eth0']\n[discovery]\npoll-every-s = 10\n[store]\nwrite-every-s = 1\n[utility]\nspread-s = 0\n";
 
 const TV: &str = r#"
 [wake]
@@ -145,6 +148,10 @@ fn run(story: &mut Story, house: &mut House) -> Result<()> {
     wake(story, house)?;
     wake_up_time(story, house)?;
     withdrawal(story, house)?;
+    let wan = enrolment(story, house)?;
+    signals(story, house, &wan)?;
+    direct_control(story, house, &wan)?;
+    attack(story, house, &wan)?;
 
     story.step("An appliance vanishes: the nas' cable is pulled");
     house.appliance("nas")?.links()[0].pull()?;
@@ -273,11 +280,158 @@ fn withdrawal(story: &mut Story, house: &House) -> Result<()> {
     Ok(())
 }
 
+/// The utility's servers come up, and the home becomes one of theirs.
+fn enrolment(story: &mut Story, house: &mut House) -> Result<Wan> {
+    story.step("A utility and its key management centre, across a WAN: the home enrols with a token from a letter");
+    let wan = Wan::new(house, "report-every-s = 10\n")?;
+    story.tell(format_args!(
+        "heg-kmc is at {}, heg-utility at {}; it is enrolled there itself",
+        wan.kmc.ipv4(),
+        wan.utility.ipv4()
+    ));
+    let home = home(house)?;
+    let token = wan.add_site(&home, &["--zone", "SE3", "--group", "north/feeder-7", "--name", "12 Long Lane"])?;
+    story.tell(format_args!("utilityctl site add {home}: {}...", token.chars().take(30).collect::<String>()));
+    house.gateway().hegctl_ok(&["enrol", &token])?;
+    wait_until("the utility heard", SOON, || {
+        let v = house.gateway().json(&["utility"]).ok()?;
+        (v.get("heard")?.is_string() && v.get("stale")?.as_array()?.is_empty()).then_some(())
+    })?;
+    story.tell("hegctl enrol TOKEN; keys, time, policy and the utility's address came by themselves");
+    print!("{}", indented(&house.gateway().hegctl_ok(&["utility"])?));
+    Ok(wan)
+}
+
+fn home(house: &House) -> Result<String> {
+    let v = house.gateway().json(&["utility"])?;
+    Ok(v.get("home").and_then(serde_json::Value::as_str).context("no name of the home")?.to_owned())
+}
+
+fn signals(story: &mut Story, house: &House, wan: &Wan) -> Result<()> {
+    story.step("Day-ahead prices and a limit reach the home");
+    let file = wan.price_file()?;
+    let zone = ["--zone", "SE3", "--time-zone", "UTC", "--currency", "SEK", "--per", "MWh"];
+    wan.utilityctl_ok(&[&["price", "publish", &file], &zone[..]].concat())?;
+    let seen = |what: &str, wanted: &dyn Fn(&serde_json::Value) -> Option<String>| {
+        wait_until(what, SOON, || wanted(&house.gateway().json(&["utility"]).ok()?))
+    };
+    let price = seen("a price", &|v| Some(v.get("price")?.as_str()?.to_owned()))?;
+    story.tell(format_args!("utilityctl price publish: the home pays {price} now"));
+    wan.utilityctl_ok(&["limit", "make", "north/feeder-7", "4800", "--duration", "30m", "--reason", "transformer"])?;
+    let watts = seen("the limit", &|v| Some(v.get("limit")?.get("watts")?.to_string()))?;
+    story.tell(format_args!("utilityctl limit make north/feeder-7: the home may draw {watts} W"));
+    Ok(())
+}
+
+fn direct_control(story: &mut Story, house: &House, wan: &Wan) -> Result<()> {
+    story.step("Direct control: the home consents, the appliance obeys or refuses, and the utility hears which");
+    let home = home(house)?;
+    let id = |name: &str| {
+        wait_until(&format!("the report of {name}"), SOON, || {
+            let site = wan.utilityctl_json(&["site", "show", &home]).ok()?;
+            let found =
+                site.get("appliances")?.as_array()?.iter().find(|a| a.get("name").is_some_and(|n| n == name))?.clone();
+            Some((found.get("id")?.as_str()?.to_owned(), found.get("consents")?.as_bool()?))
+        })
+    };
+    let (nas, _) = id("nas")?;
+    let said = refused(wan.utilityctl(&["control", "standby", &home, &nas])?)?;
+    story.tell(format_args!("utilityctl control standby nas: {}", said.trim()));
+    house.gateway().hegctl_ok(&["consent", "nas", "yes"])?;
+    wait_until("the consent reported", SOON, || id("nas").ok().filter(|(_, consents)| *consents))?;
+    story.tell("hegctl consent nas yes");
+    let hold = |key: &str| Wish::Hold {
+        key: key.into(),
+        what: "sleep:shutdown".into(),
+        who: key.into(),
+        why: "nightly backup is running".into(),
+        mode: "block".into(),
+    };
+    house.appliance("nas")?.wish(hold("backup"))?;
+    let said = refused(wan.utilityctl(&["control", "standby", &home, &nas])?)?;
+    story.tell(format_args!("busy: {}", said.trim()));
+    ensure!(said.contains("nightly backup is running"), "the appliance's reason did not reach the utility");
+    house.appliance("nas")?.wish(Wish::LetGo { key: "backup".into() })?;
+    wan.utilityctl_ok(&["control", "standby", &home, &nas])?;
+    house.appliance("nas")?.wait_power(Power::Asleep, SOON)?;
+    story.tell("utilityctl control standby nas: done, the nas is asleep");
+    wan.utilityctl_ok(&["control", "on", &home, &nas])?;
+    house.wait_state("nas", "ON", SOON)?;
+    story.tell("utilityctl control on nas: done, woken by the gateway's magic packet");
+    Ok(())
+}
+
+fn attack(story: &mut Story, house: &mut House, wan: &Wan) -> Result<()> {
+    story.step("An attacker on the WAN hears everything, and sends what it likes");
+    let attacker = wan.attacker(house)?;
+    let (watcher, nas) = (house.lab().watcher(), home(house)?);
+    let mark = watcher.mark();
+    house.gateway().hegctl_ok(&["standby", "nas"])?;
+    house.wait_state("nas", "Standby", SOON)?;
+    let report = wait_until("a report on the line", SOON, || {
+        recorded(&watcher.since(mark), "gateway", endpoints::REPORT).into_iter().next()
+    })?;
+    let clear = |text: &str| report.body.windows(text.len()).any(|w| w == text.as_bytes());
+    ensure!(!clear("nas") && !clear("Standby"), "the report can be read on the way");
+    story.tell(format_args!(
+        "it hears the report that the nas sleeps: {} bytes, neither name nor state in them",
+        report.body.len()
+    ));
+    let answer = |what: &str, body: &[u8]| -> Result<()> {
+        let (status, answer) = attacker.post(endpoints::REPORT, body)?;
+        let opaque = status == 401 || (status == 200 && !answer.windows(4).any(|w| w == b"nas "));
+        ensure!(status != 200 || opaque, "{what} was answered");
+        story.tell(format_args!(
+            "{what}: status {status}{}",
+            if status == 200 { ", a sealed refusal that it can't read" } else { "" }
+        ));
+        Ok(())
+    };
+    let batches = |wan: &Wan| wan.utilityctl_json(&["status"]).map(|v| v.get("sites").cloned());
+    let before = batches(wan)?;
+    answer("sent again", &report.body)?;
+    let mut changed = report.body.clone();
+    if let Some(byte) = changed.last_mut() {
+        *byte ^= 1;
+    }
+    answer("one bit changed", &changed)?;
+    ensure!(before == batches(wan)?, "the utility knows another home");
+    let forged = |number: u32| {
+        let mut body = report.body.clone();
+        let end = body.len() - 4;
+        body[end..].copy_from_slice(&number.to_be_bytes());
+        body
+    };
+    let (flood, told) = std::thread::scope(|scope| {
+        let flood = scope.spawn(|| attacker.flood(endpoints::REPORT, &forged, Duration::from_secs(4)));
+        house.gateway().hegctl_ok(&["consent", "tv", "yes"])?;
+        let told = wait_until("the home's word through the flood", SOON, || {
+            let site = wan.utilityctl_json(&["site", "show", &nas]).ok()?;
+            site.get("appliances")?
+                .as_array()?
+                .iter()
+                .any(|a| a.get("name").is_some_and(|n| n == "tv") && a.get("consents").is_some_and(|c| c == true))
+                .then(Instant::now)
+        })?;
+        let flood = flood.join().map_err(|_| anyhow!("the flood panicked"))??;
+        anyhow::Ok((flood, told))
+    })?;
+    story.tell(format_args!("{} forged reports in 4 s, {} of them turned away unread; the home's own word got through {:.1} s after they began", flood.0, flood.1, 4.0_f64.min(told.elapsed().as_secs_f64())));
+    house.gateway().hegctl_ok(&["wake", "nas"])?;
+    house.wait_state("nas", "ON", SOON).map(drop)
+}
+
 /// Prints how to look around, and waits for Ctrl-C, which ends the sandbox.
 fn keep_up() {
     let demo = std::env::current_exe().unwrap_or_else(|_| "demo".into());
     println!("\nThe home stays up until Ctrl-C. In another terminal:");
-    for command in ["gateway hegctl status", "gateway hegctl off tv", "tv psm-agent status", "gateway     # a shell"] {
+    for command in [
+        "gateway hegctl status",
+        "gateway hegctl off tv",
+        "tv psm-agent status",
+        "utility utilityctl sites",
+        "gateway     # a shell",
+    ] {
         println!("  {} enter {command}", demo.display());
     }
     loop {

@@ -164,7 +164,7 @@ impl Homes {
 
 impl Read {
     /// What is in it, if it is of that kind.
-    fn content(&self, kind: Kind) -> Option<&[u8]> {
+    pub(super) fn content(&self, kind: Kind) -> Option<&[u8]> {
         self.body.as_ref().filter(|_| self.kind == kind).map(|opened| &opened.body[..])
     }
 }

@@ -5,6 +5,7 @@
 //! the specification.
 
 mod answer;
+mod call;
 mod gate;
 mod receive;
 mod routes;
@@ -16,7 +17,7 @@ use axum::Router;
 use axum::routing::{get, post};
 use secure_http::PartyId;
 use tokio::sync::{Semaphore, watch};
-use utility_wire::endpoints::{POLL, REPORT};
+use utility_wire::endpoints::{KEY, POLL, REPORT};
 
 use crate::limits::{SENDERS_MAX, SITE_BURST, SITE_PER_S, WORK_WAITING_MAX};
 use crate::membership::Member;
@@ -27,10 +28,8 @@ use crate::sites::SiteId;
 use gate::Gate;
 use senders::Senders;
 
+pub use call::call_homes;
 pub use routes::Trusted;
-
-/// Path of a home's own new statement (kind 6).
-pub const KEY: &str = "/u/v1/key";
 
 /// The endpoints for homes. Cheap to clone.
 #[derive(Clone)]

@@ -9,8 +9,8 @@ use bytes::Bytes;
 use daemon_kit::clock;
 use secure_http::limits::{MESSAGE_BYTES_MAX, REPORT_BYTES_MAX};
 use secure_http::{
-    Awaited, Kind, Nonce, Opened, Receiver, Refusal, SealedError, Sender as Entitled, Situation, Statement, Stopped,
-    UnixTime, Window,
+    Kind, Nonce, Opened, Receiver, Refusal, SealedError, Sender as Entitled, Situation, Statement, Stopped, UnixTime,
+    Window,
 };
 use tokio::sync::SemaphorePermit;
 
@@ -19,6 +19,7 @@ use super::senders::{Sender, Unfound};
 use super::{Homes, locked};
 use crate::limits::{LOAD_RETRY, UNAVAILABLE_RETRY};
 use crate::membership::Own;
+use crate::metrics::Held;
 use crate::store::{Proof, StoreError, Taking};
 
 /// A request as it came, its body within the cap.
@@ -78,6 +79,8 @@ pub(super) struct Read {
     pub(super) sender: Arc<Sender>,
     pub(super) now: UnixTime,
     pub(super) cti: Nonce,
+    /// What of ours it answers.
+    pub(super) answers: Option<Nonce>,
     pub(super) kind: Kind,
     /// `None`: it did not open.
     pub(super) body: Option<Opened>,
@@ -137,7 +140,7 @@ impl Homes {
         }
     }
 
-    async fn steps(
+    pub(super) async fn steps(
         &self,
         own: &Arc<Own>,
         receiver: &mut Receiver,
@@ -154,7 +157,7 @@ impl Homes {
             // The window belongs to the keys: one that is not known yet may begin anew.
             let by_key = cached.as_ref().filter(|known| known.by_kid(kid, now).is_some());
             let window = by_key.map_or(Window::new(), |known| known.window());
-            let awaited = cached.as_ref().map_or(Awaited::new(), |known| known.awaited().clone());
+            let awaited = shared.senders.awaited(&party);
             let rules = own.policy.rules();
             let at = Situation { me: &own.id, now: Some(now), boot, awaited: &awaited, window: &window, rules: &rules };
             receiver.check(parsed, &at)
@@ -179,9 +182,14 @@ impl Homes {
         if let Err(after) = within_quota {
             return Err(self.told_busy(own, &sender, head.cti, after, now).await);
         }
-        let committed = receiver.commit(verified, &sender.window(), &mut sender.awaited());
-        let committed = match committed {
-            Ok((committed, _)) => committed,
+        let mut awaited = shared.senders.awaited(&party);
+        let committed = match receiver.commit(verified, &sender.window(), &mut awaited) {
+            Ok((committed, _)) => {
+                if head.answers.is_some() {
+                    shared.senders.answered(&party, awaited);
+                }
+                committed
+            }
             Err(stopped) => return Err(self.explain(own, receiver, stopped, Some(sender), loaded, now).await),
         };
         let opened = {
@@ -208,15 +216,17 @@ impl Homes {
             seq: head.seq,
             answers: head.answers.is_some(),
             now: utility_wire::UnixTime::new(now.0),
-            poll: head.kind == Kind::Poll,
+            // One that answers a call does not come by itself.
+            poll: head.kind == Kind::Poll && head.answers.is_none(),
             evidence,
         };
-        Ok(Read { own: own.clone(), sender, now, cti: head.cti, kind: head.kind, body, taking })
+        Ok(Read { own: own.clone(), sender, now, cti: head.cti, answers: head.answers, kind: head.kind, body, taking })
     }
 
     /// A place to compute at, waiting for one if there are not too many who do.
     pub(super) async fn place(&self) -> Result<SemaphorePermit<'_>, Refused> {
         let _waiting = self.0.waiting.try_acquire().map_err(|_| Refused::Later(LOAD_RETRY))?;
+        let _counted = Held::new(&self.0.metrics.work_waiting);
         self.0.places.acquire().await.map_err(|_| Refused::Later(LOAD_RETRY))
     }
 
@@ -256,7 +266,11 @@ impl Homes {
         };
         match error {
             // A replay that is one in the database was counted there; this one is told the same.
-            Ok(error) => self.told(own, &sender, head.cti, error, now).await,
+            Ok(error) => {
+                // A recorded message costs who sends it again nothing, and us a signature checked and one made: a flood too, if many.
+                locked(&self.0.gate).refused(clock::boottime());
+                self.told(own, &sender, head.cti, error, now).await
+            }
             Err(refusal) => refusal.into(),
         }
     }
@@ -304,7 +318,7 @@ impl Homes {
             Ok(sealed) => {
                 if kind == Kind::Error {
                     // A home whose window is lost here is heard again when it answers this.
-                    sender.awaited().sent(sealed.cti, sender.party, clock::boottime());
+                    self.0.senders.sent(sender.party, sealed.cti);
                 }
                 Ok(sealed.bytes)
             }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use daemon_kit::clock;
-use secure_http::{Awaited, KeyAnswer, KeyId, PartyId, Role, Statement, UnixTime, Window};
+use secure_http::{Awaited, KeyAnswer, KeyId, Nonce, PartyId, Role, Statement, UnixTime, Window};
 use secure_link::FetchedKey;
 use tokio::sync::Semaphore;
 
@@ -31,8 +31,6 @@ pub(crate) struct Sender {
     statements: Vec<Believed>,
     /// As last seen; what counts is in the database.
     window: Mutex<Window>,
-    /// What it was asked, in memory only.
-    awaited: Mutex<Awaited>,
 }
 
 /// Why the KMC is to be asked.
@@ -51,7 +49,7 @@ impl Sender {
     fn wanted(&self, own: &Own, kid: KeyId, now: UnixTime) -> Option<Wanted> {
         let Some(statement) = self.by_kid(kid, now) else { return Some(Wanted::Key) };
         let newest = self.newest()?;
-        let first = self.statements.iter().map(|b| &b.statement).filter(|s| s.kem() == newest.kem()).last()?;
+        let first = self.statements.iter().map(|b| &b.statement).rfind(|s| s.kem() == newest.kem())?;
         let lifetime_s = own.policy.rules().kem_key_s;
         if first.validity().from().plus(lifetime_s - lifetime_s / 8) <= now {
             return Some(Wanted::SealingKey);
@@ -66,7 +64,6 @@ impl Sender {
             lineage: channel.lineage,
             statements: channel.statements,
             window: Mutex::new(channel.window),
-            awaited: Mutex::default(),
         }
     }
 
@@ -91,10 +88,6 @@ impl Sender {
         if window.to_bytes() > known.to_bytes() || known.is_lost() {
             *known = window;
         }
-    }
-
-    pub(crate) fn awaited(&self) -> std::sync::MutexGuard<'_, Awaited> {
-        locked(&self.awaited)
     }
 }
 
@@ -128,6 +121,8 @@ pub(super) struct Senders {
     member: Arc<Member>,
     metrics: Arc<Metrics>,
     known: Mutex<HashMap<PartyId, Arc<Sender>>>,
+    /// What homes were asked and have not answered, in memory only.
+    awaited: Mutex<HashMap<PartyId, Awaited>>,
     asked: Mutex<HashMap<PartyId, Arc<tokio::sync::Mutex<Asked>>>>,
     asking: Semaphore,
     quota: Mutex<Quotas>,
@@ -140,6 +135,7 @@ impl Senders {
             member,
             metrics,
             known: Mutex::default(),
+            awaited: Mutex::default(),
             asked: Mutex::default(),
             asking: Semaphore::new(ASK_WAITING_MAX),
             quota: Mutex::new(Quotas::new(ASK_PER_S, ASK_BURST, 1)),
@@ -149,6 +145,26 @@ impl Senders {
     /// What is in memory.
     pub(super) fn cached(&self, party: &PartyId) -> Option<Arc<Sender>> {
         locked(&self.known).get(party).cloned()
+    }
+
+    /// A message with that identifier goes out to a home, which may answer it.
+    pub(super) fn sent(&self, party: PartyId, cti: Nonce) {
+        let mut all = locked(&self.awaited);
+        if all.len() >= SENDERS_MAX {
+            // Their answers count as not awaited, and are asked for again.
+            all.clear();
+        }
+        all.entry(party).or_default().sent(cti, party, clock::boottime());
+    }
+
+    /// What a home's answers may name.
+    pub(super) fn awaited(&self, party: &PartyId) -> Awaited {
+        locked(&self.awaited).get(party).cloned().unwrap_or_default()
+    }
+
+    /// An answer was taken; there is no second to the same.
+    pub(super) fn answered(&self, party: &PartyId, awaited: Awaited) {
+        locked(&self.awaited).insert(*party, awaited);
     }
 
     pub(super) fn forget(&self, party: &PartyId) {
@@ -263,6 +279,19 @@ impl Senders {
         }
         *slot = Asked::default();
         self.read(site, party).await
+    }
+
+    /// Asks the KMC where a home is by now, as far as the quota goes.
+    pub(super) async fn look_again(&self, own: &Own, sender: &Sender) -> Result<(), Unfound> {
+        locked(&self.quota).take("", clock::boottime()).map_err(Unfound::Later)?;
+        self.metrics.keys_asked.add();
+        match self.member.fetch(sender.party, sender.newest()).await {
+            Ok(fetched) => self.adopt(own, &sender.site, &sender.party, fetched).await.map(|_| ()),
+            Err(error) => {
+                tracing::debug!(site = %sender.site, %error, "the KMC does not say where a home is");
+                Ok(())
+            }
+        }
     }
 
     /// What a home says of its own keys, in a message that one of them signed: whether it is believed.

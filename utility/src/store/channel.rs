@@ -10,10 +10,10 @@ use utility_wire::{BatchState, Outcome, Report, UnixTime};
 use super::backend::{Hint, Row, Tx, Value};
 use super::events::take_outcome;
 use super::log::note;
-use super::sites::{site_by_id, take_report};
+use super::sites::{SITE_COLUMNS, read_site, site_by_id, take_report};
 use super::{Store, StoreError};
 use crate::limits::{EVIDENCE_PAGE_MAX, PAGE_MAX, STATEMENTS_PER_SITE_MAX};
-use crate::sites::SiteId;
+use crate::sites::{Site, SiteId};
 
 /// What is known of a home's keys and messages.
 #[derive(Clone, Debug)]
@@ -118,7 +118,7 @@ pub struct Evidence {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reachable {
     /// Which.
-    pub site: SiteId,
+    pub site: Site,
     /// Where: host or address, and port.
     pub host: String,
 }
@@ -271,17 +271,37 @@ impl Store {
         .await
     }
 
-    /// Homes that can be called and have not polled since then.
+    /// Homes that can be called and have not polled since then: behind `after` by UUID, a page of them.
     ///
     /// # Errors
     /// Those of the database.
-    pub async fn reachable(&self, silent_since: UnixTime) -> Result<Vec<Reachable>, StoreError> {
+    pub async fn reachable(&self, silent_since: UnixTime, after: &str) -> Result<Vec<Reachable>, StoreError> {
+        let after = after.to_owned();
         self.read(move |tx| {
             Box::pin(async move {
-                let sql = "SELECT site, host FROM channel WHERE host IS NOT NULL AND (polled IS NULL OR polled < $1)
-                    ORDER BY site LIMIT $2";
-                let rows = tx.query(sql, &[silent_since.seconds().into(), PAGE_MAX.into()]).await?;
-                rows.iter().map(|row| Ok(Reachable { site: row.parsed(0)?, host: row.text(1)?.to_owned() })).collect()
+                let sql = format!(
+                    "SELECT {SITE_COLUMNS}, host FROM site JOIN channel ON channel.site = site.id
+                     WHERE host IS NOT NULL AND (polled IS NULL OR polled < $1) AND id > $2 ORDER BY id LIMIT $3"
+                );
+                let rows = tx.query(&sql, &[silent_since.seconds().into(), after.into(), PAGE_MAX.into()]).await?;
+                rows.iter().map(|row| Ok(Reachable { site: read_site(row)?, host: row.text(7)?.to_owned() })).collect()
+            })
+        })
+        .await
+    }
+
+    /// Takes a call of a home for this replica, if none was begun within the last `gap_s` seconds.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn begin_call(&self, site: &SiteId, gap_s: u64, now: UnixTime) -> Result<bool, StoreError> {
+        let site = site.clone();
+        self.write(move |tx| {
+            Box::pin(async move {
+                let sql = "UPDATE channel SET called = $1 WHERE site = $2 AND (called IS NULL OR called <= $3)";
+                let before = now.seconds().saturating_sub(gap_s);
+                let params = [now.seconds().into(), site.as_str().into(), before.into()];
+                Ok(tx.execute(sql, &params).await? > 0)
             })
         })
         .await

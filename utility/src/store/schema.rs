@@ -70,7 +70,7 @@ pub(super) const MIGRATIONS: &[&str] = &["
 ", "
     CREATE TABLE channel (
         site TEXT PRIMARY KEY REFERENCES site ON DELETE CASCADE, lineage BIGINT NOT NULL, taken BYTEA NOT NULL, sent BIGINT NOT NULL,
-        renew BIGINT NOT NULL, host TEXT, polled BIGINT
+        renew BIGINT NOT NULL, host TEXT, polled BIGINT, called BIGINT
     );
     CREATE TABLE statement (
         subject TEXT NOT NULL, lineage BIGINT NOT NULL, serial BIGINT NOT NULL, kid BYTEA NOT NULL, content BYTEA NOT NULL,

@@ -41,7 +41,7 @@ pub struct MeterInterval {
     pub energy: Option<WattHours>,
 }
 
-const SITE_COLUMNS: &str = "id, name, zone, grp, added, last_contact, last_report";
+pub(super) const SITE_COLUMNS: &str = "id, name, zone, grp, added, last_contact, last_report";
 const APPLIANCE_COLUMNS: &str = "id, name, state, since, power, rated, importance, flexibility, consents";
 
 impl Store {
@@ -127,7 +127,7 @@ impl Store {
                 let after = query.after.as_ref().map_or("", SiteId::as_str);
                 let group = query.group.as_ref().map_or("", ZoneId::as_str);
                 let rows = tx.query(&sql, &[after.into(), group.into(), query.limit.min(PAGE_MAX).into()]).await?;
-                rows.iter().map(site).collect()
+                rows.iter().map(read_site).collect()
             })
         })
         .await
@@ -348,7 +348,7 @@ async fn put_consumption(tx: &mut dyn Tx, site: &SiteId, run: &Consumption) -> R
 
 pub(super) async fn site_by_id(tx: &mut dyn Tx, id: &SiteId) -> Result<Option<Site>, StoreError> {
     let sql = format!("SELECT {SITE_COLUMNS} FROM site WHERE id = $1");
-    tx.query(&sql, &[id.as_str().into()]).await?.first().map(site).transpose()
+    tx.query(&sql, &[id.as_str().into()]).await?.first().map(read_site).transpose()
 }
 
 pub(super) async fn appliance_by_id(tx: &mut dyn Tx, site: &SiteId, id: &str) -> Result<Appliance, StoreError> {
@@ -362,7 +362,7 @@ fn facts(site: &Site) -> serde_json::Value {
     json!({ "name": site.name, "zone": site.zone.as_str(), "group": site.group.as_str() })
 }
 
-fn site(row: &Row) -> Result<Site, StoreError> {
+pub(super) fn read_site(row: &Row) -> Result<Site, StoreError> {
     Ok(Site {
         id: row.parsed(0)?,
         name: row.text(1)?.to_owned(),

@@ -11,9 +11,8 @@ use daemon_kit::clock;
 use energy_model::{PowerState, WattHours};
 use secure_http::{Kind, Role, SealedError, limits::MESSAGE_BYTES_MAX};
 use utility::events::ControlDraft;
-use utility::sealed::KEY;
 use utility::sites::SiteId;
-use utility_wire::endpoints::{POLL, REPORT};
+use utility_wire::endpoints::{KEY, POLL, REPORT};
 use utility_wire::*;
 use world::*;
 
@@ -338,4 +337,88 @@ async fn before_it_is_enrolled_and_while_the_centre_is_away_homes_are_told_to_co
     // Its key is not known and the centre is not there; nobody is told more than that.
     let heard = home.say(Kind::KeyStatement, KEY, b"").await;
     assert!(matches!(heard, Heard::Status(401 | 429, _)), "{heard:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_home_that_can_be_reached_is_called_when_there_is_news_and_its_outcome_comes_with_the_next_call() {
+    let dir = tempfile::tempdir().unwrap();
+    let kmc = Kmc::start().await;
+    let utility = Utility::enrolled(dir.path(), &kmc).await;
+    utility.add_site(id(1)).await;
+    let (called, serving) = Called::start(&kmc, id(1)).await;
+    // It is known from its report on; where it is reached comes with its keys.
+    let sealed = called.lock().unwrap().home.seal(Kind::Report, &report(1).encode());
+    let host = utility.address.to_string();
+    assert_eq!(post(&host, REPORT, &sealed.bytes, None).await.status, 200);
+    let draft = ControlDraft {
+        site: site(1),
+        appliance: "freezer".parse().unwrap(),
+        action: PowerState::Standby,
+        within_s: 600,
+        reason: String::new(),
+    };
+    let store = utility.service.store();
+    let control = store.make_control(&draft, "operator:anna", utility::app::wall()).await.unwrap();
+    until("it is called", async || {
+        called.lock().unwrap().commands.iter().flat_map(|c| c.controls.iter()).any(|c| c.id == control).then_some(())
+    })
+    .await;
+    called.lock().unwrap().outcomes.push(Outcome { id: control, at: utility::app::wall(), kind: OutcomeKind::Done });
+    let limit = utility::events::LimitDraft {
+        target: "north".parse().unwrap(),
+        supersedes: None,
+        start: utility::app::wall(),
+        duration_s: Some(1800),
+        watts: energy_model::Watts::new(4200),
+        priority: 0,
+        randomise_s: 0,
+        reason: String::new(),
+    };
+    store.make_limit(&limit, "operator:anna", utility::app::wall()).await.unwrap();
+    until("the limit is told, and the outcome has come", async || {
+        let told = called.lock().unwrap().commands.iter().any(|c| c.limits.is_some());
+        let done = store.controls(Some(&site(1)), 1).await.unwrap()[0].progress.as_str() == "done";
+        (told && done).then_some(())
+    })
+    .await;
+    until("both calls have ended", async || (utility.metrics.calls.value() >= 2).then_some(())).await;
+    // One that does not answer is left alone for a while, and nobody else waits for it.
+    serving.abort();
+    let _ = serving.await;
+    store.make_limit(&limit, "operator:anna", utility::app::wall()).await.unwrap();
+    until("the call fails", async || (utility.metrics.calls_failed.value() > 0).then_some(())).await;
+    utility.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn replicas_share_one_membership_and_never_give_a_number_or_a_key_twice() {
+    let dir = tempfile::tempdir().unwrap();
+    let (kmc, one, mut home) = three(dir.path()).await;
+    home.report(&report(1)).await;
+    let vault = || utility::membership::Vault::open(&dir.path().join("membership-key")).unwrap();
+    let store = one.service.store().clone();
+    let other = utility::membership::Member::new(store.clone(), vault(), Some(one.address.to_string()));
+    assert!(other.own().is_none());
+    other.look().await.unwrap();
+    let before = one.member.own().unwrap();
+    assert_eq!(other.own().unwrap().statement, before.statement);
+    // Both ask in turn and at once; a number that came twice would be a replay to the centre.
+    for _ in 0..3 {
+        let (a, b) = tokio::join!(one.member.fetch(id(1), None), other.fetch(id(1), None));
+        assert_eq!(a.unwrap().statement.serial(), b.unwrap().statement.serial());
+    }
+    // New keys of one are the other's, too.
+    other.roll_over().await.unwrap();
+    one.member.look().await.unwrap();
+    let (a, b) = (one.member.own().unwrap(), other.own().unwrap());
+    assert_eq!((&a.statement, a.keys.kem().public()), (&b.statement, b.keys.kem().public()));
+    assert_ne!(a.statement, before.statement);
+    one.member.fetch(id(1), None).await.unwrap();
+    assert_eq!(kmc.centre.lock().unwrap().counts().rolled_over, 1);
+
+    // With another key file nothing is served, and it is said why.
+    let elsewhere = utility::membership::Vault::open(&dir.path().join("another-key")).unwrap();
+    let stranger = utility::membership::Member::new(store, elsewhere, None);
+    let error = stranger.look().await.unwrap_err().to_string();
+    assert!(error.contains("key file of another installation") && stranger.own().is_none(), "{error}");
 }

@@ -15,8 +15,8 @@ use rand_core::UnwrapErr;
 use secure_http::code_points::CONTENT_TYPE_SIGN1;
 use secure_http::limits::REPORT_BYTES_MAX;
 use secure_http::{
-    Ack, Awaited, Clock, Cookie, EnrolmentToken, Kind, Nonce, PartyId, Policy, Receiver, Role, Sealed, SealedError,
-    Sender, Situation, UnixTime, Window, answer_challenge,
+    Ack, Awaited, Clock, Cookie, EnrolmentToken, Kind, Nonce, Opened, PartyId, Policy, Receiver, Role, Sealed,
+    SealedError, Sender, Situation, UnixTime, Window, answer_challenge,
 };
 use secure_link::{Answer, HttpClient, Membership};
 use tokio::net::TcpListener;
@@ -24,12 +24,12 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use utility::membership::{Member, Vault};
 use utility::metrics::Metrics;
-use utility::sealed::Homes;
+use utility::sealed::{Homes, call_homes};
 use utility::service::{Periods, Service};
 use utility::sites::Site;
 use utility::store::Store;
-use utility_wire::endpoints::REPORT;
-use utility_wire::{Command, Message as _, Report, ReportAnswer};
+use utility_wire::endpoints::{CALLED, COMMANDED, REPORT};
+use utility_wire::{Command, Message as _, Outcome, Poll, Report, ReportAnswer, Versions};
 
 pub(crate) const UTILITY: &str = "2fac1234-31f8-41b4-a222-0000000000aa";
 const DAY_S: u64 = 86_400;
@@ -126,6 +126,7 @@ pub(crate) struct Utility {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) address: SocketAddr,
     task: JoinHandle<()>,
+    calling: JoinHandle<()>,
     _stop: watch::Sender<bool>,
 }
 
@@ -146,9 +147,10 @@ impl Utility {
         let service = Arc::new(Service::new(store, metrics.clone(), periods, utility::app::wall));
         let (stop, stopping) = watch::channel(false);
         let homes = Homes::new(service.clone(), metrics.clone(), member.clone(), 100_000, stopping);
+        let calling = tokio::spawn(call_homes(homes.clone(), service.store().hints()));
         let router = homes.router(axum::Router::new());
         let task = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-        Self { service, member, metrics, address, task, _stop: stop }
+        Self { service, member, metrics, address, task, calling, _stop: stop }
     }
 
     pub(crate) async fn enrolled(dir: &Path, kmc: &Kmc) -> Self {
@@ -172,8 +174,10 @@ impl Utility {
 
     /// Ends it and lets its address go.
     pub(crate) async fn stop(self) -> SocketAddr {
-        self.task.abort();
-        let _ = self.task.await;
+        for task in [self.task, self.calling] {
+            task.abort();
+            let _ = task.await;
+        }
         self.address
     }
 }
@@ -254,26 +258,34 @@ impl Home {
         if answer.status != 200 {
             return Heard::Status(answer.status.as_u16(), answer);
         }
-        let peer = &self.member.peer().unwrap().statement;
-        let (boot, now) = (clock::boottime(), Some(wall()));
-        let (mut awaited, window, rules) = (Awaited::new(), Window::new(), self.member.policy().rules());
-        awaited.sent(cti, peer.subject(), boot);
-        let me = self.member.id();
-        let situation = Situation { me: &me, now, boot, awaited: &awaited, window: &window, rules: &rules };
-        let sender = Some(Sender { statement: peer, revoked: false });
-        let mut receiver = Receiver::new();
-        let parsed = receiver.parse(&answer.body, REPORT_BYTES_MAX).unwrap();
-        let fresh = receiver.check(parsed, &situation).unwrap();
-        let verified = receiver.verify(fresh, sender, now, self.member.policy()).unwrap();
-        let (committed, _) = receiver.commit(verified, &window, &mut awaited).unwrap();
-        let opened = receiver.open(committed, self.member.keys()).unwrap();
-        assert_eq!(opened.head.answers, Some(cti));
+        let opened = self.open(&answer.body, Some(cti));
         match opened.head.kind {
             Kind::Ack => Heard::Ack(Ack::decode(&opened.body).unwrap()),
             Kind::Command => Heard::Command(Command::decode(&opened.body).unwrap()),
             Kind::Error => Heard::Error(SealedError::decode(&opened.body).unwrap()),
             kind => panic!("{kind:?}"),
         }
+    }
+
+    /// A message of the utility's, as an answer to that or as one by itself.
+    pub(crate) fn open(&self, raw: &[u8], cti: Option<Nonce>) -> Opened {
+        let peer = &self.member.peer().unwrap().statement;
+        let (boot, now) = (clock::boottime(), Some(wall()));
+        let (mut awaited, window, rules) = (Awaited::new(), Window::new(), self.member.policy().rules());
+        if let Some(cti) = cti {
+            awaited.sent(cti, peer.subject(), boot);
+        }
+        let me = self.member.id();
+        let situation = Situation { me: &me, now, boot, awaited: &awaited, window: &window, rules: &rules };
+        let sender = Some(Sender { statement: peer, revoked: false });
+        let mut receiver = Receiver::new();
+        let parsed = receiver.parse(raw, REPORT_BYTES_MAX).unwrap();
+        let fresh = receiver.check(parsed, &situation).unwrap();
+        let verified = receiver.verify(fresh, sender, now, self.member.policy()).unwrap();
+        let (committed, _) = receiver.commit(verified, &window, &mut awaited).unwrap();
+        let opened = receiver.open(committed, self.member.keys()).unwrap();
+        assert_eq!(opened.head.answers, cti);
+        opened
     }
 }
 
@@ -286,4 +298,50 @@ pub(crate) async fn post(host: &str, path: &str, body: &[u8], cookie: Option<&st
 pub(crate) async fn post_challenged(host: &str, path: &str, body: &[u8], challenge: &str) -> Answer {
     let cookie = answer_challenge(challenge, body).unwrap();
     post(host, path, body, Some(&cookie)).await
+}
+
+/// A gateway that is called: it answers with its poll, and does what it is then told.
+pub(crate) struct Called {
+    pub(crate) home: Home,
+    pub(crate) outcomes: Vec<Outcome>,
+    pub(crate) commands: Vec<Command>,
+    have: Versions,
+    asked: Option<Nonce>,
+}
+
+impl Called {
+    /// Serves on a port of its own; a home that the centre knows to be there.
+    pub(crate) async fn start(kmc: &Kmc, party: PartyId) -> (Arc<Mutex<Self>>, JoinHandle<()>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut home = Home::enrolled(kmc, party).await;
+        home.member.set_reachable(Some(listener.local_addr().unwrap().to_string()));
+        home.settle().await;
+        let have = Versions { prices: 0, limits: 0, policy: u64::from(home.member.policy().version()) };
+        let called = Arc::new(Mutex::new(Self { home, outcomes: Vec::new(), commands: Vec::new(), have, asked: None }));
+        let (polled, told) = (called.clone(), called.clone());
+        let router = axum::Router::new()
+            .route(CALLED, axum::routing::post(async move |body: bytes::Bytes| polled.lock().unwrap().polled(&body)))
+            .route(COMMANDED, axum::routing::post(async move |body: bytes::Bytes| told.lock().unwrap().told(&body)));
+        (called, tokio::spawn(async move { axum::serve(listener, router).await.unwrap() }))
+    }
+
+    fn polled(&mut self, raw: &[u8]) -> Vec<u8> {
+        let opened = self.home.open(raw, None);
+        assert_eq!((opened.head.kind, opened.body.len()), (Kind::Poll, 0));
+        let outcomes = utility_wire::List::fill(std::mem::take(&mut self.outcomes));
+        let poll = Poll { wait_s: 0, have: self.have.clone(), outcomes };
+        let sealed = self.home.seal_answering(Kind::Poll, Some(opened.head.cti), &poll.encode());
+        self.asked = Some(sealed.cti);
+        sealed.bytes
+    }
+
+    fn told(&mut self, raw: &[u8]) -> Vec<u8> {
+        let opened = self.home.open(raw, self.asked.take());
+        assert_eq!(opened.head.kind, Kind::Command);
+        let command = Command::decode(&opened.body).unwrap();
+        self.have = command.current.clone();
+        self.commands.push(command);
+        let ack = Ack { time: wall(), policy: 1, revocations: 0, cookie: None, body: Vec::new() };
+        self.home.seal_answering(Kind::Ack, Some(opened.head.cti), &ack.encode()).bytes
+    }
 }

@@ -640,14 +640,15 @@ async fn keys_begin_anew_only_when_an_operator_says_so_and_then_the_window_does_
     assert_eq!(actions, ["site.add", "site.statement", "site.statement", "site.keys", "site.statement"]);
 
     store.set_host(&id, Some("192.0.2.1:8470")).await.unwrap();
-    let reachable = store.reachable(at(0)).await.unwrap();
-    assert_eq!(
-        reachable.iter().map(|r| (r.site.as_str(), r.host.as_str())).collect::<Vec<_>>(),
-        [(id.as_str(), "192.0.2.1:8470")]
-    );
+    let reachable = store.reachable(at(0), "").await.unwrap();
+    let shown: Vec<_> = reachable.iter().map(|r| (&r.site.id, r.site.group.as_str(), r.host.as_str())).collect();
+    assert_eq!(shown, [(&id, "north/feeder-7", "192.0.2.1:8470")]);
+    assert_eq!(store.reachable(at(0), id.as_str()).await.unwrap(), []);
+    let call = async |now| store.begin_call(&id, 2, at(now)).await.unwrap();
+    assert_eq!((call(10).await, call(11).await, call(12).await), (true, false, true), "one replica calls");
     let polled = Taking { lineage: 2, poll: true, now: at(50), ..taking(&store, &id, at(50)).await };
     store.take_poll(polled, Vec::new()).await.unwrap();
-    assert_eq!(store.reachable(at(50)).await.unwrap(), [], "it comes by itself");
+    assert_eq!(store.reachable(at(50), "").await.unwrap(), [], "it comes by itself");
 }
 
 async fn the_membership_is_one_replicas_at_a_time_and_written_only_by_that_one(store: Store) {
