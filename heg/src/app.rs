@@ -1,6 +1,8 @@
 //! The daemon: binds everything and runs the one loop. Each turn takes one event, hands it to the machine it is for, and carries
 //! out what they all order until they order nothing more.
 
+mod firewall;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -31,6 +33,7 @@ use crate::api::{ApplianceView, CommandView, EntryView, OutcomeView, Registratio
 use crate::config::Config;
 use crate::control_point::Appliances;
 use crate::device::{self, Identity};
+use crate::firewall::{Firewall, Woken};
 use crate::gateway::{AskError, AskId, Gateway, Input, Reply};
 use crate::home::{Effect, Home, Incoming};
 use crate::journal::Entry;
@@ -98,6 +101,7 @@ struct App {
     price_news: mpsc::Receiver<News>,
     price_seed: u64,
     waker: Waker,
+    firewall: Firewall,
     askers: BTreeMap<AskId, Asker>,
     next_ask: u64,
     watchers: Vec<ControlStream>,
@@ -118,6 +122,7 @@ enum Event {
     Utility(Happened),
     Prices(News),
     WallClock,
+    Firewall(Woken),
     Due,
 }
 
@@ -132,7 +137,12 @@ impl App {
         let (worker, mut start) = Worker::open(&state_dir.join(store::FILE), config.retention(), now.wall)
             .with_context(|| format!("database {}", state_dir.join(store::FILE).display()))?;
         let control = ControlServer::bind(&config.socket(), SOCKET_MODE).await.context(Exit::Unavailable)?;
-        let net = Net::bind(net_config(&config)).await.context(Exit::Unavailable)?;
+        // Before anything listens; where that fails, only addresses out of the Internet's reach are listened on.
+        let mut firewall =
+            Firewall::start(config.firewall.clone(), &state_dir, config.network.http_port, now.boot).await;
+        let mut net_config = net_config(&config);
+        net_config.interfaces = firewall.interfaces(net_config.interfaces);
+        let net = Net::bind(net_config).await.context(Exit::Unavailable)?;
         let [seed_device, seed_control, seed_utility] = seeds()?;
         let name = config.device.friendly_name.clone().unwrap_or_else(default_name);
         let server = format!("Linux/{} UPnP/1.1 heg-gateway/{}", kernel("osrelease"), env!("CARGO_PKG_VERSION"));
@@ -141,14 +151,18 @@ impl App {
         let me = uuid.parse().context("identity")?;
         let rows = std::mem::take(&mut start.restored.utility);
         let mut client = UtilityClient::open(&state_dir, me, config.utility.reachable.clone(), &rows)?;
+        let mut sealed_port = None;
         if let Some(address) = config.utility.listen {
             let bound = client.listen(address).await.with_context(|| format!("utility.listen {address}"));
-            tracing::info!(address = %bound.context(Exit::Unavailable)?, "the utility may call");
+            let bound = bound.context(Exit::Unavailable)?;
+            sealed_port = Some(bound.port());
+            tracing::info!(address = %bound, "the utility may call");
         }
         let kept = kept_prices(&state_dir);
         let prices = HomePrices::new(config.tariff.settings(clock::zone()), kept.as_deref(), now);
         let [price_seed, ..] = seeds()?;
         let price_news = watch_prices(&config, price_seed).context(Exit::OsErr)?;
+        firewall.listening(net.http_port(), sealed_port, now.boot).await;
         tracing::info!(%udn, name, port = net.http_port(), socket = %control.path().display(), state = %state_dir.display(), "started");
         let planned = std::mem::take(&mut start.restored.planner);
         Ok(Self {
@@ -177,6 +191,7 @@ impl App {
             price_news,
             price_seed,
             waker: Waker::default(),
+            firewall,
             askers: BTreeMap::new(),
             next_ask: 1,
             watchers: Vec::new(),
@@ -223,6 +238,10 @@ impl App {
                 self.home.handle(Input::ClockChanged, now);
                 true
             }
+            Event::Firewall(woken) => {
+                self.firewall.woken(woken, now.boot);
+                true
+            }
             Event::Signal(Signal::Reload) => {
                 self.reload(now);
                 true
@@ -238,7 +257,7 @@ impl App {
     }
 
     async fn next_event(&mut self) -> Event {
-        let due = self.home.poll_timeout().map(BootTime::since_boot);
+        let due = earliest(self.home.poll_timeout(), self.firewall.poll_timeout()).map(BootTime::since_boot);
         let due = due.into_iter().chain(self.systemd.watchdog_due()).chain(self.trim.due());
         let due = due.chain(self.client.due(now())).min();
         tokio::select! {
@@ -249,6 +268,7 @@ impl App {
             happened = self.client.next() => Event::Utility(happened),
             Some(news) = self.price_news.recv() => Event::Prices(news),
             () = self.wall_clock.next() => Event::WallClock,
+            woken = self.firewall.next() => Event::Firewall(woken),
             () = self.timer.until(due) => Event::Due,
         }
     }
@@ -256,6 +276,7 @@ impl App {
     /// Lets time pass, and carries out orders until there are no more.
     fn settle(&mut self, now: Now) {
         self.home.handle_timeout(now);
+        self.tend_firewall(now);
         loop {
             while let Some(effect) = self.home.poll_effect() {
                 self.carry_out(effect, now);
@@ -364,8 +385,12 @@ impl App {
                 self.tell(&WatchLine::Decision { decision });
             }
             Effect::Ask(question) => self.client.ask(question, now),
-            Effect::Forgotten(udn) => self.tell(&WatchLine::Forgotten { udn: udn.to_string() }),
+            Effect::Forgotten(udn) => {
+                self.firewall.registry_changed();
+                self.tell(&WatchLine::Forgotten { udn: udn.to_string() });
+            }
             Effect::Changed(udn) => {
+                self.firewall.registry_changed();
                 if self.watchers.is_empty() {
                     return;
                 }
@@ -473,6 +498,7 @@ impl App {
                 self.home.handle_planner(planner::Input::Asked { ask, uid, change }, now);
             }
             Route::Watch => self.watch(request),
+            Route::Firewall(ask) => self.ask_firewall(ask, request, now),
             Route::Utility => {
                 let view = UtilityView::new(self.home.utility(), &self.client, self.home.gateway(), now);
                 request.respond_json(StatusCode::OK, &view);
@@ -546,6 +572,7 @@ impl App {
         if self.interfaces.is_empty() {
             troubles.push("no usable network interface".to_owned());
         }
+        troubles.extend(self.firewall.trouble());
         troubles
     }
 
@@ -616,7 +643,9 @@ impl App {
                 self.home.handle_planner(planner::Input::Configured(config.planning(clock::zone())), now);
                 self.home.handle_utility(utility::Input::Configured(config.utility_settings()), now);
                 // What needs a restart stays as it is running, so that the next reload still tells.
-                let Config { log, commands, store, tariff, appliance, mut utility, plan, load, rule, .. } = config;
+                let Config { log, commands, store, tariff, appliance, firewall, mut utility, plan, load, rule, .. } =
+                    config;
+                self.firewall.configured(firewall.clone());
                 self.config.discovery.poll_every_s = config.discovery.poll_every_s;
                 (utility.listen, utility.reachable) =
                     (self.config.utility.listen, self.config.utility.reachable.clone());
@@ -627,6 +656,7 @@ impl App {
                     tariff,
                     utility,
                     appliance,
+                    firewall,
                     plan,
                     load,
                     rule,
@@ -750,6 +780,7 @@ fn net_config(config: &Config) -> NetConfig {
             include: network.interfaces.clone(),
             exclude: network.exclude_interfaces.clone(),
             loopback: network.loopback,
+            private_only: false,
         },
         ipv6: network.ipv6,
         multicast_ttl: network.multicast_ttl,

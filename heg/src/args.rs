@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use crate::firewall::command::Verb;
 use crate::simulate::command::DAYS_MAX;
 
 /// What `--help` prints.
@@ -12,6 +13,11 @@ Configuration: heg-gateway.toml(5); control: hegctl(1).
 
 Usage: heg-gateway [OPTIONS]
        heg-gateway simulate --prices <FILE>... --days <N> [--config <FILE>]
+       heg-gateway [OPTIONS] firewall baseline|remove
+
+Commands:
+  firewall baseline    Put the firewall's rules in place before the network is up
+  firewall remove      Take the firewall's table away
 
 Options:
       --config <FILE>  Configuration file [default: /etc/heg/heg-gateway.toml, if it is there]
@@ -41,6 +47,13 @@ pub enum Args {
         /// Days.
         days: u32,
     },
+    /// To put the firewall's rules in place, or to take them away, without the daemon.
+    Firewall {
+        /// The file named, if one is.
+        config: Option<PathBuf>,
+        /// What to do.
+        verb: Verb,
+    },
     /// To print [`HELP`].
     Help,
     /// To print its version.
@@ -59,6 +72,9 @@ pub enum ArgsError {
     /// `--config` without its file, or twice.
     #[error("--config takes one file; see heg-gateway --help")]
     Config,
+    /// `firewall` without or with another word.
+    #[error("expected firewall baseline or firewall remove; see heg-gateway --help")]
+    Firewall,
 }
 
 impl Args {
@@ -67,7 +83,7 @@ impl Args {
     /// # Errors
     /// Anything that is not in [`HELP`].
     pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, ArgsError> {
-        let (mut config, mut check) = (None, false);
+        let (mut config, mut check, mut verb) = (None, false, None);
         let mut arguments = arguments.into_iter().peekable();
         if arguments.next_if(|first| first == "simulate").is_some() {
             return Self::simulate(arguments);
@@ -78,6 +94,14 @@ impl Args {
                 Some("-V" | "--version") => return Ok(Self::Version),
                 Some("--check") => {
                     check = true;
+                    continue;
+                }
+                Some("firewall") if verb.is_none() => {
+                    verb = match arguments.next().as_ref().and_then(|word| word.to_str()) {
+                        Some("baseline") => Some(Verb::Baseline),
+                        Some("remove") => Some(Verb::Remove),
+                        _ => return Err(ArgsError::Firewall),
+                    };
                     continue;
                 }
                 Some("--config") => arguments.next(),
@@ -92,7 +116,11 @@ impl Args {
                 _ => return Err(ArgsError::Config),
             }
         }
-        Ok(Self::Run { config, check })
+        Ok(match verb {
+            Some(verb) if !check => Self::Firewall { config, verb },
+            Some(_) => return Err(ArgsError::Firewall),
+            None => Self::Run { config, check },
+        })
     }
 
     fn simulate(mut arguments: impl Iterator<Item = OsString>) -> Result<Self, ArgsError> {
@@ -134,6 +162,9 @@ mod tests {
         assert_eq!(parse("--config=a=b.toml"), run(Some("a=b.toml"), false));
         assert_eq!(parse("--config x --help"), Ok(Args::Help));
         assert_eq!(parse("-V"), Ok(Args::Version));
+        let firewall = |verb| Ok(Args::Firewall { config: Some("a.toml".into()), verb });
+        assert_eq!(parse("firewall baseline --config a.toml"), firewall(Verb::Baseline));
+        assert_eq!(parse("--config=a.toml firewall remove"), firewall(Verb::Remove));
     }
 
     #[test]
@@ -145,6 +176,9 @@ mod tests {
         assert_eq!(parse("simulate --prices a.csv --config h.toml --prices b.csv --days 7"), Ok(simulate));
         for wrong in ["simulate", "simulate --days 3", "simulate --prices a --days 0", "simulate --prices a --days"] {
             assert_eq!(parse(wrong), Err(ArgsError::Simulate), "{wrong}");
+        }
+        for wrong in ["firewall", "firewall off", "firewall baseline --check"] {
+            assert_eq!(parse(wrong), Err(ArgsError::Firewall), "{wrong}");
         }
         for wrong in ["--config", "--config=", "--config a --config b"] {
             assert_eq!(parse(wrong), Err(ArgsError::Config), "{wrong}");

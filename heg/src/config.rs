@@ -16,6 +16,7 @@ use upnp::ids::Udn;
 use upnp::url::HttpUrl;
 
 use crate::commands::Patience;
+use crate::firewall::settings::Settings as Firewall;
 use crate::gateway::{Override, Settings};
 use crate::limits::{NAMED_MAX, PATIENCE_S_MAX, SPREAD_S_MAX};
 use crate::rules::form::RuleForm;
@@ -63,6 +64,8 @@ pub struct Config {
     pub control: Control,
     /// `[plan]`
     pub plan: planning::Plan,
+    /// `[firewall]`
+    pub firewall: Firewall,
     /// `[[appliance]]`
     pub appliance: Vec<Appliance>,
     /// `[[load]]`
@@ -304,6 +307,9 @@ impl Config {
         if !(100..=1_000_000).contains(&s.journal_entries) {
             return wrong("store.journal-entries", "expected 100 to 1000000");
         }
+        if let Err((key, message)) = self.firewall.check() {
+            return wrong(&format!("firewall.{key}"), &message);
+        }
         if self.appliance.len() > NAMED_MAX {
             return wrong("appliance", &format!("expected at most {NAMED_MAX}"));
         }
@@ -433,6 +439,9 @@ mod tests {
             ("[[appliance]]\nudn = 'uuid:a'\nsecure-on-file = '/nonexistent/x'", "/nonexistent/x is not there"),
             ("[discovery]\nstatic-devices = ['http://tv.example/']", "the host must be an IP address"),
             ("[commands]\nwake-within-s = 100", "commands: within-s and wake-within-s may take 115 s together"),
+            ("[firewall]\nmode = 'open'", "FILE:2:8: firewall.mode"),
+            ("[firewall]\nutility-addresses = ['10.0.0.1/8']", "expected an address or a network"),
+            ("[firewall]\nwan-tcp = [0]", "firewall.wan-tcp: expected ports from 1 to 65535"),
             ("[network]\nmulticast-ttl = 0", "network.multicast-ttl: expected 1 to 255"),
             ("[plan]\nby-hand-s = 5", "plan.by-hand-s: expected 60 to 604800"),
             ("[[load]]\nudn = 'uuid:a'\nkind = 'Deferrable'", "load: uuid:a: a load of kind Deferrable needs `phases`"),

@@ -178,6 +178,12 @@ impl Home {
         self.gateway.handle(input, now);
     }
 
+    /// Something the daemon did beside the mind, for the journal.
+    pub fn note(&mut self, entry: Entry, now: Now) {
+        self.pending.entry(entry.clone(), now.boot);
+        self.effects.push_back(Effect::Journalled(entry));
+    }
+
     /// A fact about the utility.
     pub fn handle_utility(&mut self, input: utility::Input, now: Now) {
         self.now = now;

@@ -13,6 +13,7 @@ pub mod config;
 pub mod control_point;
 pub mod device;
 pub mod envelope;
+pub mod firewall;
 pub mod gateway;
 pub mod home;
 pub mod journal;

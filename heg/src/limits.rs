@@ -88,6 +88,66 @@ pub const NAMED_MAX: usize = 256;
 pub const NETLINK_BYTES_MAX: usize = 32 * 1024;
 /// Datagrams of one netlink dump; the kernel packs some hundred neighbours into each, and a home has few.
 pub const NETLINK_DATAGRAMS_MAX: usize = 256;
+/// Entries of one list of the firewall's settings: a home has few interfaces, and ports beyond this are a range, which nobody needs.
+pub const FIREWALL_LIST_MAX: usize = 64;
+/// Networks of the home in the rules; each interface has one or two, and a provider may renumber.
+pub const FIREWALL_PREFIXES_MAX: usize = 256;
+/// Sources of open SSH connections that are let in from the WAN side.
+pub const FIREWALL_SSH_SOURCES_MAX: usize = 32;
+/// Sources that one meter tells apart; a home has fewer hosts, and a flood from more is met by the bound on strangers together.
+pub const METER_SOURCES_MAX: u32 = 4096;
+/// A meter forgets a source that was silent for so long, s.
+pub const METER_FORGETS_AFTER_S: u32 = 60;
+/// SSDP datagrams a second from one source. A control point sends a handful, a host with 160 devices some thousand at once.
+pub const SSDP_PER_SOURCE_RATE: u32 = 200;
+/// SSDP datagrams from one source at once.
+pub const SSDP_PER_SOURCE_BURST: u32 = 1000;
+/// SSDP datagrams a second from all sources that are no known appliance, together: made-up sources escape the meter of one.
+pub const SSDP_STRANGERS_RATE: u32 = 1000;
+/// The same at once.
+pub const SSDP_STRANGERS_BURST: u32 = 2000;
+/// New connections a second to our HTTP port from one source; control points keep theirs open.
+pub const CONNECTIONS_PER_SOURCE_RATE: u32 = 100;
+/// New connections from one source at once.
+pub const CONNECTIONS_PER_SOURCE_BURST: u32 = 500;
+/// Connections one source may have open: as many as the HTTP server takes from one peer, and those being closed.
+pub const CONNECTIONS_PER_SOURCE_MAX: u32 = 256;
+/// SUBSCRIBEs a second from one source: a control point sends one for each service, and renews them every half hour.
+pub const SUBSCRIBE_PER_SOURCE_RATE: u32 = 20;
+/// SUBSCRIBEs from one source at once: as many as one peer may hold subscriptions, and their renewals.
+pub const SUBSCRIBE_PER_SOURCE_BURST: u32 = 300;
+/// New connections a minute to the sealed endpoint from one source of the Internet: a utility sends a few messages an hour.
+pub const SEALED_PER_SOURCE_PER_MINUTE: u32 = 30;
+/// The same at once.
+pub const SEALED_PER_SOURCE_BURST: u32 = 10;
+/// New connections a second to the sealed endpoint from all that are not known to be the utility: made-up sources escape the meter of one.
+pub const SEALED_STRANGERS_RATE: u32 = 5;
+/// The same at once.
+pub const SEALED_STRANGERS_BURST: u32 = 50;
+/// Addresses kept from which the utility has called: one, and a few while it moves.
+pub const UTILITY_ADDRESSES_MAX: usize = 16;
+/// ICMP errors a second taken from the WAN side that belong to no connection.
+pub const ICMP_RATE: u32 = 100;
+/// Lines a minute that the kernel logs of dropped packets, for each reason: enough to see what happens, too few to fill a disk.
+pub const FIREWALL_LOG_PER_MINUTE: u32 = 10;
+/// One run of `nft` may take so long: a thousand appliances take a tenth of a second on a fast machine, a loaded card ten times that.
+pub const NFT_WITHIN: Duration = Duration::from_secs(10);
+/// Bytes of `nft`'s output that are read: a listing of our counters is 2 KiB.
+pub const NFT_OUTPUT_BYTES_MAX: usize = 64 * 1024;
+/// Changes of interfaces, addresses and routes come in bursts; the rules follow once they were quiet for so long.
+pub const FIREWALL_SETTLE: Duration = Duration::from_millis(200);
+/// The rules follow at the latest so long after the first change of a burst.
+pub const FIREWALL_SETTLE_MAX: Duration = Duration::from_secs(2);
+/// Counters are read, and the table looked for, so often: another program may have flushed it away.
+pub const FIREWALL_LOOK_EVERY: Duration = Duration::from_secs(60);
+/// Rules that could not be put in place are tried again after this, doubled up to [`FIREWALL_LOOK_EVERY`].
+pub const FIREWALL_RETRY_FIRST: Duration = Duration::from_secs(5);
+/// The firewall's state file; with full lists it is under 16 KiB.
+pub const FIREWALL_STATE_BYTES_MAX: u64 = 64 * 1024;
+/// Bytes of the kernel's list of TCP sockets that are read; 150 each, so some seven thousand sockets.
+pub const TCP_TABLE_BYTES_MAX: u64 = 1024 * 1024;
+/// Requests to the firewall that wait for `nft`.
+pub const FIREWALL_ASKERS_MAX: usize = 8;
 /// Shutdown waits this long for UNSUBSCRIBE and byebye to leave.
 pub const DRAIN_WITHIN: Duration = Duration::from_secs(3);
 

@@ -8,6 +8,7 @@ use daemon_kit::logging;
 use heg::app;
 use heg::args::{Args, HELP};
 use heg::config::Config;
+use heg::firewall::command;
 use heg::simulate;
 
 fn main() -> Exit {
@@ -16,6 +17,10 @@ fn main() -> Exit {
             Args::Run { config, check } => (config, check),
             Args::Simulate { config, prices, days } => {
                 return simulate::command::run(&Config::load(config.as_deref())?, &prices, days);
+            }
+            Args::Firewall { config, verb } => {
+                logging::init(&Default::default()).context(Exit::Usage)?;
+                return command::run(verb, config.as_deref());
             }
             Args::Help => return print(HELP),
             Args::Version => return print(concat!("heg-gateway ", env!("CARGO_PKG_VERSION"), "\n")),

@@ -162,6 +162,7 @@ impl App {
                 include: config.network.interfaces.clone(),
                 exclude: config.network.exclude_interfaces.clone(),
                 loopback: config.network.loopback,
+                private_only: false,
             },
             ipv6: config.network.ipv6,
             multicast_ttl: config.network.multicast_ttl,

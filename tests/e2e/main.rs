@@ -5,6 +5,7 @@
 
 mod commands;
 mod discovery;
+mod firewall;
 mod homes;
 mod hostile;
 mod machine;

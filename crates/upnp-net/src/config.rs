@@ -13,6 +13,8 @@ pub struct InterfaceFilter {
     pub exclude: Vec<String>,
     /// Whether the loopback interface is used too (tests, and several programs on one host without a network).
     pub loopback: bool,
+    /// Only addresses that the Internet cannot reach: private (RFC 1918), link-local, unique local (RFC 4193), loopback.
+    pub private_only: bool,
 }
 
 /// The driver's configuration.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io;
+use std::net::IpAddr;
 
 use nix::libc;
 use tokio::time::Instant;
@@ -28,6 +29,7 @@ fn usable(links: &[Link], addresses: &[LinkAddress], filter: &InterfaceFilter, i
             addresses: addresses
                 .iter()
                 .filter(|a| a.index == link.index && is_ready(a) && (ipv6 || a.address.is_ipv4()))
+                .filter(|a| !filter.private_only || is_private(a.address))
                 .map(|a| InterfaceAddress { address: a.address, prefix_len: a.prefix_len })
                 .take(ADDRESSES_PER_INTERFACE_MAX)
                 .collect(),
@@ -61,12 +63,18 @@ fn suits(link: &Link, filter: &InterfaceFilter) -> bool {
 /// the stable address of the same prefix is there to be announced.
 fn is_ready(a: &LinkAddress) -> bool {
     let unusable = match a.address {
-        std::net::IpAddr::V4(_) => 0,
-        std::net::IpAddr::V6(_) => {
-            libc::IFA_F_TENTATIVE | libc::IFA_F_DADFAILED | libc::IFA_F_DEPRECATED | libc::IFA_F_TEMPORARY
-        }
+        IpAddr::V4(_) => 0,
+        IpAddr::V6(_) => libc::IFA_F_TENTATIVE | libc::IFA_F_DADFAILED | libc::IFA_F_DEPRECATED | libc::IFA_F_TEMPORARY,
     };
     a.flags & unusable == 0 && !a.address.is_unspecified()
+}
+
+/// Whether no router of the Internet leads to it.
+fn is_private(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(a) => a.is_private() || a.is_link_local() || a.is_loopback(),
+        IpAddr::V6(a) => a.is_unique_local() || a.is_unicast_link_local() || a.is_loopback(),
+    }
 }
 
 /// Watches for changes and says when they have settled.
@@ -162,9 +170,11 @@ mod tests {
         let only_v4 = usable(&links, &addresses, &InterfaceFilter::default(), false);
 
         let texts = |i: &[Interface]| i[0].addresses.iter().map(|a| a.address.to_string()).collect::<Vec<_>>();
+        let private = usable(&links, &addresses, &InterfaceFilter { private_only: true, ..Default::default() }, true);
         assert_eq!((both.len(), only_v4.len()), (1, 1), "an interface without a ready address is none");
         assert_eq!(texts(&both), ["2001:db8::1", "fe80::1", "192.0.2.1", "192.0.2.2"]);
         assert_eq!(texts(&only_v4), ["192.0.2.1", "192.0.2.2"]);
+        assert_eq!(texts(&private), ["fe80::1"], "what the Internet can reach is kept off");
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod config;
 mod connection;
 mod interfaces;
 pub mod limits;
+mod links;
 mod net;
 mod netlink;
 mod pool;
@@ -21,6 +22,7 @@ mod sockets;
 
 pub use client::ClientLimits;
 pub use config::{InterfaceFilter, NetConfig};
+pub use links::{NetworkLink, NetworkWatch, network_links};
 pub use net::{Net, NetError, NetEvent};
 pub use route::route_source;
 pub use server::{Responder, ServerLimits};

@@ -14,7 +14,7 @@ use upnp::net::{Channel, Datagram, Effect, HttpAnswer, IncomingRequest, Interfac
 use upnp::net::{EVENT_PORT, EVENT_V4, EVENT_V6_LINK, SSDP_PORT, SSDP_V4, SSDP_V6_LINK, SSDP_V6_SITE};
 
 use crate::client::Client;
-use crate::config::NetConfig;
+use crate::config::{InterfaceFilter, NetConfig};
 use crate::interfaces::{InterfaceWatch, usable_now};
 use crate::limits;
 use crate::server::{self, Listener, Responder, Server};
@@ -138,6 +138,14 @@ impl Net {
     /// The usable interfaces as of the latest [`NetEvent::Interfaces`].
     pub fn interfaces(&self) -> &[Interface] {
         &self.interfaces
+    }
+
+    /// Uses other interfaces or addresses from now on; [`NetEvent::Interfaces`] follows if that changes anything.
+    pub fn set_interfaces(&mut self, filter: InterfaceFilter) {
+        if self.config.interfaces != filter {
+            self.config.interfaces = filter;
+            self.watch.again();
+        }
     }
 
     /// Waits for the next event. Cancel safe: an event is either returned or still to come.

@@ -115,7 +115,16 @@ pub(crate) struct Noticed {
 impl Notifications {
     /// Starts to listen; changes from here on are noticed.
     pub(crate) fn open() -> io::Result<Self> {
-        let groups = libc::RTMGRP_LINK | libc::RTMGRP_IPV4_IFADDR | libc::RTMGRP_IPV6_IFADDR;
+        Self::of(libc::RTMGRP_LINK | libc::RTMGRP_IPV4_IFADDR | libc::RTMGRP_IPV6_IFADDR)
+    }
+
+    /// As [`Self::open`], and of routes too.
+    pub(crate) fn of_routes_too() -> io::Result<Self> {
+        let addresses = libc::RTMGRP_LINK | libc::RTMGRP_IPV4_IFADDR | libc::RTMGRP_IPV6_IFADDR;
+        Self::of(addresses | libc::RTMGRP_IPV4_ROUTE | libc::RTMGRP_IPV6_ROUTE)
+    }
+
+    fn of(groups: libc::c_int) -> io::Result<Self> {
         let socket = open(groups as u32)?;
         // SAFETY: an `OwnedFd` is open until it is dropped, always names the same descriptor, and nothing takes it out of the
         // `AsyncFd` that owns it.
@@ -151,7 +160,7 @@ impl Notifications {
     }
 }
 
-fn open(groups: u32) -> io::Result<OwnedFd> {
+pub(crate) fn open(groups: u32) -> io::Result<OwnedFd> {
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     let socket = sys::socket(Family::Netlink, SockType::Raw, flags, SockProtocol::NetlinkRoute)?;
     sys::bind(socket.as_raw_fd(), &NetlinkAddr::new(0, groups))?;
@@ -159,7 +168,7 @@ fn open(groups: u32) -> io::Result<OwnedFd> {
 }
 
 /// Sends one request and hands each message of the answer to `each`. The kernel answers within the call: nothing waits.
-fn request(
+pub(crate) fn request(
     socket: &OwnedFd,
     message_type: u16,
     flags: u16,

@@ -9,6 +9,7 @@ use upnp::ids::Udn;
 use super::ScheduleBody;
 use super::utility::{ConsentBody, EnrolBody};
 use crate::commands::Verb;
+use crate::firewall::Ask;
 use crate::gateway::{AskError, Gateway, Wanted};
 use crate::limits::JOURNAL_ANSWER_MAX;
 use crate::planner::Change;
@@ -49,6 +50,8 @@ pub enum Route {
     Why(Udn),
     /// `GET /v1/watch`
     Watch,
+    /// `/v1/firewall` and what is below it, and `GET /metrics`
+    Firewall(Ask),
     /// `GET /v1/utility`
     Utility,
     /// `POST /v1/utility/enrol`
@@ -129,11 +132,14 @@ impl From<AskError> for RouteError {
 pub fn route(request: &ControlRequest, gateway: &Gateway) -> Result<Route, RouteError> {
     let segments = request.segments();
     let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
-    let ["v1", rest @ ..] = &segments[..] else { return Err(no_path(&request.path)) };
     let allow = |method: Method| match request.method == method {
         true => Ok(()),
         false => Err(wrong_method(&request.method, &request.path)),
     };
+    if segments == ["metrics"] {
+        return allow(Method::GET).map(|()| Route::Firewall(Ask::Metrics));
+    }
+    let ["v1", rest @ ..] = &segments[..] else { return Err(no_path(&request.path)) };
     let find = |id: &str| -> Result<Udn, RouteError> { Ok(gateway.resolve(id)?.udn().clone()) };
     match rest {
         ["status"] => allow(Method::GET).map(|()| Route::Status),
@@ -162,6 +168,7 @@ pub fn route(request: &ControlRequest, gateway: &Gateway) -> Result<Route, Route
             find(id).map(Route::Why)
         }
         ["watch"] => allow(Method::GET).map(|()| Route::Watch),
+        ["firewall", below @ ..] => firewall(request, below).map(Route::Firewall),
         ["utility"] => allow(Method::GET).map(|()| Route::Utility),
         ["utility", "enrol"] => {
             allow(Method::POST)?;
@@ -205,6 +212,23 @@ pub fn route(request: &ControlRequest, gateway: &Gateway) -> Result<Route, Route
         }
         _ => Err(no_path(&request.path)),
     }
+}
+
+fn firewall(request: &ControlRequest, below: &[&str]) -> Result<Ask, RouteError> {
+    let confirmed = match request.query_value("confirmed").as_deref() {
+        None | Some("false") => false,
+        Some("true") => true,
+        Some(other) => return Err(RouteError::bad(format!("confirmed={other}: expected true or false"))),
+    };
+    let (ask, method) = match below {
+        [] => (Ask::Status, Method::GET),
+        ["plan"] => (Ask::Plan, Method::GET),
+        ["apply"] => (Ask::Apply { confirmed }, Method::POST),
+        ["confirm"] => (Ask::Confirm, Method::POST),
+        ["off"] => (Ask::Off, Method::POST),
+        _ => return Err(no_path(&request.path)),
+    };
+    if request.method == method { Ok(ask) } else { Err(wrong_method(&request.method, &request.path)) }
 }
 
 fn journal(

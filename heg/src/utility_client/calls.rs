@@ -3,6 +3,8 @@
 //! A call turns the poll round, so that a command still answers a nonce of the gateway: the utility asks what it has (kind 2), the
 //! gateway answers with its poll, and the utility's command (kind 3) answers that.
 
+use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use http::StatusCode;
@@ -12,6 +14,7 @@ use utility_wire::{Command, Message as _, Poll};
 
 use super::callers::{Answer, Call, Callers, Wanted};
 use super::{Gate, Held, Refused, UtilityClient, rng};
+use crate::limits::UTILITY_ADDRESSES_MAX;
 use crate::now::Now;
 use crate::utility::Input;
 
@@ -22,6 +25,8 @@ pub(super) struct Calls {
     cookies: Option<CookieSecrets>,
     /// The utility asks what the gateway has; the next poll is for it.
     pub(super) called: Option<Called>,
+    /// From where the utility has called, newest last.
+    proved: Vec<IpAddr>,
 }
 
 /// A question that waits for the gateway's poll.
@@ -32,14 +37,32 @@ pub(super) struct Called {
 
 impl Calls {
     pub(super) fn new(callers: Callers, boot: Duration) -> Self {
-        Self { callers, gate: Gate::new(boot), cookies: None, called: None }
+        Self { callers, gate: Gate::new(boot), cookies: None, called: None, proved: Vec::new() }
     }
+}
+
+/// Keeps the address as the newest.
+fn prove(proved: &mut Vec<IpAddr>, from: IpAddr) {
+    let from = from.to_canonical();
+    if proved.last() == Some(&from) {
+        return;
+    }
+    proved.retain(|address| *address != from);
+    if proved.len() >= UTILITY_ADDRESSES_MAX {
+        proved.remove(0);
+    }
+    proved.push(from);
 }
 
 impl UtilityClient {
     /// Whether the utility has called and waits for the gateway's poll: [`Self::answer_call`] must follow.
     pub fn is_called(&self) -> bool {
         self.calls.as_ref().is_some_and(|calls| calls.called.is_some())
+    }
+
+    /// From where the utility has called, proved by its signature; none where it cannot call.
+    pub fn proved_callers(&self) -> Option<BTreeSet<IpAddr>> {
+        self.calls.as_ref().map(|calls| calls.proved.iter().copied().collect())
     }
 
     /// The poll that the utility's call is answered with.
@@ -87,6 +110,7 @@ impl UtilityClient {
                 };
             }
         };
+        prove(&mut calls.proved, from);
         self.inputs.push_back(Input::Window(self.window.to_bytes()));
         let cti = opened.head.cti;
         let unsupported = (Kind::Error, SealedError::Unsupported.encode());

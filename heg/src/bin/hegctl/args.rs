@@ -8,6 +8,7 @@ use clap_complete::Shell;
 use energy_model::{RegId, TimeOfDay};
 use heg::limits::JOURNAL_ANSWER_MAX;
 
+use crate::firewall::Verb;
 use crate::rules::RuleCommand;
 use crate::since::Since;
 
@@ -106,6 +107,11 @@ pub(crate) enum Command {
     },
     /// Show what planned appliances cost, by day and by month, and what it would have been at once
     Savings,
+    /// Show or change the gateway's firewall
+    Firewall {
+        #[command(subcommand)]
+        verb: Option<Verb>,
+    },
     /// Show changes as they happen, until interrupted
     Watch,
     /// Enrol this gateway at the utility's key management centre
@@ -182,6 +188,7 @@ mod tests {
             ("hegctl", "Usage"),
             ("hegctl on", "<ID>"),
             ("hegctl fly tv", "unrecognized subcommand 'fly'"),
+            ("hegctl firewall open", "unrecognized subcommand 'open'"),
             ("hegctl withdraw 0", "expected a registration number"),
             ("hegctl schedule tv wake 25:00", "a time of day runs from 00:00:00 to 23:59:59"),
             ("hegctl schedule tv standby 22:00", "<STOP>"),

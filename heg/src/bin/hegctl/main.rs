@@ -1,6 +1,7 @@
 //! hegctl: shows and commands the home energy gateway on this machine, for people and scripts.
 
 mod args;
+mod firewall;
 mod output;
 mod planning;
 mod rules;
@@ -16,6 +17,7 @@ use daemon_kit::clock;
 use daemon_kit::control::client::{self, ClientError, encoded};
 use daemon_kit::control::{ErrorBody, wants_json};
 use daemon_kit::exit::Exit;
+use heg::api::firewall::{FirewallView, PlanView as FirewallPlanView};
 use heg::api::planning::{PlanView, RuleView, SavingsView, WhyView};
 use heg::api::prices::PricesView;
 use heg::api::utility::{ConsentBody, EnrolBody, UtilityView};
@@ -25,6 +27,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use args::{Args, Command, Plan};
+use firewall::Verb;
 use output::Output;
 use rules::RuleCommand;
 
@@ -99,6 +102,9 @@ fn refused(code: &str) -> Option<u8> {
         "ambiguous-appliance" | "ambiguous-registration" => Exit::DataErr.code(),
         "bad-request" => Exit::Usage.code(),
         "not-stored" | "database" => Exit::IoErr.code(),
+        "configuration" => Exit::Config.code(),
+        "firewall" => Exit::Unavailable.code(),
+        "nothing-waits" | "change-waits" => code::FAILED,
         "busy" | "timeout" | "stopping" | "no-answer" | "too-many" | "not-yet" => Exit::TempFail.code(),
         "foreign-registration" | "not-authorized" | "token-refused" => Exit::NoPerm.code(),
         "too-many-registrations" | "too-many-rules" | "configured-rule" | "still-there" | "enrolled" => code::FAILED,
@@ -173,6 +179,7 @@ impl Gateway {
             Command::Plan => self.show::<PlanView>("/v1/plan", Output::plan).await,
             Command::Why { id } => self.show::<WhyView>(&format!("{}/why", appliance(&id)), Output::why).await,
             Command::Savings => self.show::<SavingsView>("/v1/savings", Output::savings).await,
+            Command::Firewall { verb } => self.firewall(verb.unwrap_or(Verb::Status)).await,
             Command::Watch => self.watch().await,
             Command::Enrol { token, replace } => self.order("/v1/utility/enrol", &EnrolBody { token, replace }).await,
             Command::Utility => self.show::<UtilityView>("/v1/utility", Output::utility).await,
@@ -194,6 +201,22 @@ impl Gateway {
             self.output.raw(&answer.text())?;
         } else {
             print(&self.output, &answer.json::<T>()?)?;
+        }
+        Ok(0)
+    }
+
+    async fn firewall(&self, verb: Verb) -> anyhow::Result<u8> {
+        let answer = match verb.order() {
+            None if matches!(verb, Verb::Plan) => {
+                return self.show::<FirewallPlanView>("/v1/firewall/plan", firewall::plan).await;
+            }
+            None => return self.show::<FirewallView>("/v1/firewall", firewall::status).await,
+            Some(path) => client::post(&self.socket, path, &()).await?,
+        };
+        if self.output.is_json() {
+            self.output.raw(&answer.text())?;
+        } else {
+            firewall::status(&self.output, &answer.json()?)?;
         }
         Ok(0)
     }

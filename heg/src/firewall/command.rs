@@ -1,0 +1,90 @@
+//! `heg-gateway firewall baseline` and `remove`: the rules without the daemon. IO.
+//!
+//! The baseline closes the machine before its network is up: the shape that was seen last, our own ports open to the networks that
+//! are there now, which at boot are none. The daemon opens them to the home when it comes.
+
+use std::path::Path;
+
+use anyhow::Context as _;
+use daemon_kit::exit::Exit;
+
+use super::deadman::DeadMan;
+use super::nft::{self, NftError};
+use super::ruleset::Plan;
+use super::settings::Mode;
+use super::shape::detect;
+use super::{ssh, state};
+use crate::config::Config;
+
+/// What to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verb {
+    /// Put the rules in place.
+    Baseline,
+    /// Take our table away.
+    Remove,
+}
+
+/// Does it.
+///
+/// # Errors
+/// A configuration that is wrong (the rules are put in place all the same, by what was confirmed last or the defaults), or rules
+/// that could not be put in place.
+pub fn run(verb: Verb, named: Option<&Path>) -> anyhow::Result<Exit> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context(Exit::OsErr)?;
+    runtime.block_on(async {
+        match verb {
+            Verb::Remove => nft::remove().await.map_err(failed),
+            Verb::Baseline => baseline(named).await,
+        }
+    })?;
+    Ok(Exit::Ok)
+}
+
+async fn baseline(named: Option<&Path>) -> anyhow::Result<()> {
+    let (config, wrong) = match Config::load(named) {
+        Ok(config) => (config, None),
+        Err(error) => (Config::default(), Some(error)),
+    };
+    let (record, damage) = state::read(&config.state_dir().join(state::FILE));
+    // Not written: the daemon takes a waiting change back for good, and says so in its journal.
+    let dead_man = DeadMan::restore(record, &config.firewall);
+    let settings = dead_man.in_force();
+    if settings.mode != Mode::Off {
+        let facts = state::facts().context("the network cannot be read").context(Exit::OsErr)?;
+        let mut sources = dead_man.record().ssh.clone();
+        sources.extend(ssh::sources(&settings.ssh_ports).unwrap_or_default());
+        let plan = Plan {
+            shape: detect(&settings, &facts, &dead_man.record().seen),
+            http_port: (config.network.http_port != 0).then_some(config.network.http_port),
+            ssh: sources,
+            settings,
+            ..Plan::default()
+        };
+        if let Err(error) = nft::replace(&plan, "made_baseline").await {
+            return Err(closed(&plan, failed(error)).await);
+        }
+    }
+    if let Some(why) = damage {
+        tracing::warn!("{why}");
+    }
+    wrong.map_or(Ok(()), |error| {
+        Err(error).context("the rules are in place by what was confirmed last, or the defaults")
+    })
+}
+
+/// A router without rules would let the Internet through to the home, so it then forwards nothing. The gateway's daemon keeps to
+/// private addresses by itself.
+async fn closed(plan: &Plan, error: anyhow::Error) -> anyhow::Error {
+    let older_rules = matches!(nft::counts().await, Ok(Some(_)));
+    if !plan.shape.router || older_rules {
+        return error;
+    }
+    let off =
+        state::FORWARDING.iter().filter(|path| Path::new(path).exists()).all(|path| std::fs::write(path, "0").is_ok());
+    error.context(if off { "forwarding is switched off" } else { "FORWARDING COULD NOT BE SWITCHED OFF" })
+}
+
+fn failed(error: NftError) -> anyhow::Error {
+    anyhow::Error::new(error).context("the firewall is not in place").context(Exit::Unavailable)
+}

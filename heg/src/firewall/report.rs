@@ -1,0 +1,152 @@
+//! What the firewall says of itself: status, plan, metrics, and what is not well.
+
+use std::collections::BTreeSet;
+
+use upnp::time::BootTime;
+
+use super::deadman::Phase;
+use super::ruleset::{self, Counts, Feature, Plan};
+use super::settings::Mode;
+use super::shape::{Facts, Remembered, detect};
+use super::{Firewall, describe, state};
+use crate::api::firewall::{DropView, FirewallView, PlanView};
+
+impl Firewall {
+    /// What a person should know, for status and service manager.
+    pub fn trouble(&self) -> Option<String> {
+        let mut parts = Vec::new();
+        if self.is_off() {
+            let wanted = self.configured.mode != Mode::Off;
+            let how = if wanted { "; `hegctl firewall apply` puts it in place" } else { "" };
+            parts.push(format!("firewall off{how}"));
+            if let Some(why) = self.failure.as_ref().filter(|_| self.to_be_removed) {
+                parts.push(format!("its rules are still in place: {why}"));
+            }
+        } else if self.in_kernel.is_none() {
+            let why = self.failure.as_deref().unwrap_or("not tried yet");
+            parts.push(format!("firewall not in place, so only private addresses are used: {why}"));
+        } else if let Some(why) = &self.failure {
+            parts.push(format!("firewall not brought up to date: {why}"));
+        } else if self.shape.lan.is_empty() {
+            let how = "name it in firewall.lan-interfaces";
+            parts.push(format!("the firewall sees no interface of a home, so nobody reaches the gateway; {how}"));
+        }
+        match self.dead_man.phase() {
+            Phase::Applying | Phase::Waiting(_) => {
+                parts.push("a change of the firewall waits for `hegctl firewall confirm`".to_owned());
+            }
+            Phase::RolledBack => {
+                parts.push(format!("a change of the firewall was taken back: {}", self.rolled_back));
+            }
+            Phase::Confirmed if self.differs() => {
+                parts.push("the firewall's settings were changed, `hegctl firewall apply` takes them over".to_owned());
+            }
+            Phase::Confirmed => {}
+        }
+        parts.extend(self.lacks().map(|lack| format!("firewall with {lack}, which this kernel lacks")));
+        parts.extend(self.not_stored.clone());
+        (!parts.is_empty()).then(|| parts.join("; "))
+    }
+
+    fn lacks(&self) -> impl Iterator<Item = &'static str> + '_ {
+        let features =
+            self.in_kernel.as_ref().map(|k| (&k.features, k.plan.settings.masquerade && k.plan.shape.router));
+        Feature::ALL.into_iter().filter_map(move |feature| {
+            let (have, masquerade) = features?;
+            let wanted = feature != Feature::Masquerade || masquerade;
+            (wanted && !have.contains(&feature)).then(|| feature.lack())
+        })
+    }
+
+    pub(super) fn view(&self, now: BootTime) -> FirewallView {
+        let plan = self.in_kernel.as_ref().map(|k| &k.plan);
+        let shape = plan.map_or(&self.shape, |p| &p.shape);
+        let list = |names: &BTreeSet<String>| names.iter().cloned().collect();
+        let phase = match self.dead_man.phase() {
+            Phase::Confirmed => "confirmed",
+            Phase::Applying | Phase::Waiting(_) => "waiting",
+            Phase::RolledBack => "rolled-back",
+        };
+        FirewallView {
+            state: match (self.is_off(), plan) {
+                (true, _) => "off",
+                (false, Some(_)) => "in-place",
+                (false, None) => "not-in-place",
+            }
+            .to_owned(),
+            shape: if shape.router { "router" } else { "host" }.to_owned(),
+            why: shape.why.clone(),
+            change: phase.to_owned(),
+            confirm_within_s: match self.dead_man.phase() {
+                Phase::Waiting(until) => Some(until.since(now).as_secs()),
+                Phase::Applying => Some(self.dead_man.confirm_within().as_secs()),
+                Phase::Confirmed | Phase::RolledBack => None,
+            },
+            wan: list(&shape.wan),
+            lan: list(&shape.lan),
+            inner: list(&shape.inner),
+            networks: shape.prefixes.iter().map(ToString::to_string).collect(),
+            http_port: self.http_port,
+            appliances: plan.map_or(0, |p| p.appliances.len()),
+            utility: plan.map(|p| p.utility.iter().map(ToString::to_string).collect()).unwrap_or_default(),
+            ssh_sources: plan.map(|p| p.ssh.iter().map(ToString::to_string).collect()).unwrap_or_default(),
+            dropped: plan.map(|p| self.drops(p)).unwrap_or_default(),
+            trouble: self.trouble(),
+        }
+    }
+
+    fn drops(&self, plan: &Plan) -> Vec<DropView> {
+        let drop = |(name, what): (&str, &str)| {
+            let count = self.counts.get(name).copied().unwrap_or_default();
+            DropView { name: name.to_owned(), what: what.to_owned(), packets: count.packets, bytes: count.bytes }
+        };
+        plan.counters().map(drop).collect()
+    }
+
+    pub(super) fn plan_view(&self) -> PlanView {
+        let seen = Remembered::default();
+        let shape = detect(&self.configured, &self.facts_now(), &seen);
+        let plan = Plan {
+            shape,
+            settings: self.configured.clone(),
+            http_port: self.http_port,
+            sealed_port: self.sealed_port,
+            appliances: self.appliances.clone(),
+            ssh: self.open_ssh(),
+            utility: self.utility.clone(),
+        };
+        let off = self.configured.mode == Mode::Off;
+        let same = match &self.in_kernel {
+            Some(kernel) => !off && kernel.plan == plan,
+            None => off && self.is_off(),
+        };
+        let rules =
+            if off { ruleset::removal() } else { plan.replacement(&Feature::ALL.into(), &Counts::new(), "made") };
+        PlanView {
+            changes: !same,
+            lines: describe::lines(&plan, self.facts_now().forwarding),
+            rules: serde_json::from_str(&rules).unwrap_or_default(),
+        }
+    }
+
+    fn facts_now(&self) -> Facts {
+        state::facts().unwrap_or_else(|_| self.facts.clone())
+    }
+
+    /// Prometheus text format 0.0.4.
+    pub(super) fn metrics(&self) -> String {
+        let plan = self.in_kernel.as_ref().map(|k| &k.plan);
+        let mut out =
+            String::from("# HELP heg_firewall_up Whether the rules are in place.\n# TYPE heg_firewall_up gauge\n");
+        out += &format!("heg_firewall_up {}\n", u8::from(plan.is_some()));
+        let drops = plan.map(|p| self.drops(p)).unwrap_or_default();
+        for (unit, count) in [("packets", (|d| d.packets) as fn(&DropView) -> u64), ("bytes", |d| d.bytes)] {
+            out += &format!("# HELP heg_firewall_dropped_{unit}_total Dropped by the firewall, by reason.\n");
+            out += &format!("# TYPE heg_firewall_dropped_{unit}_total counter\n");
+            for drop in &drops {
+                out += &format!("heg_firewall_dropped_{unit}_total{{reason=\"{}\"}} {}\n", drop.name, count(drop));
+            }
+        }
+        out
+    }
+}
