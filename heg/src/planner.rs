@@ -400,7 +400,8 @@ impl Planner {
         let at = now.wall.as_second();
         // While a plan is improved a second has many turns, in which nothing else happens.
         let limits_due = self.envelope.poll_timeout().is_some_and(|due| due <= now.boot);
-        if self.turned != Some(at) || self.has_news || limits_due {
+        let changed = self.all_changed || !self.changed.is_empty();
+        if self.turned != Some(at) || self.has_news || changed || limits_due {
             (self.turned, self.has_news) = (Some(at), false);
             self.look_at_limits(now);
             self.account(at);
