@@ -16,11 +16,12 @@ use crate::memory;
 const SIZES: [usize; 5] = [10, 20, 40, 80, 160];
 const SEEDS: std::ops::RangeInclusive<u64> = 1..=4;
 /// HiGHS may take so long for each home.
-const ORACLE_S: u64 = 60;
+const ORACLE_S: u64 = 30;
 
 /// What the oracle found, hundredths of the currency.
 struct Optimum {
-    cost: f64,
+    /// `None` where it found no plan in its time.
+    cost: Option<f64>,
     bound: f64,
     seconds: f64,
 }
@@ -47,13 +48,14 @@ impl Row {
         let Self { loads, seed, first_ms, whole_ms, .. } = self;
         let (first, cost, undone) = (cents(self.first.cost), cents(self.plan.cost), self.plan.dropped.len());
         let oracle = match &self.optimum {
-            Some(o) => {
+            Some(Optimum { cost: Some(found), bound, seconds }) => {
                 // A first plan that leaves other work undone has no cost to compare.
                 let same = self.first.dropped == self.plan.dropped;
-                let first = if same { format!("{:+.2}", over(first, o.cost)) } else { "undone".to_owned() };
-                let proven = if o.cost - o.bound < 1e-5 * o.cost.abs() { "optimal" } else { "" };
-                format!("{:.1} | {proven} | {:.0} | {first} | {:+.2}", o.cost, o.seconds, over(cost, o.cost))
+                let first = if same { format!("{:+.2}", over(first, *found)) } else { "undone".to_owned() };
+                let proven = if found - bound < 1e-5 * found.abs() { "optimal" } else { "" };
+                format!("{found:.1} | {proven} | {seconds:.0} | {first} | {:+.2}", over(cost, *found))
             }
+            Some(Optimum { cost: None, seconds, .. }) => format!("none | | {seconds:.0} | | "),
             None => "- | - | - | - | -".to_owned(),
         };
         let gap = over(cost, self.bound());
@@ -106,7 +108,7 @@ pub(crate) fn print(oracle: Option<&Path>) -> Result<()> {
     }
     let largest = |values: &[f64]| values.iter().copied().fold(f64::MIN, f64::max);
     let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len().max(1) as f64;
-    let compared = |row: &Row| row.optimum.as_ref().map(|o| over(cents(row.plan.cost), o.cost));
+    let compared = |row: &Row| Some(over(cents(row.plan.cost), row.optimum.as_ref()?.cost?));
     let over_oracle: Vec<f64> = rows.iter().filter_map(compared).collect();
     println!();
     if !over_oracle.is_empty() {
@@ -176,5 +178,5 @@ fn solve(python: &Path, problem: &Problem, plan: &Plan) -> Result<Optimum> {
     let numbers: Vec<f64> =
         last.split(' ').map(str::parse).collect::<Result<_, _>>().with_context(|| last.to_owned())?;
     let [cost, bound, seconds] = numbers[..] else { anyhow::bail!("the oracle said {last}") };
-    Ok(Optimum { cost, bound, seconds })
+    Ok(Optimum { cost: Some(cost).filter(|c| c.is_finite()), bound, seconds })
 }

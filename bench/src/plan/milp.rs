@@ -11,8 +11,16 @@ use super::instances::SLOT_S;
 #[derive(Default)]
 struct Model {
     costs: Vec<f64>,
-    /// Name, sense, right side, terms.
-    rows: Vec<(char, f64, Vec<(usize, f64)>)>,
+    rows: Vec<Row>,
+}
+
+/// Variables with their factors.
+type Terms = Vec<(usize, f64)>;
+
+struct Row {
+    sense: char,
+    right: f64,
+    terms: Terms,
 }
 
 impl Model {
@@ -21,14 +29,14 @@ impl Model {
         self.costs.len() - 1
     }
 
-    fn row(&mut self, sense: char, right: f64, terms: Vec<(usize, f64)>) {
-        self.rows.push((sense, right, terms));
+    fn row(&mut self, sense: char, right: f64, terms: Terms) {
+        self.rows.push(Row { sense, right, terms });
     }
 
     fn mps(&self) -> String {
         let mut out = String::from("NAME plan\nROWS\n N cost\n");
-        let mut columns: Vec<Vec<(usize, f64)>> = vec![Vec::new(); self.costs.len()];
-        for (r, (sense, _, terms)) in self.rows.iter().enumerate() {
+        let mut columns: Vec<Terms> = vec![Vec::new(); self.costs.len()];
+        for (r, Row { sense, terms, .. }) in self.rows.iter().enumerate() {
             let _infallible = writeln!(out, " {sense} r{r}");
             for (column, factor) in terms {
                 columns[*column].push((r, *factor));
@@ -42,7 +50,7 @@ impl Model {
             }
         }
         out.push_str(" M2 'MARKER' 'INTEND'\nRHS\n");
-        for (r, (_, right, _)) in self.rows.iter().enumerate() {
+        for (r, Row { right, .. }) in self.rows.iter().enumerate() {
             let _infallible = writeln!(out, " R r{r} {right}");
         }
         out.push_str("BOUNDS\n");
@@ -58,8 +66,8 @@ impl Model {
 /// a quarter hour, windows at their edges and energy in whole slots, as the generated homes have them.
 pub(crate) fn mps(problem: &Problem, plan: &Plan) -> String {
     let mut model = Model::default();
-    let mut draws: Vec<Vec<(usize, f64)>> = vec![Vec::new(); problem.slots.len()];
-    let mut undone: BTreeMap<_, (f64, Vec<(usize, f64)>)> = BTreeMap::new();
+    let mut draws: Vec<Terms> = vec![Vec::new(); problem.slots.len()];
+    let mut undone: BTreeMap<_, (f64, Terms)> = BTreeMap::new();
     for load in &problem.loads {
         let class = undone.entry(load.importance).or_default();
         class.0 += plan.dropped.iter().filter(|d| d.id == load.id).map(|d| f64::from(d.missing_ppm)).sum::<f64>();
@@ -85,13 +93,7 @@ fn per_watt(problem: &Problem, slot: usize) -> f64 {
     problem.slots[slot].price.unwrap_or(0) as f64 / 1e6 * 100.0 / 1000.0 * SLOT_S as f64 / 3600.0
 }
 
-fn cycle(
-    model: &mut Model,
-    problem: &Problem,
-    load: &Load,
-    draws: &mut [Vec<(usize, f64)>],
-    undone: &mut Vec<(usize, f64)>,
-) {
+fn cycle(model: &mut Model, problem: &Problem, load: &Load, draws: &mut [Terms], undone: &mut Terms) {
     let Work::Cycle { phases, earliest, deadline, .. } = &load.work else { return };
     let watts: Vec<f64> = phases
         .iter()
@@ -112,13 +114,7 @@ fn cycle(
 }
 
 /// On and off per slot: energy and presence.
-fn runs(
-    model: &mut Model,
-    problem: &Problem,
-    load: &Load,
-    draws: &mut [Vec<(usize, f64)>],
-    undone: &mut (f64, Vec<(usize, f64)>),
-) {
+fn runs(model: &mut Model, problem: &Problem, load: &Load, draws: &mut [Terms], undone: &mut (f64, Terms)) {
     let n = problem.slots.len();
     let all = (0, n as i64 * SLOT_S);
     let (watts, window, needed) = match &load.work {
@@ -166,10 +162,10 @@ fn runs(
     }
     if least_on > 1 && needed.is_some() {
         // A run begun too late for its minimum time can only be the one that ends the work.
-        for j in (on.len() + 1).saturating_sub(least_on)..on.len() {
+        for start in &starts[(on.len() + 1).saturating_sub(least_on)..] {
             let needed = needed.unwrap_or(0.0);
             let mut row: Vec<_> = on.iter().map(|x| (*x, -1.0)).collect();
-            row.push((starts[j], needed));
+            row.push((*start, needed));
             model.row('L', 0.0, row);
         }
     }

@@ -108,11 +108,10 @@ impl Bound {
                 *price = (i128::from(*price) + step).clamp(0, i128::from(setup.extra_max / 2)) as i64;
             }
         }
-        for class in 0..self.miss.len() {
-            if score.0[class] > setup.unavoidable[class] {
-                let more = undone[class] > score.0[class];
-                let price = self.miss[class];
-                self.miss[class] = if more { price + price / 8 + 1 } else { (price - price / 10).max(1) };
+        for (class, (price, undone)) in self.miss.iter_mut().zip(undone).enumerate() {
+            let aim = score.0[class];
+            if aim > setup.unavoidable[class] {
+                *price = if *undone > aim { *price + *price / 8 + 1 } else { (*price - *price / 10).max(1) };
             }
         }
     }

@@ -77,7 +77,9 @@ impl Improver {
             search.offer(board);
         }
         let bound = Bound::new(&setup);
-        let (budget, rebuilds) = (problem.budget, 0);
+        let budget = problem.budget;
+        // Where each has what is best for it alone there is nothing to search for.
+        let rebuilds = if search.is_perfect(&setup) { budget.rebuilds } else { 0 };
         Ok(Self { setup, search, bound, order, scratch, keep, budget, rebuilds, bound_steps: 0, aimed: None })
     }
 
@@ -97,9 +99,6 @@ impl Improver {
         let bound_from = self.budget.rebuilds / 8;
         if self.rebuilds >= bound_from && self.bound_steps < self.budget.bound_steps {
             self.raise_bound();
-            if self.search.is_perfect(&self.setup) {
-                self.rebuilds = self.budget.rebuilds;
-            }
             if self.bound_steps == self.budget.bound_steps {
                 self.search.learn(&self.setup, &self.bound, &self.order, &mut self.scratch);
             }
@@ -135,6 +134,11 @@ impl Improver {
         }
         self.bound.step(&self.setup, score, &mut self.scratch);
         self.bound_steps += 1;
+        if self.bound.lower(&score.0) == Some(score.1) {
+            // Proven: nothing is cheaper.
+            self.bound_steps = self.budget.bound_steps.max(self.bound_steps);
+            self.rebuilds = self.budget.rebuilds;
+        }
     }
 
     /// The best plan so far.

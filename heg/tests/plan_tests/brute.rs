@@ -175,7 +175,7 @@ fn problems() -> impl Strategy<Value = Problem> {
 fn small_problems_get_the_best_plan_there_is_and_a_bound_below_it() {
     // The same problems each time: the search is good, but it isn't proven to find the best plan.
     let mut runner = TestRunner::deterministic();
-    let cases = 250;
+    let cases = 150;
     let mut missed = 0;
     for _ in 0..cases {
         let problem = problems().new_tree(&mut runner).expect("a problem").current();

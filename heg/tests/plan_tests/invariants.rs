@@ -50,6 +50,9 @@ fn work() -> impl Strategy<Value = Work> {
     ]
 }
 
+/// Work, class, minimum times, whether on and since how long, an order and for how long.
+type Drawn = (Work, usize, u32, u32, (bool, Option<i64>), Option<(bool, i64)>);
+
 fn homes(settled: bool) -> impl Strategy<Value = Problem> {
     let seconds = prop::sample::select(vec![0u32, 600, 1800, 3600]);
     let now = (any::<bool>(), prop::option::of(0i64..4000));
@@ -57,10 +60,7 @@ fn homes(settled: bool) -> impl Strategy<Value = Problem> {
         (work(), 0usize..4, seconds.clone(), seconds, now, prop::option::weighted(0.1, (any::<bool>(), 0i64..9000)));
     (slots(), prop::collection::vec(one, 1..14), any::<u64>()).prop_map(move |(slots, all, seed)| {
         let now = slots[0].span.start;
-        let make = |(i, (work, class, min_on_s, min_off_s, (on, since), ordered)): (
-            u32,
-            (Work, usize, u32, u32, (bool, Option<i64>), Option<(bool, i64)>),
-        )| {
+        let make = |(i, (work, class, min_on_s, min_off_s, (on, since), ordered)): (u32, Drawn)| {
             let since = since.map(|s| now - s);
             let mut load = Load {
                 min_on_s,
@@ -164,7 +164,7 @@ fn the_bound_and_the_costs_agree(problem: &Problem, plan: &Plan) -> Result<(), T
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 150, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn what_a_plan_chooses_keeps_cap_windows_and_minimum_times(problem in homes(false)) {
