@@ -14,11 +14,10 @@ use nix::libc;
 
 /// Memory is given back at most this often; it takes under a millisecond.
 const EVERY: Duration = Duration::from_secs(30);
-/// The first time: when the home has been found and subscribed to.
-const FIRST: Duration = Duration::from_secs(6);
-
 /// The same where it is given back before the thread goes to sleep: what comes back with it is so little that it pays sooner.
 const EVERY_PARKED: Duration = Duration::from_secs(5);
+/// The first time: when the home has been found and subscribed to.
+const FIRST: Duration = Duration::from_secs(6);
 
 /// Memory is to be given back when the thread has nothing left to do.
 static WHEN_PARKED: AtomicBool = AtomicBool::new(false);
