@@ -22,9 +22,9 @@ ebpf: ## the kernel probe, target/bpf/psm-probe.o (Debian's compiler and llc; el
 	@.ci/setup build ebpf
 	@.ci/ebpf
 
-demo: ## a home of four hosts on this machine, narrated (about a minute); KEEP=1 keeps it up
+demo: ## a home of four hosts and its utility on this machine, narrated (one and a half minutes); KEEP=1 keeps it up
 	@.ci/setup build
-	$(CARGO) build --locked --bins -p psm-agent -p heg -p house-tests
+	$(CARGO) build --locked --bins -p psm-agent -p heg -p kmc -p utility -p house-tests
 	@target/debug/demo
 
 test: ## everything that must be green: format, lints, docs, unit, simulation, lab
@@ -39,7 +39,7 @@ lint: ## format, clippy and documentation, warnings are errors
 
 e2e: ## the end-to-end tests in network namespaces
 	@.ci/setup build
-	$(CARGO) build --locked --bins -p psm-agent -p heg -p house-tests
+	$(CARGO) build --locked --bins -p psm-agent -p heg -p kmc -p utility -p house-tests
 	$(CARGO) test --locked -p house-tests --test e2e -- --test-threads=1
 
 attacks: ## the attacks of the paper's Table III, with sealed messages and without, as a table with what each costs

@@ -131,7 +131,7 @@ impl App {
         let (stopping, stop) = watch::channel(false);
         let member = Arc::new(Member::new(service.store().clone(), vault, config.homes.reachable.clone()));
         let console = Console::new(service.clone(), metrics.clone(), member.clone(), &config, wall, stop.clone());
-        let per_minute = config.homes.requests_per_minute;
+        let per_minute = (config.homes.requests_per_minute, config.homes.proxies.clone());
         let homes = Homes::new(service.clone(), metrics.clone(), member.clone(), per_minute, stop.clone());
         let rules = Arc::new(config.rules().map_err(|e| anyhow::anyhow!(e).context(Exit::Config))?);
         console.set_rules(rules.clone());
@@ -160,6 +160,7 @@ impl App {
                     places: places.clone(),
                     peers: peers.clone(),
                     per_peer_max,
+                    proxies: config.homes.proxies.clone().into(),
                     stopping: stop.clone(),
                 };
                 accepting.push(tokio::spawn(accept(listener, listening)));
@@ -527,6 +528,8 @@ struct Listening {
     places: Arc<Semaphore>,
     peers: Peers,
     per_peer_max: usize,
+    /// Many may stand behind one of these.
+    proxies: Arc<[IpAddr]>,
     stopping: watch::Receiver<bool>,
 }
 
@@ -540,7 +543,7 @@ impl Place {
     fn take(of: &Listening, peer: IpAddr) -> Option<Self> {
         let mut table = of.peers.lock().unwrap_or_else(PoisonError::into_inner);
         let count = table.entry(peer).or_insert(0);
-        if *count >= of.per_peer_max {
+        if *count >= of.per_peer_max && !of.proxies.contains(&peer) {
             return None;
         }
         *count += 1;

@@ -3,7 +3,7 @@
 //! An empty or missing file is a working configuration. Every key is named, with its default, in
 //! packaging/examples/heg-utility.toml and heg-utility.toml(5).
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -115,6 +115,8 @@ pub struct Homes {
     pub reachable: Option<String>,
     /// Requests of one address, per minute.
     pub requests_per_minute: u32,
+    /// Proxies and balancers before it, which name the asker's address in X-Forwarded-For.
+    pub proxies: Vec<IpAddr>,
     /// Call homes that say where they are reached.
     pub call: bool,
     /// Time between two reports of a home, s.
@@ -126,7 +128,15 @@ pub struct Homes {
 impl Default for Homes {
     fn default() -> Self {
         let listen = DEFAULT_HOMES.parse().into_iter().collect();
-        Self { listen, reachable: None, requests_per_minute: 1200, call: true, report_every_s: 300, poll_every_s: 0 }
+        Self {
+            listen,
+            reachable: None,
+            requests_per_minute: 1200,
+            proxies: Vec::new(),
+            call: true,
+            report_every_s: 300,
+            poll_every_s: 0,
+        }
     }
 }
 
@@ -334,7 +344,7 @@ impl Config {
             ("[store]", self.store != new.store),
             ("[kmc]", self.kmc != new.kmc),
             (
-                "homes.listen, homes.reachable, homes.requests-per-minute or homes.call",
+                "homes.listen, homes.reachable, homes.requests-per-minute, homes.proxies or homes.call",
                 self.homes.server() != new.homes.server(),
             ),
             ("[power-system]", self.power_system != new.power_system),
@@ -346,8 +356,8 @@ impl Config {
 }
 
 impl Homes {
-    fn server(&self) -> (&[SocketAddr], Option<&str>, u32, bool) {
-        (&self.listen, self.reachable.as_deref(), self.requests_per_minute, self.call)
+    fn server(&self) -> (&[SocketAddr], Option<&str>, u32, &[IpAddr], bool) {
+        (&self.listen, self.reachable.as_deref(), self.requests_per_minute, &self.proxies, self.call)
     }
 }
 
@@ -396,6 +406,7 @@ mod tests {
             ("[store]\nconnections = 1", "store.connections: expected 2 to 100"),
             ("[store]\npostgres = 'a'\npostgres-file = 'b'", "store.postgres-file: postgres is given too"),
             ("[homes]\nreachable = 'a b'", "homes.reachable: expected a name or address"),
+            ("[homes]\nproxies = ['here']", "homes.proxies"),
             ("[homes]\nrequests-per-minute = 0", "homes.requests-per-minute: expected 1 to 1000000"),
             ("[power-system]\nfile = 'a'\nurl = 'http://b/'", "power-system.url: file is given too"),
             ("[power-system]\nurl = 'https://b/'", "expected a URL as http://"),

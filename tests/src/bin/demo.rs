@@ -425,7 +425,13 @@ fn attack(story: &mut Story, house: &mut House, wan: &Wan) -> Result<()> {
 fn keep_up() {
     let demo = std::env::current_exe().unwrap_or_else(|_| "demo".into());
     println!("\nThe home stays up until Ctrl-C. In another terminal:");
-    for command in ["gateway hegctl status", "gateway hegctl off tv", "tv psm-agent status", "gateway     # a shell"] {
+    for command in [
+        "gateway hegctl status",
+        "gateway hegctl off tv",
+        "tv psm-agent status",
+        "utility utilityctl sites",
+        "gateway     # a shell",
+    ] {
         println!("  {} enter {command}", demo.display());
     }
     loop {

@@ -11,6 +11,7 @@ mod receive;
 mod routes;
 mod senders;
 
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Router;
@@ -41,6 +42,7 @@ struct Shared {
     member: Arc<Member>,
     senders: Senders,
     gate: Mutex<Gate>,
+    proxies: Vec<IpAddr>,
     quotas: Mutex<Quotas>,
     polls: answer::Polls,
     /// One signature, opening or sealing at a time for each; they run in the task that has the place.
@@ -57,12 +59,13 @@ impl std::fmt::Debug for Homes {
 }
 
 impl Homes {
-    /// On the service and the membership. `peer_per_minute` requests of an address are served; held polls end when `stopping` turns true.
+    /// On the service and the membership. `peer_per_minute` requests of an address are served, where `proxies` name the address for whom
+    /// they ask; held polls end when `stopping` turns true.
     pub fn new(
         service: Arc<Service>,
         metrics: Arc<Metrics>,
         member: Arc<Member>,
-        peer_per_minute: u32,
+        (peer_per_minute, proxies): (u32, Vec<IpAddr>),
         stopping: watch::Receiver<bool>,
     ) -> Self {
         // One core is left to everything else, where there is more than one.
@@ -74,6 +77,7 @@ impl Homes {
             metrics,
             member,
             gate: Mutex::new(gate),
+            proxies,
             quotas: Mutex::new(Quotas::new(SITE_PER_S, SITE_BURST, SENDERS_MAX)),
             polls: answer::Polls::default(),
             places: Semaphore::new(cores.saturating_sub(1).max(1)),

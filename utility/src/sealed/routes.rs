@@ -91,6 +91,7 @@ async fn answer(homes: Homes, endpoint: Endpoint, request: HttpRequest) -> Respo
 async fn read(homes: &Homes, trusted: &Trusted, endpoint: Endpoint, request: HttpRequest) -> Result<Request, Refused> {
     let peer = request.extensions().get::<Peer>().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |p| p.0).to_canonical();
     let (head, body) = request.into_parts();
+    let peer = if homes.0.proxies.contains(&peer) { forwarded(&head.headers).unwrap_or(peer) } else { peer };
     let content_type = text_of(&head.headers, header::CONTENT_TYPE);
     if !content_type.is_some_and(|has| secure_http::endpoints::same_media_type(&has, CONTENT_TYPE_SIGN1)) {
         return Err(Refusal::MediaType.into());
@@ -168,11 +169,37 @@ fn problem(status: StatusCode) -> Response {
     response
 }
 
+/// For whom a proxy asks: the last address that it names is the one it saw itself, the others are anybody's word.
+fn forwarded(headers: &HeaderMap) -> Option<IpAddr> {
+    let last = headers.get_all("x-forwarded-for").iter().next_back()?.to_str().ok()?;
+    last.rsplit(',').next()?.trim().parse::<IpAddr>().ok().map(|ip| ip.to_canonical())
+}
+
 /// A header's only value; none where there are several, since different readers would take different ones.
 fn text_of(headers: &HeaderMap, name: HeaderName) -> Option<String> {
     let mut values = headers.get_all(name).iter();
     match (values.next(), values.next()) {
         (Some(value), None) => value.to_str().ok().map(str::to_owned),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_forwarded_addresses_the_last_counts_and_nonsense_does_not() {
+        let of = |values: &[&'static str]| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append("x-forwarded-for", HeaderValue::from_static(value));
+            }
+            forwarded(&headers).map(|ip| ip.to_string())
+        };
+        assert_eq!(of(&["198.51.100.1, 192.0.2.7"]).as_deref(), Some("192.0.2.7"));
+        assert_eq!(of(&["198.51.100.1", "2001:db8::7"]).as_deref(), Some("2001:db8::7"));
+        assert_eq!(of(&["::ffff:192.0.2.7"]).as_deref(), Some("192.0.2.7"));
+        assert_eq!((of(&[]), of(&["unknown"]), of(&["192.0.2.7, "])), (None, None, None));
     }
 }

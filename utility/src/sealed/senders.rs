@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use daemon_kit::clock;
-use secure_http::{Awaited, KeyAnswer, KeyId, Nonce, PartyId, Role, Statement, UnixTime, Window};
+use secure_http::{Awaited, KeyAnswer, KeyId, Nonce, PartyId, Role, Statement, UnixTime, Window, canonical_host};
 use secure_link::FetchedKey;
 use tokio::sync::Semaphore;
 
@@ -303,6 +303,7 @@ impl Senders {
             return Ok(false);
         }
         let KeyAnswer { succession, revocations, host, path, .. } = answer;
+        let host = host.as_deref().and_then(canonical_host);
         let fetched = FetchedKey { statement, succession, path, revocations, host };
         let newest = sender.newest().map(Statement::serial);
         let known = newest.is_some_and(|newest| fetched.statement.serial() <= newest);

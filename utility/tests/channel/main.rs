@@ -140,7 +140,7 @@ async fn a_held_poll_is_released_by_a_control_and_its_outcome_comes_with_the_nex
     assert_eq!(utility.service.store().evidence(&site(1), (UnixTime::new(0), 0)).await.unwrap().len(), 2);
 
     // A new policy releases a poll too, and is told.
-    let newer = kmc.new_policy();
+    let newer = kmc.new_policy(None);
     let sealed = home.seal(Kind::Poll, &Poll { wait_s: 55, have: have(policy), outcomes: List::empty() }.encode());
     let held = home.post(POLL, &sealed);
     let learn = async {
@@ -421,4 +421,50 @@ async fn replicas_share_one_membership_and_never_give_a_number_or_a_key_twice() 
     let stranger = utility::membership::Member::new(store, elsewhere, None);
     let error = stranger.look().await.unwrap_err().to_string();
     assert!(error.contains("key file of another installation") && stranger.own().is_none(), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_home_with_a_new_sealing_key_only_is_asked_for_when_the_old_one_is_at_its_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let (kmc, utility, mut home) = three(dir.path()).await;
+    home.report(&report(1)).await;
+    let before = home.member.statement().unwrap().clone();
+    let asked = utility.metrics.keys_asked.value();
+    home.report(&report(2)).await;
+    assert_eq!(utility.metrics.keys_asked.value(), asked, "nobody is asked while all is well");
+    // Statements are dated back by a minute, so that a life of half of it is over.
+    let version = kmc.new_policy(Some(30));
+    home.member.told(version, 0);
+    home.settle().await;
+    utility.member.told(version, 0).await;
+    utility.member.maintain().await.unwrap().unwrap();
+    let after = home.member.statement().unwrap().clone();
+    assert_eq!((before.kid(), before.kem() == after.kem()), (after.kid(), false), "nothing in its messages shows it");
+    assert_eq!(home.report(&report(3)).await.state, BatchState::Stored);
+    let known = utility.service.store().channel(&site(1)).await.unwrap().unwrap().unwrap();
+    assert_eq!((known.lineage, known.statements[0].statement.serial()), (1, after.serial()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_home_says_where_it_is_reached_now_and_nobody_says_it_for_another() {
+    let dir = tempfile::tempdir().unwrap();
+    let (kmc, utility, mut home) = three(dir.path()).await;
+    home.report(&report(1)).await;
+    let says = |statement: &secure_http::Statement, host: &str| secure_http::KeyAnswer {
+        statements: vec![statement.raw().to_vec()],
+        succession: None,
+        revocations: 0,
+        host: Some(host.to_owned()),
+        path: Vec::new(),
+    };
+    let own = home.member.statement().unwrap().clone();
+    let heard = home.say(Kind::KeyStatement, KEY, &says(&own, "192.0.2.1:8470").encode()).await;
+    assert!(matches!(heard, Heard::Ack(_)), "{heard:?}");
+    let host = async || utility.service.store().channel(&site(1)).await.unwrap().unwrap().unwrap().host;
+    assert_eq!(host().await.as_deref(), Some("192.0.2.1:8470"));
+    let other = Home::enrolled(&kmc, id(2)).await;
+    let others = other.member.statement().unwrap().clone();
+    let heard = home.say(Kind::KeyStatement, KEY, &says(&others, "192.0.2.2:8470").encode()).await;
+    assert!(matches!(heard, Heard::Error(SealedError::Forbidden)), "{heard:?}");
+    assert_eq!(host().await.as_deref(), Some("192.0.2.1:8470"));
 }

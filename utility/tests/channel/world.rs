@@ -106,9 +106,11 @@ impl Kmc {
         self.centre.lock().unwrap().revoke(party.as_str(), "stolen", "operator:0", wall()).unwrap();
     }
 
-    pub(crate) fn new_policy(&self) -> u32 {
+    /// The next version of the policy, with that life of a sealing key, or the same rules.
+    pub(crate) fn new_policy(&self, kem_key_s: Option<u64>) -> u32 {
         let mut centre = self.centre.lock().unwrap();
-        let rules = centre.policy().map(Policy::rules).unwrap().clone();
+        let mut rules = centre.policy().map(Policy::rules).unwrap().clone();
+        rules.kem_key_s = kem_key_s.unwrap_or(rules.kem_key_s);
         centre.set_policy(&rules, 90 * DAY_S, "operator:0", wall()).unwrap().version()
     }
 }
@@ -146,7 +148,7 @@ impl Utility {
         let periods = Periods { report_s: 300, poll_s: 0 };
         let service = Arc::new(Service::new(store, metrics.clone(), periods, utility::app::wall));
         let (stop, stopping) = watch::channel(false);
-        let homes = Homes::new(service.clone(), metrics.clone(), member.clone(), 100_000, stopping);
+        let homes = Homes::new(service.clone(), metrics.clone(), member.clone(), (100_000, Vec::new()), stopping);
         let calling = tokio::spawn(call_homes(homes.clone(), service.store().hints()));
         let router = homes.router(axum::Router::new());
         let task = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
