@@ -10,7 +10,7 @@ use daemon_kit::clock::{self, BootTimer, WallClockChanges};
 use daemon_kit::control::{ControlRequest, ControlServer, ControlStream};
 use daemon_kit::exit::Exit;
 use daemon_kit::logging::Logging;
-use daemon_kit::memory::Trim;
+use daemon_kit::memory::{self, Trim};
 use daemon_kit::signals::{Signal, Signals};
 use daemon_kit::systemd::Systemd;
 use daemon_kit::{boot_counter, identity, state_dir};
@@ -52,7 +52,9 @@ const SLEPT_MIN: Duration = Duration::from_secs(2);
 /// # Errors
 /// Whatever keeps it from starting; once it runs nothing does.
 pub fn run(config: Config, named: Option<PathBuf>, logging: Logging) -> anyhow::Result<Exit> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context(Exit::OsErr)?;
+    memory::keep_heaps_short();
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    let runtime = builder.enable_all().on_thread_park(memory::when_parked).build().context(Exit::OsErr)?;
     runtime.block_on(async {
         let mut app = App::start(config, named, logging).await?;
         while app.tick().await {}
@@ -162,7 +164,7 @@ impl App {
             started: now.boot,
             asleep: asleep(),
             ready: false,
-            trim: Trim::new(now.boot.since_boot()),
+            trim: Trim::when_parked(now.boot.since_boot()),
             config,
             named,
             logging,

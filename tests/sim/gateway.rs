@@ -15,6 +15,7 @@ use heg::journal::Entry;
 use heg::now::Now;
 use heg::registrations::{Key, Wish, local_time};
 use heg::store::batch::Batch;
+use heg::utility::Utility;
 use http::{Response, StatusCode};
 use testkit::network::ReplyTo;
 use upnp::device::{ActionCall, presentation_response};
@@ -63,6 +64,7 @@ impl Disk {
             appliances: self.appliances.values().cloned().collect(),
             registrations: self.registrations.values().cloned().collect(),
             last_reg: self.last_reg,
+            utility: Vec::new(),
         }
     }
 }
@@ -116,6 +118,7 @@ impl GatewayHost {
             Gateway::new(config.settings(kept.calendar.zone.clone()), kept.disk.restored(), both),
             Appliances::new(config, us, server, HTTP_PORT, control_seed, now),
             device::root_device(config, identity, HTTP_PORT, device_seed, now),
+            Utility::new(UUID, config.utility_settings(), Vec::new(), device_seed, both),
             Duration::from_secs(config.store.write_every_s.into()),
             both,
         );
@@ -258,6 +261,8 @@ impl GatewayHost {
                 }
                 Effect::Journalled(entry) => self.kept.journal.push(entry),
                 Effect::Changed(_) | Effect::Forgotten(_) => {}
+                // These homes have no utility.
+                Effect::Ask(question) => self.kept.complaints.push(format!("asks a utility: {question:?}")),
             }
         }
         None

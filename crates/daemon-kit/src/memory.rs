@@ -7,6 +7,7 @@
 
 use std::ffi::c_void;
 use std::fs;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use nix::libc;
@@ -15,6 +16,12 @@ use nix::libc;
 const EVERY: Duration = Duration::from_secs(30);
 /// The first time: when the home has been found and subscribed to.
 const FIRST: Duration = Duration::from_secs(6);
+
+/// The same where it is given back before the thread goes to sleep: what comes back with it is so little that it pays sooner.
+const EVERY_PARKED: Duration = Duration::from_secs(5);
+
+/// Memory is to be given back when the thread has nothing left to do.
+static WHEN_PARKED: AtomicBool = AtomicBool::new(false);
 
 /// Free memory left at the end of a heap.
 const HEAP_END_BYTES_MAX: libc::c_int = 64 * 1024;
@@ -25,12 +32,20 @@ pub struct Trim {
     next: Duration,
     /// Something has happened since memory was last given back.
     stirred: bool,
+    every: Duration,
+    parks: bool,
 }
 
 impl Trim {
     /// For a daemon that has just started: first after its start has settled. `now` is time since boot (CLOCK_BOOTTIME).
     pub fn new(now: Duration) -> Self {
-        Self { next: now + FIRST, stirred: true }
+        Self { next: now + FIRST, stirred: true, every: EVERY, parks: false }
+    }
+
+    /// The same, for a daemon whose runtime calls [`when_parked`] before its thread goes to sleep: memory is given back then, so that no
+    /// code but that of sleeping itself comes back with it.
+    pub fn when_parked(now: Duration) -> Self {
+        Self { parks: true, every: EVERY_PARKED, ..Self::new(now) }
     }
 
     /// When [`Self::turn`] wants to be called though nothing happens: once after the last time that something did.
@@ -44,8 +59,12 @@ impl Trim {
             self.stirred = true;
             return;
         }
-        (self.next, self.stirred) = (now + EVERY, false);
-        give_back();
+        (self.next, self.stirred) = (now + self.every, false);
+        if self.parks {
+            WHEN_PARKED.store(true, Ordering::Relaxed);
+        } else {
+            give_back();
+        }
     }
 }
 
@@ -54,6 +73,13 @@ impl Trim {
 pub fn keep_heaps_short() {
     // SAFETY: mallopt(3) may be called at any time; it takes two numbers.
     unsafe { libc::mallopt(libc::M_TRIM_THRESHOLD, HEAP_END_BYTES_MAX) };
+}
+
+/// Gives memory back if [`Trim`] has said so: for the runtime to call before its thread goes to sleep.
+pub fn when_parked() {
+    if WHEN_PARKED.swap(false, Ordering::Relaxed) {
+        give_back();
+    }
 }
 
 /// Gives back what is free now, after something that took much: of every thread's heap, and code.
@@ -109,5 +135,11 @@ mod tests {
         assert_eq!((trim.next, trim.due()), (EVERY * 2, None));
         trim.turn(EVERY + FIRST);
         assert_eq!(trim.due(), Some(EVERY * 2), "something happened: once more");
+        let mut parked = Trim::when_parked(Duration::ZERO);
+        parked.turn(FIRST);
+        assert_eq!(parked.next, FIRST + EVERY_PARKED);
+        assert!(WHEN_PARKED.load(Ordering::Relaxed));
+        when_parked();
+        assert!(!WHEN_PARKED.load(Ordering::Relaxed));
     }
 }
