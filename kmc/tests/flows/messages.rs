@@ -43,7 +43,8 @@ async fn a_message_with_any_byte_changed_is_refused_like_all_others_and_nothing_
 /// What is answered once it is not taken for a flood.
 async fn unless_flooded(client: &HttpClient, raw: &[u8]) -> secure_link::Answer {
     until("not taken for a flood", async || {
-        let answer = client.post(endpoints::KEY, CONTENT_TYPE_SIGN1, raw.to_vec(), None).await.expect("a sound world");
+        let answer = client.post(endpoints::KEY, CONTENT_TYPE_SIGN1, raw.to_vec(), None).await;
+        let answer = answer.expect("a sound world");
         (answer.status != StatusCode::TOO_MANY_REQUESTS).then_some(answer)
     })
     .await
