@@ -35,7 +35,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "daemon-kit",
         ],
     ),
-    ("utility", &["energy-model", "utility-wire", "tariff", "secure-http", "secure-link", "daemon-kit"]),
+    ("utility", &["energy-model", "utility-wire", "tariff", "secure-http", "secure-link", "daemon-kit", "kmc"]),
     // Its tests play the gateway's side with the link.
     ("kmc", &["secure-http", "daemon-kit", "secure-link"]),
 ];
