@@ -5,6 +5,7 @@
 mod daemon;
 mod world;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use daemon_kit::clock;
@@ -145,7 +146,7 @@ async fn a_held_poll_is_released_by_a_control_and_its_outcome_comes_with_the_nex
     let held = home.post(POLL, &sealed);
     let learn = async {
         until("the poll is held", async || (utility.metrics.polls_waiting.value() == 1).then_some(())).await;
-        utility.member.told(newer, 0).await;
+        utility.member.told(newer, 0);
         utility.member.maintain().await.unwrap().unwrap();
     };
     let (heard, ()) = tokio::join!(held, learn);
@@ -196,7 +197,7 @@ async fn whoever_is_not_one_of_our_homes_or_no_longer_learns_nothing() {
     home.member.want_new_keys();
     home.settle().await;
     kmc.revoke(id(1));
-    utility.member.told(0, u64::MAX).await;
+    utility.member.told(0, u64::MAX);
     utility.member.maintain().await.unwrap().unwrap();
     let heard = home.post(REPORT, &under_old_key).await;
     assert!(matches!(heard, Heard::Status(401, _)), "{heard:?}");
@@ -248,7 +249,8 @@ async fn a_home_that_begins_anew_is_let_in_by_an_operator_only_and_its_numbers_b
     let heard = anew.say(Kind::Report, REPORT, &report(3).encode()).await;
     assert!(matches!(heard, Heard::Status(401, _)), "{heard:?}");
     assert_eq!(utility.metrics.keys_refused.value(), 1);
-    utility.service.store().renew_keys(&site(1), "operator:anna", "new gateway", utility::app::wall()).await.unwrap();
+    let now = utility::app::wall();
+    utility.service.store().renew_keys(&site(1), ("operator:anna", "new gateway"), now.plus(60), now).await.unwrap();
     let heard = until("it may be asked again", async || {
         let heard = anew.say(Kind::Report, REPORT, &report(3).encode()).await;
         (!matches!(heard, Heard::Status(..))).then_some(heard)
@@ -397,7 +399,7 @@ async fn replicas_share_one_membership_and_never_give_a_number_or_a_key_twice() 
     home.report(&report(1)).await;
     let vault = || utility::membership::Vault::open(&dir.path().join("membership-key")).unwrap();
     let store = one.service.store().clone();
-    let other = utility::membership::Member::new(store.clone(), vault(), Some(one.address.to_string()));
+    let other = Arc::new(utility::membership::Member::new(store.clone(), vault(), Some(one.address.to_string())));
     assert!(other.own().is_none());
     other.look().await.unwrap();
     let before = one.member.own().unwrap();
@@ -407,7 +409,7 @@ async fn replicas_share_one_membership_and_never_give_a_number_or_a_key_twice() 
         let (a, b) = tokio::join!(one.member.fetch(id(1), None), other.fetch(id(1), None));
         assert_eq!(a.unwrap().statement.serial(), b.unwrap().statement.serial());
     }
-    // New keys of one are the other's, too.
+    // New keys of one are the other's, too. That the row is another by then does not take the wish for them away.
     other.roll_over().await.unwrap();
     one.member.look().await.unwrap();
     let (a, b) = (one.member.own().unwrap(), other.own().unwrap());
@@ -436,7 +438,7 @@ async fn a_home_with_a_new_sealing_key_only_is_asked_for_when_the_old_one_is_at_
     let version = kmc.new_policy(Some(30));
     home.member.told(version, 0);
     home.settle().await;
-    utility.member.told(version, 0).await;
+    utility.member.told(version, 0);
     utility.member.maintain().await.unwrap().unwrap();
     let after = home.member.statement().unwrap().clone();
     assert_eq!((before.kid(), before.kem() == after.kem()), (after.kid(), false), "nothing in its messages shows it");
