@@ -512,11 +512,16 @@ impl Member {
     }
 
     fn read(&self, known: &mut Known, row: &crate::store::MembershipRow) -> Result<(), MemberError> {
-        (known.version, known.adrift, known.membership) = (row.version, false, None);
+        let before = known.membership.take();
+        (known.version, known.adrift) = (row.version, false);
         if !row.record.is_empty() {
             let record = self.vault.unlock(&row.record, row.version)?;
             let mut membership = Membership::from_record(&record, Some((wall(), clock::boottime())))?;
             membership.set_reachable(self.reachable.clone());
+            // When something is due, and how long is waited after failures, is not in the row.
+            if let Some(before) = before.filter(|before| before.id() == membership.id()) {
+                membership.carry_on(&before);
+            }
             known.membership = Some(membership);
         }
         self.publish(known);
