@@ -12,17 +12,25 @@ pub struct OwnKeys {
     sig: SigningKey,
     kem: KemKey,
     previous: Option<(KemKey, UnixTime)>,
+    /// Made, and perhaps stated already: the KMC's answer that says so may have been lost.
+    next: Option<KemKey>,
 }
 
 impl OwnKeys {
     /// New keys.
     pub fn generate<R: CryptoRng + ?Sized>(rng: &mut R) -> Self {
-        Self { sig: SigningKey::generate(rng), kem: KemKey::generate(rng), previous: None }
+        Self { sig: SigningKey::generate(rng), kem: KemKey::generate(rng), previous: None, next: None }
     }
 
     /// From the store. `previous` goes until the time beside it.
     pub fn new(sig: SigningKey, kem: KemKey, previous: Option<(KemKey, UnixTime)>) -> Self {
-        Self { sig, kem, previous }
+        Self { sig, kem, previous, next: None }
+    }
+
+    /// The same, and messages sealed to `next` open too: while the KMC may or may not have stated it.
+    #[must_use]
+    pub fn expecting(self, next: KemKey) -> Self {
+        Self { next: Some(next), ..self }
     }
 
     /// The key to sign with.
@@ -58,6 +66,9 @@ impl OwnKeys {
     /// The sealing key of that identifier.
     pub(crate) fn kem_of(&self, kid: KeyId) -> Option<&KemKey> {
         let previous = self.previous.as_ref().map(|(key, _)| key);
-        [Some(&self.kem), previous].into_iter().flatten().find(|key| key_id(key.public().to_bytes()) == kid)
+        [Some(&self.kem), previous, self.next.as_ref()]
+            .into_iter()
+            .flatten()
+            .find(|key| key_id(key.public().to_bytes()) == kid)
     }
 }

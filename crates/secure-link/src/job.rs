@@ -61,6 +61,8 @@ pub(crate) struct Snapshot {
     pub(crate) token: Option<TokenSecret>,
     pub(crate) kmc: Option<Kmc>,
     pub(crate) keys: Arc<OwnKeys>,
+    /// Keys that are made, and of which it is not known whether they are stated.
+    pub(crate) next: Option<OwnKeys>,
     pub(crate) peer: Option<Serial>,
     pub(crate) statement: Option<Statement>,
     pub(crate) policy: PolicyState,
@@ -120,7 +122,17 @@ impl Job {
         };
         let (kmc, outcome) = match kmc {
             Ok(mut kmc) => {
-                let outcome = snapshot.go(flow, &mut kmc, boot, &mut rng).await;
+                let next = snapshot.next.take();
+                let (id, seq, policy) = (snapshot.id, snapshot.seq, snapshot.policy.clone());
+                let at = snapshot.at(boot);
+                let mut outcome = snapshot.go(flow, &mut kmc, boot, &mut rng).await;
+                if let (Err(LinkError::Refused(_)), Some(next)) = (&outcome, &next) {
+                    // The old key is heard no more: were the new ones stated, and the answer that said so lost?
+                    let member = Member { id, keys: next, policy: &policy };
+                    if let Ok(stated) = own_statement(&mut kmc, &member, seq + 1, at, &mut rng).await {
+                        outcome = Ok(Outcome::RolledOver(stated));
+                    }
+                }
                 (Some(kmc), outcome)
             }
             Err(error) => (None, Err(error)),
@@ -152,8 +164,14 @@ impl Snapshot {
             }
             Flow::Refresh => {
                 let policy = kmc.refresh_policy(&self.policy, at).await?;
-                let revocations = kmc.refresh_revocations(self.revocations.as_ref(), at).await?;
-                Outcome::Refreshed { policy, revocations }
+                match kmc.refresh_revocations(self.revocations.as_ref(), at).await {
+                    Ok(revocations) => Outcome::Refreshed { policy, revocations },
+                    Err(error) => {
+                        // The policy is not kept either, so it has to come again.
+                        kmc.forget_tags();
+                        return Err(error);
+                    }
+                }
             }
             Flow::Restate => Outcome::Own(kmc.fetch_key(&member, self.seq, (Some(self.id), None), at, rng).await?),
             // Its keys are made before it begins.
@@ -186,12 +204,27 @@ impl Snapshot {
             Err(error) => return Err(error),
         };
         let member = Member { id: self.id, keys: &self.keys, policy: &self.policy };
-        let mut stated = kmc.fetch_key(&member, self.seq + 1, (Some(self.id), None), at, rng).await;
-        if let Err(LinkError::Sealed(SealedError::Stale { time })) = stated {
-            stated = kmc.fetch_key(&member, self.seq + 2, (Some(self.id), None), At { guess: time, ..at }, rng).await;
+        match own_statement(kmc, &member, self.seq + 1, at, rng).await {
+            Ok(stated) if stated.role() == self.role => Ok(stated),
+            _ => Err(refused),
         }
-        let Ok(stated) = stated else { return Err(refused) };
-        let ours = stated.statement.sig() == self.keys.sig().public();
-        if ours && stated.statement.role() == self.role { Ok(stated.statement) } else { Err(refused) }
     }
+}
+
+/// What the KMC states of these very keys, also for who does not know the time yet. Takes up to two numbers.
+async fn own_statement<R: CryptoRng>(
+    kmc: &mut Kmc,
+    member: &Member<'_>,
+    seq: u64,
+    at: At,
+    rng: &mut R,
+) -> Result<Statement, LinkError> {
+    let asked = (Some(member.id), None);
+    let mut stated = kmc.fetch_key(member, seq, asked, at, rng).await;
+    if let Err(LinkError::Sealed(SealedError::Stale { time })) = stated {
+        stated = kmc.fetch_key(member, seq + 1, asked, At { guess: time, ..at }, rng).await;
+    }
+    let statement = stated?.statement;
+    let ours = statement.sig() == member.keys.sig().public() && statement.kem() == Some(member.keys.kem().public());
+    if ours { Ok(statement) } else { Err(LinkError::Other) }
 }

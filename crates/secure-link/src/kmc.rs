@@ -192,6 +192,11 @@ impl Kmc {
         Ok(changed)
     }
 
+    /// What came with the last answers is not kept: the next ones have to be whole.
+    pub fn forget_tags(&mut self) {
+        (self.root_etag, self.policy_etag, self.revocations_etag) = (None, None, None);
+    }
+
     /// The policy to follow from now on, if it is a newer one; store [`Policy::raw`] before acting on it.
     ///
     /// # Errors

@@ -11,7 +11,7 @@ use core::time::Duration;
 use std::sync::Arc;
 
 use rand_core::CryptoRng;
-use secure_http::crypto::{KemKey, SigningKey};
+use secure_http::crypto::{CryptoError, KemKey, SigningKey};
 use secure_http::{
     Authority, Clock, Draft, EnrolmentToken, Fingerprint, Kind, Nonce, Order, Ordered, OwnKeys, PartyId, PolicyState,
     RevocationList, Role, SealError, Sealed, SealedError, Sequence, Standing, Statement, StatementError, TokenSecret,
@@ -134,6 +134,8 @@ pub struct Membership {
     due: Due,
     /// Somebody wants other keys at once.
     roll_now: bool,
+    /// The own statement may be another than is known here.
+    restate_now: bool,
     working: bool,
     failures: u32,
     not_before: Duration,
@@ -195,6 +197,7 @@ impl Membership {
             reachable: None,
             due: Due::default(),
             roll_now: false,
+            restate_now: false,
             working: false,
             failures: 0,
             not_before: Duration::ZERO,
@@ -228,6 +231,18 @@ impl Membership {
 
     pub(crate) fn keeps_time(&self) -> bool {
         self.keeps_time
+    }
+
+    /// Read again from the store that it shares with others, it goes on as `before` in what is not stored: when which flow is due, how long
+    /// it waits after failures, what was wanted.
+    pub fn carry_on(&mut self, before: &Self) {
+        (self.due, self.not_before, self.failures) = (before.due, before.not_before, before.failures);
+        (self.roll_now, self.restate_now, self.trouble) = (before.roll_now, before.restate_now, before.trouble.clone());
+        self.reachable.clone_from(&before.reachable);
+        let same = |kmc: &&Kmc| self.kmc.as_ref().is_some_and(|known| known.statements() == kmc.statements());
+        if let Some(kmc) = before.kmc.as_ref().filter(same) {
+            self.kmc = Some(kmc.clone());
+        }
     }
 
     /// Its name.
@@ -315,6 +330,7 @@ impl Membership {
         let known = self.revocations.as_ref().map_or(0, RevocationList::version);
         if policy > self.policy.version() || revocations > known {
             self.due.refresh = Duration::ZERO;
+            self.not_before = Duration::ZERO;
         }
     }
 
@@ -328,8 +344,9 @@ impl Membership {
         self.due.clock = Duration::ZERO;
     }
 
-    /// A peer says that the own key holds no longer: ask for the own statement.
+    /// The KMC may have stated these keys anew, or a peer says that they hold no longer: ask for the own statement.
     pub fn suspect_own(&mut self) {
+        self.restate_now = true;
         self.due.restate = Duration::ZERO;
     }
 
@@ -378,7 +395,11 @@ impl Membership {
         }
         let now = self.now(boot);
         if self.policy.version() == 0 {
-            return Some(Flow::Refresh);
+            return (self.due.refresh <= boot).then_some(Flow::Refresh);
+        }
+        let half = now.is_some_and(|now| statement.validity().half() <= now);
+        if (half || self.restate_now) && self.due.restate <= boot {
+            return Some(Flow::Restate);
         }
         if let Some(next) = self.next.as_ref().filter(|_| self.due.roll_over <= boot) {
             return copies(next).map(|(sig, kem)| Flow::RollOver { sig, kem });
@@ -392,11 +413,10 @@ impl Membership {
         if self.due.refresh <= boot {
             return Some(Flow::Refresh);
         }
-        if now.is_some_and(|now| statement.validity().half() <= now) && self.due.restate <= boot {
-            return Some(Flow::Restate);
-        }
         let rolls = |now| self.ages(now).iter().any(|aged| *aged);
-        if self.next.is_none() && (self.roll_now || now.is_some_and(rolls)) && self.due.roll_over <= boot {
+        // The old key's word for the last new ones has to be at the KMC before there are others, or peers lose the way.
+        let free = self.next.is_none() && self.old_sig.is_none();
+        if free && (self.roll_now || now.is_some_and(rolls)) && self.due.roll_over <= boot {
             return Some(Flow::MakeKeys);
         }
         (self.role == Role::Gateway && self.due.peer <= boot).then_some(Flow::Peer)
@@ -451,11 +471,18 @@ impl Membership {
     }
 
     fn job(&mut self, flow: Flow) -> Option<Job> {
-        let seq = self.take_number()?;
-        if matches!(flow, Flow::Enrol) {
+        let (mut seq, mut next) = (0, None);
+        let mut keys = self.keys.clone();
+        // What is only fetched has no number: so a look at what is new writes nothing.
+        if !matches!(flow, Flow::Refresh) {
+            seq = self.take_number()?;
             // It may have to ask three times.
             self.take_number()?;
             self.take_number()?;
+            if let Some((made, opens)) = self.next.as_ref().and_then(|next| self.next_keys(next).ok()) {
+                next = Some(made);
+                keys = Arc::new(opens);
+            }
         }
         let snapshot = Snapshot {
             id: self.id,
@@ -464,7 +491,8 @@ impl Membership {
             fingerprint: self.fingerprint,
             token: self.token.clone(),
             kmc: self.kmc.clone(),
-            keys: self.keys.clone(),
+            keys,
+            next,
             peer: self.peer.as_ref().map(|peer| peer.statement.serial()),
             statement: self.statement.clone(),
             policy: self.policy.clone(),
@@ -473,6 +501,14 @@ impl Membership {
             seq,
         };
         Some(Job { flow, snapshot })
+    }
+
+    /// The keys to come as a party's, and the present ones that open what is sealed to those too.
+    fn next_keys(&self, next: &NextKeys) -> Result<(OwnKeys, OwnKeys), CryptoError> {
+        let sig = next.sig.as_ref().unwrap_or_else(|| self.keys.sig());
+        let kem = || KemKey::from_bytes(&next.kem.to_bytes());
+        let made = OwnKeys::new(SigningKey::from_bytes(&sig.to_bytes())?, kem()?, None);
+        Ok((made, copy(&self.keys)?.expecting(kem()?)))
     }
 
     fn take_number(&mut self) -> Option<u64> {
@@ -502,7 +538,8 @@ impl Membership {
         }
         let result = done.outcome.and_then(|outcome| self.apply(outcome, boot, rng));
         match &result {
-            _ if beside => {}
+            Ok(_) if beside => self.not_before = Duration::ZERO,
+            Err(error) if beside => self.learn_from(error),
             Ok(_) => {
                 self.failures = 0;
                 self.not_before = Duration::ZERO;
@@ -561,6 +598,7 @@ impl Membership {
                 if !ours {
                     return Err(LinkError::Other);
                 }
+                self.restate_now = false;
                 // Half over and not stated anew: not before long.
                 self.due.restate = boot + jittered(Duration::from_secs(self.policy.rules().refresh_s), rng);
                 let other = self.statement.as_ref().is_none_or(|known| known.serial() < statement.serial());
@@ -638,6 +676,15 @@ impl Membership {
         Ok(other)
     }
 
+    fn learn_from(&mut self, error: &LinkError) {
+        match error {
+            // Our policy is not the KMC's: first that.
+            LinkError::Sealed(SealedError::Policy { .. }) => self.due.refresh = Duration::ZERO,
+            LinkError::Sealed(SealedError::Stale { .. }) => self.due.clock = Duration::ZERO,
+            _ => {}
+        }
+    }
+
     fn failed<R: CryptoRng + ?Sized>(&mut self, error: &LinkError, flow: &'static str, boot: Duration, rng: &mut R) {
         self.failures = self.failures.saturating_add(1);
         let doubled = RETRY_FIRST.saturating_mul(1 << self.failures.min(16).saturating_sub(1)).min(RETRY_LAST);
@@ -646,11 +693,13 @@ impl Membership {
             _ => doubled,
         };
         let again = boot + jittered(wait, rng);
+        self.learn_from(error);
         match error {
-            LinkError::Refused(_) if self.statement.is_none() => self.refused = true,
-            // Our policy is not the KMC's: first that.
-            LinkError::Sealed(SealedError::Policy { .. }) => self.due.refresh = Duration::ZERO,
-            LinkError::Sealed(SealedError::Stale { .. }) => self.due.clock = Duration::ZERO,
+            // The centre itself says no to the token; whatever else stands on the way may say other things.
+            LinkError::Refused(status) if self.statement.is_none() => {
+                self.refused = matches!(status.as_u16(), 400 | 401 | 403);
+            }
+            LinkError::Sealed(SealedError::Forbidden) if matches!(flow, "roll-over" | "announce") => self.suspect_own(),
             _ => {}
         }
         // One flow that fails must not keep the others waiting; when nobody answers all of them wait.
@@ -715,7 +764,7 @@ fn before_end(since: UnixTime, lifetime_s: u64) -> UnixTime {
     since.plus(lifetime_s - lifetime_s / 8)
 }
 
-fn copy(keys: &OwnKeys) -> Result<OwnKeys, secure_http::crypto::CryptoError> {
+fn copy(keys: &OwnKeys) -> Result<OwnKeys, CryptoError> {
     let sig = SigningKey::from_bytes(&keys.sig().to_bytes())?;
     let kem = KemKey::from_bytes(&keys.kem().to_bytes())?;
     let previous = match keys.previous() {

@@ -114,6 +114,73 @@ async fn keys_roll_over_by_themselves_also_when_the_power_fails_in_between() {
     assert_eq!(daemon.statement(party(1).as_str()).serial, new.serial().0);
 }
 
+/// The same party a week later, as far as the age of its sealing key goes.
+fn a_week_older(member: &Membership) -> Membership {
+    let mut record = member.record().to_vec();
+    let since = u32::try_from(member.keys_since().1.0).expect("before 2106").to_be_bytes();
+    let twice = [&[0x1a][..], &since, &[0x1a], &since].concat();
+    let at = record.windows(twice.len()).position(|w| w == twice).expect("both keys are of one age") + 6;
+    let older = u32::from_be_bytes(since) - 7 * 86_400;
+    record[at..at + 4].copy_from_slice(&older.to_be_bytes());
+    Membership::from_record(&record, None).expect("a sound world")
+}
+
+#[tokio::test]
+async fn a_lost_answer_to_a_roll_over_of_the_sealing_key_alone_does_not_lock_the_party_out() {
+    let daemon = Daemon::new("").await;
+    let (_, token) = daemon.token(&[]);
+    let mut home = gateway(&token, 1);
+    settle_without_utility(&mut home).await;
+    let sig = home.statement().unwrap().kid();
+    let mut home = a_week_older(&home);
+    let job = until("the roll-over", async || {
+        let job = home.begin(clock::boottime(), &mut rng())?;
+        if job.name() == "roll-over" {
+            return Some(job);
+        }
+        let done = job.run(clock::boottime, UnwrapErr(SysRng)).await;
+        _ = home.finish(done, clock::boottime(), &mut rng());
+        None
+    })
+    .await;
+    // The power fails; from now on the KMC seals to the new key, also the time that it is asked for first.
+    let mut started = again(&home, false);
+    drop(job.run(clock::boottime, UnwrapErr(SysRng)).await);
+    rolled_over(&mut started).await;
+    assert_eq!(started.statement().unwrap().kid(), sig, "only the sealing key is another");
+}
+
+#[tokio::test]
+async fn a_roll_over_whose_answer_was_lost_is_found_out_also_when_the_old_key_is_heard_no_more() {
+    let daemon = Daemon::new("[statements]\noverlap-s = 1\n").await;
+    let (_, token) = daemon.token(&[]);
+    let mut home = gateway(&token, 1);
+    settle_without_utility(&mut home).await;
+    home.want_new_keys();
+    let job = home.begin(clock::boottime(), &mut rng()).unwrap();
+    let mut started = again(&home, false);
+    drop(job.run(clock::boottime, UnwrapErr(SysRng)).await);
+    let stated = clock::boottime();
+    until("the overlap is over", async || (clock::boottime() > stated + Duration::from_secs(2)).then_some(())).await;
+    rolled_over(&mut started).await;
+}
+
+/// The roll-over comes to its end, and the centre states these keys.
+async fn rolled_over(home: &mut Membership) {
+    let mut rolled = false;
+    until("the roll-over has come to its end", async || {
+        match turn(home).await {
+            Some(Ok(News::RolledOver)) => rolled = true,
+            Some(Ok(News::Announced)) => return Some(()),
+            _ => {}
+        }
+        None
+    })
+    .await;
+    let new = home.statement().expect("a sound world");
+    assert!(rolled && new.sig() == home.keys().sig().public() && new.kem() == Some(home.keys().kem().public()));
+}
+
 #[tokio::test]
 async fn a_utility_s_new_keys_are_taken_when_its_old_ones_vouch_for_them_also_after_a_long_absence() {
     let daemon = Daemon::new("").await;
