@@ -13,7 +13,7 @@ use utility_wire::endpoints::REPORT;
 use utility_wire::{BatchState, LimitSet, Message as _};
 
 use crate::report;
-use crate::world::{Heard, Home, Kmc, UTILITY, id, until};
+use crate::world::{Between, Heard, Home, Kmc, UTILITY, id, until};
 
 /// heg-utility in a directory of its own, running.
 struct Daemon {
@@ -200,5 +200,30 @@ async fn a_utility_enrols_takes_a_home_up_and_keeps_what_it_acknowledged_across_
     }
     let audit = kmc.centre.lock().unwrap().audit(secure_http::UnixTime(0)).unwrap().0;
     assert!(audit.iter().any(|entry| format!("{entry:?}").contains("admin")), "the centre knows who wanted it");
+    assert_eq!(daemon.stop(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_revocation_whose_answer_was_lost_is_gone_by_all_the_same() {
+    let kmc = Kmc::start().await;
+    let token = kmc.token(Role::Utility);
+    let between = Between::start(token.host()).await;
+    let mut daemon = Daemon::new().await;
+    daemon.expect(0, &["enrol", &between.leads_here(&token).to_string(), "--id", UTILITY]);
+    let home = id(1).to_string();
+    let said = daemon.expect(0, &["site", "add", &home, "--zone", "SE3", "--group", "north/feeder-7"]);
+    let mut anna = Home::enrolled_with(&token_in(&said), id(1)).await;
+    assert_eq!(anna.report(&report(1)).await.state, BatchState::Stored);
+    between.lose(secure_http::endpoints::ORDER);
+    assert_ne!(daemon.ctl(&["keys", "revoke", &home, "--reason", "stolen"]).status.code(), Some(0));
+    assert!(daemon.expect(0, &["keys", "show", &home]).contains("revoked"));
+    let heard = anna.say(Kind::Report, REPORT, &report(2).encode()).await;
+    assert!(matches!(heard, Heard::Status(401, _)), "{heard:?}");
+
+    // What does not fit an order is not sent.
+    let file = daemon.dir.path().join("policy.toml");
+    fs::write(&file, "# A comment.\n".repeat(1000)).unwrap();
+    let refused = daemon.ctl(&["policy", "set", &file.display().to_string()]);
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("13000 bytes"), "{refused:?}");
     assert_eq!(daemon.stop(), Some(0));
 }

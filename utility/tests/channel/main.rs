@@ -6,6 +6,7 @@ mod daemon;
 mod world;
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use daemon_kit::clock;
@@ -410,13 +411,23 @@ async fn replicas_share_one_membership_and_never_give_a_number_or_a_key_twice() 
         assert_eq!(a.unwrap().statement.serial(), b.unwrap().statement.serial());
     }
     // New keys of one are the other's, too. That the row is another by then does not take the wish for them away.
+    one.member.roll_over().await.unwrap();
+    let between = one.member.own().unwrap().statement.clone();
     other.roll_over().await.unwrap();
     one.member.look().await.unwrap();
+    assert_ne!(one.member.own().unwrap().statement, between);
     let (a, b) = (one.member.own().unwrap(), other.own().unwrap());
     assert_eq!((&a.statement, a.keys.kem().public()), (&b.statement, b.keys.kem().public()));
     assert_ne!(a.statement, before.statement);
     one.member.fetch(id(1), None).await.unwrap();
-    assert_eq!(kmc.centre.lock().unwrap().counts().rolled_over, 1);
+    assert_eq!(kmc.centre.lock().unwrap().counts().rolled_over, 2);
+
+    // Without the centre there are no new keys, and it is said.
+    drop(kmc);
+    for _ in 0..2 {
+        other.roll_over().await.unwrap_err();
+    }
+    assert_eq!(other.own().unwrap().statement, b.statement);
 
     // With another key file nothing is served, and it is said why.
     let elsewhere = utility::membership::Vault::open(&dir.path().join("another-key")).unwrap();
@@ -469,4 +480,70 @@ async fn a_home_says_where_it_is_reached_now_and_nobody_says_it_for_another() {
     let heard = home.say(Kind::KeyStatement, KEY, &says(&others, "192.0.2.2:8470").encode()).await;
     assert!(matches!(heard, Heard::Error(SealedError::Forbidden)), "{heard:?}");
     assert_eq!(host().await.as_deref(), Some("192.0.2.1:8470"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_home_that_heard_first_of_a_newer_policy_makes_the_utility_ask_for_it_and_its_next_message_is_taken() {
+    let dir = tempfile::tempdir().unwrap();
+    let (kmc, utility, mut home) = three(dir.path()).await;
+    home.report(&report(1)).await;
+    assert!(utility.member.maintain().await.unwrap().is_none(), "nothing is due");
+    let newer = kmc.new_policy(None);
+    home.member.told(newer, 0);
+    home.settle().await;
+    let heard = home.say(Kind::Report, REPORT, &report(2).encode()).await;
+    assert!(matches!(heard, Heard::Error(SealedError::Policy { .. })), "{heard:?}");
+    assert!(utility.member.due(clock::boottime()).is_some_and(|due| due <= clock::boottime()));
+    utility.member.maintain().await.unwrap().unwrap();
+    assert_eq!(utility.member.own().unwrap().policy.version(), newer);
+    assert_eq!(home.report(&report(2)).await.state, BatchState::Stored);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_enrolment_whose_last_answer_was_lost_goes_on_with_the_same_keys() {
+    let dir = tempfile::tempdir().unwrap();
+    let kmc = Kmc::start().await;
+    let token = kmc.token(Role::Utility);
+    let between = Between::start(token.host()).await;
+    let token = between.leads_here(&token);
+    let utility = Utility::start(dir.path(), None).await;
+    between.lose(secure_http::endpoints::ENROL_CONFIRM);
+    utility.member.enrol(&token, UTILITY.parse().unwrap()).await.unwrap_err();
+    assert!(utility.member.own().is_none());
+    let stated = kmc.centre.lock().unwrap().statement(UTILITY).unwrap().statement;
+
+    // By itself or by an operator's hand, after a restart too.
+    let address = utility.stop().await;
+    let utility = Utility::start(dir.path(), Some(address)).await;
+    assert!(utility.member.due(clock::boottime()).is_some());
+    between.lose("");
+    let enrolled = utility.member.enrol(&token, id(0xee)).await.unwrap();
+    assert_eq!(enrolled.as_str(), UTILITY);
+    assert_eq!(utility.member.own().unwrap().statement.kid(), stated.kid());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flow_whose_asker_goes_comes_to_its_end_and_keeps_the_membership_from_nobody() {
+    let dir = tempfile::tempdir().unwrap();
+    let kmc = Kmc::start().await;
+    let token = kmc.token(Role::Utility);
+    let between = Between::start(token.host()).await;
+    let utility = Utility::start(dir.path(), None).await;
+    utility.member.enrol(&between.leads_here(&token), UTILITY.parse().unwrap()).await.unwrap();
+    let _home = Home::enrolled(&kmc, id(1)).await;
+    let vault = utility::membership::Vault::open(&dir.path().join("membership-key")).unwrap();
+    let store = utility.service.store().clone();
+    let other = Arc::new(utility::membership::Member::new(store, vault, Some(utility.address.to_string())));
+    other.look().await.unwrap();
+
+    let closed = between.gate.lock().await;
+    let before = between.connections.load(Ordering::Relaxed);
+    tokio::select! {
+        fetched = utility.member.fetch(id(1), None) => panic!("through a closed gate: {fetched:?}"),
+        () = until("the centre is asked", async || {
+            (between.connections.load(Ordering::Relaxed) > before).then_some(())
+        }) => {}
+    }
+    drop(closed);
+    assert_eq!(other.fetch(id(1), None).await.unwrap().statement.subject(), id(1));
 }
