@@ -416,6 +416,9 @@ async fn replicas_share_one_membership_and_never_give_a_number_or_a_key_twice() 
     other.roll_over().await.unwrap();
     one.member.look().await.unwrap();
     assert_ne!(one.member.own().unwrap().statement, between);
+    // And what one has done, the other has not to do again because of it.
+    let boot = clock::boottime();
+    assert!(one.member.due(boot).is_none_or(|due| due > boot));
     let (a, b) = (one.member.own().unwrap(), other.own().unwrap());
     assert_eq!((&a.statement, a.keys.kem().public()), (&b.statement, b.keys.kem().public()));
     assert_ne!(a.statement, before.statement);
@@ -546,4 +549,28 @@ async fn a_flow_whose_asker_goes_comes_to_its_end_and_keeps_the_membership_from_
     }
     drop(closed);
     assert_eq!(other.fetch(id(1), None).await.unwrap().statement.subject(), id(1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_that_another_replica_has_learnt_of_is_found_in_the_database_although_its_hint_was_lost() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_kmc, utility, mut home) = three(dir.path()).await;
+    home.report(&report(1)).await;
+    let (before, asked) = (home.member.statement().unwrap().serial(), utility.metrics.keys_asked.value());
+    home.member.want_new_keys();
+    home.settle().await;
+    let now = utility::app::wall();
+    let adoption = utility::store::Adoption {
+        site: site(1),
+        statement: home.member.statement().unwrap().clone(),
+        after: Some(before),
+        anew: false,
+        overlap_until: now.plus(300),
+        host: None,
+        above: Vec::new(),
+    };
+    // Nobody here passes hints on to the sealed side.
+    utility.service.store().adopt(adoption, now).await.unwrap();
+    assert_eq!(home.report(&report(2)).await.state, BatchState::Stored);
+    assert_eq!(utility.metrics.keys_asked.value(), asked);
 }
