@@ -51,6 +51,21 @@ fn report(batch: u64) -> Report {
     }
 }
 
+/// Longer than what is taken of a stranger.
+fn large_report(batch: u64) -> Report {
+    let energy = List::fill((0..limits::INTERVALS_MAX as u32).map(|i| WattHours::new(100_000 + i)));
+    let start = UnixTime::new(utility::app::wall().seconds() - 86_400 * 8);
+    let consumption = (0..8).map(|i| Consumption {
+        of: Some(format!("meter-{i}").parse().unwrap()),
+        start,
+        interval: IntervalLength::new(900).unwrap(),
+        energy: energy.clone(),
+    });
+    let large = Report { consumption: List::fill(consumption), ..report(batch) };
+    assert!(large.encode().len() > MESSAGE_BYTES_MAX);
+    large
+}
+
 fn have(policy: u64) -> Versions {
     Versions { prices: 0, limits: 0, policy }
 }
@@ -301,16 +316,7 @@ async fn a_flood_makes_cookies_wanted_and_homes_with_one_are_served_all_the_same
 async fn a_cookie_lets_a_large_report_through() {
     let dir = tempfile::tempdir().unwrap();
     let (_kmc, _utility, mut home) = three(dir.path()).await;
-    let energy = List::fill((0..limits::INTERVALS_MAX as u32).map(|i| WattHours::new(100_000 + i)));
-    let start = UnixTime::new(utility::app::wall().seconds() - 86_400 * 8);
-    let consumption = (0..8).map(|i| Consumption {
-        of: Some(format!("meter-{i}").parse().unwrap()),
-        start,
-        interval: IntervalLength::new(900).unwrap(),
-        energy: energy.clone(),
-    });
-    let large = Report { consumption: List::fill(consumption), ..report(5) };
-    assert!(large.encode().len() > MESSAGE_BYTES_MAX);
+    let large = large_report(5);
     let heard = home.say(Kind::Report, REPORT, &large.encode()).await;
     assert!(matches!(heard, Heard::Status(413, _)), "a stranger so far: {heard:?}");
     home.report(&report(1)).await;
