@@ -220,7 +220,9 @@ impl Member {
         let (this, mut known, token) = (self.clone(), self.turn().await, token.clone());
         to_its_end(async move {
             // As the row has it: whatever was waited for, an operator does not wait for.
-            (known.membership, known.adrift) = (None, true);
+            if known.membership.as_ref().is_some_and(|m| m.statement().is_none()) {
+                (known.membership, known.adrift) = (None, true);
+            }
             let before = this.hold(&mut known).await?;
             let result = this.enrol_held(&mut known, &token, id).await;
             this.release(&known, before).await?;
