@@ -94,6 +94,14 @@ impl Drop for Server {
 /// Connections by peer. The lock is held for a look-up, never over a wait.
 type Peers = Arc<Mutex<BTreeMap<IpAddr, usize>>>;
 
+/// Who counts as one peer: an address, or all that a connection's own IPv6 network has (a /64).
+fn network(peer: IpAddr) -> IpAddr {
+    match peer {
+        IpAddr::V4(_) => peer,
+        IpAddr::V6(ip) => std::net::Ipv6Addr::from_bits(ip.to_bits() & !u128::from(u64::MAX)).into(),
+    }
+}
+
 /// A connection's place among those of its peer.
 struct Place {
     peers: Peers,
@@ -102,6 +110,7 @@ struct Place {
 
 impl Place {
     fn take(peers: &Peers, peer: IpAddr) -> Option<Self> {
+        let peer = network(peer);
         let mut table = peers.lock().unwrap_or_else(PoisonError::into_inner);
         let count = table.entry(peer).or_insert(0);
         if *count >= CONNECTIONS_PER_PEER_MAX {
@@ -228,4 +237,20 @@ fn written(response: Response) -> http::Response<Full<Bytes>> {
     put(HeaderName::from_static(CHALLENGE_HEADER), response.challenge);
     put(header::ALLOW, response.allow.map(str::to_owned));
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_is_one_of_the_whole_ipv6_network() {
+        let peers = Peers::default();
+        let from = |host: usize| Place::take(&peers, format!("2001:db8:1:2::{host:x}").parse().unwrap());
+        let places: Vec<_> = (0..CONNECTIONS_PER_PEER_MAX).map(|host| from(host).unwrap()).collect();
+        assert!(from(0xffff).is_none());
+        assert!(Place::take(&peers, "2001:db8:1:3::1".parse().unwrap()).is_some());
+        drop(places);
+        assert!(from(1).is_some() && peers.lock().unwrap().len() <= 1);
+    }
 }

@@ -512,18 +512,23 @@ impl Change<'_> {
         Ok(())
     }
 
-    /// Puts a statement among those that hold no longer, and with it those before it of the same keys' line whose time is not over: a peer
-    /// that has not heard of the newest goes by one of them.
+    /// Puts a statement among those that hold no longer, and with it [those before it](Self::revoked_with).
     pub fn revoke(&self, stated: &Stated, reason: &str, now: UnixTime) -> Result<(), StoreError> {
-        let before = self.line(stated.lineage, Serial(0), stated.statement.serial())?;
-        let before = before.iter().filter(|s| s.statement.validity().until() > now);
-        for stated in before.chain([stated]) {
+        for stated in self.revoked_with(stated, now)?.iter().chain([stated]) {
             let (serial, until) = (stated.statement.serial(), stated.statement.validity().until());
             self.set_standing(serial, Standing::Revoked, None)?;
             let sql = "INSERT OR IGNORE INTO revoked VALUES (?1, ?2, ?3, ?4)";
             self.0.execute(sql, params![serial.0, now.0, until.0, reason])?;
         }
         Ok(())
+    }
+
+    /// What is revoked with a statement: those before it of the same keys' line whose time is not over. A peer that has not heard of the
+    /// newest goes by one of them.
+    pub fn revoked_with(&self, stated: &Stated, now: UnixTime) -> Result<Vec<Stated>, StoreError> {
+        let mut line = self.line(stated.lineage, Serial(0), stated.statement.serial())?;
+        line.retain(|s| s.statement.validity().until() > now && s.standing != Standing::Revoked);
+        Ok(line)
     }
 
     /// Serials of revoked statements whose time would not be over.

@@ -173,7 +173,7 @@ impl Wan {
     /// Waits until the utility answers its operator.
     ///
     /// # Errors
-    /// When it has not within [`UP_WITHIN`].
+    /// When it has not in time.
     pub fn wait_utility(&self) -> Result<()> {
         wait_until("the utility to answer", UP_WITHIN, || self.utilityctl_ok(&["status"]).ok().map(drop))
     }
@@ -297,7 +297,7 @@ impl Server {
     /// Waits until a command of it succeeds.
     ///
     /// # Errors
-    /// When none has within [`UP_WITHIN`].
+    /// When none has in time.
     pub fn wait_up(&self, arguments: &[&str]) -> Result<()> {
         wait_until(&format!("{} to answer", self.name), UP_WITHIN, || {
             self.run(arguments).ok().filter(|out| out.status.success()).map(drop)

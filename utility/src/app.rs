@@ -29,8 +29,8 @@ use crate::config::{ADMIN_TOKEN, Config};
 use crate::console::{Console, Peer};
 use crate::feed::{Feed, Source};
 use crate::limits::{
-    CONNECTIONS_MAX, CONTACTS_EVERY, DRAIN_WITHIN, HEAD_TIMEOUT, HOME_CONNECTIONS_MAX, HOME_CONNECTIONS_PER_PEER_MAX,
-    LOOK_EVERY, MEMBER_LOOK_EVERY, PRUNE_EVERY, PRUNE_NEXT,
+    BUFFER_BYTES, CONNECTIONS_MAX, CONTACTS_EVERY, DRAIN_WITHIN, HEAD_TIMEOUT, HEADERS_MAX, HOME_CONNECTIONS_MAX,
+    HOME_CONNECTIONS_PER_PEER_MAX, LOOK_EVERY, MEMBER_LOOK_EVERY, PRUNE_EVERY, PRUNE_NEXT,
 };
 use crate::membership::{Member, MemberError, Vault};
 use crate::metrics::{Held, Metrics};
@@ -423,6 +423,7 @@ impl App {
         if tokio::time::timeout(DRAIN_WITHIN, all_gone).await.is_err() {
             tracing::info!("some requests were cut off");
         }
+        self.member.stop().await;
         if let Err(error) = self.service.write_contacts().await {
             tracing::warn!(%error, "times of last contact not written");
         }
@@ -533,6 +534,14 @@ struct Listening {
     stopping: watch::Receiver<bool>,
 }
 
+/// Who counts as one peer: an address, or all that a connection's own IPv6 network has (a /64).
+fn network(peer: IpAddr) -> IpAddr {
+    match peer {
+        IpAddr::V4(_) => peer,
+        IpAddr::V6(ip) => std::net::Ipv6Addr::from_bits(ip.to_bits() & !u128::from(u64::MAX)).into(),
+    }
+}
+
 /// A connection's place among those of its peer.
 struct Place {
     peers: Peers,
@@ -541,9 +550,11 @@ struct Place {
 
 impl Place {
     fn take(of: &Listening, peer: IpAddr) -> Option<Self> {
+        let proxy = of.proxies.contains(&peer);
+        let peer = network(peer);
         let mut table = of.peers.lock().unwrap_or_else(PoisonError::into_inner);
         let count = table.entry(peer).or_insert(0);
-        if *count >= of.per_peer_max && !of.proxies.contains(&peer) {
+        if *count >= of.per_peer_max && !proxy {
             return None;
         }
         *count += 1;
@@ -595,6 +606,8 @@ async fn serve(stream: TcpStream, from: SocketAddr, router: Router, mut stopping
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(BUFFER_BYTES)
+        .max_headers(HEADERS_MAX)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
     let mut connection = std::pin::pin!(connection);
     let stop = async { drop(stopping.wait_for(|stopping| *stopping).await) };
@@ -607,5 +620,18 @@ async fn serve(stream: TcpStream, from: SocketAddr, router: Router, mut stopping
     };
     if let Err(error) = ended {
         tracing::trace!(%from, %error, "connection ended");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_of_one_ipv6_network_are_one_peer_and_those_of_ipv4_are_not() {
+        let of = |text: &str| network(text.parse().unwrap());
+        assert_eq!(of("2001:db8:1:2::7"), of("2001:db8:1:2:ffff:ffff:ffff:ffff"));
+        assert_ne!(of("2001:db8:1:2::7"), of("2001:db8:1:3::7"));
+        assert_ne!(of("192.0.2.7"), of("192.0.2.8"));
     }
 }

@@ -35,12 +35,20 @@ pub const LOST_AFTER_PERIODS: u64 = 12;
 pub const PAGE_MAX: u32 = 1000;
 /// Text of a name, kept.
 pub const NAME_BYTES_MAX: usize = utility_wire::limits::NAME_BYTES_MAX;
+/// Name of an operator: it goes to the KMC with what they order.
+pub const OPERATOR_BYTES_MAX: usize = secure_http::limits::OPERATOR_BYTES_MAX;
+/// A policy file: it goes to the KMC in one message.
+pub const POLICY_BYTES_MAX: usize = secure_http::limits::ORDER_POLICY_BYTES_MAX;
 /// Operators. Each is a person or a program.
 pub const OPERATORS_MAX: usize = 256;
 /// Body of a request to the operator API, beside a price file.
 pub const BODY_BYTES_MAX: usize = 64 * 1024;
 /// Connections served at once; further ones wait in the kernel's queue.
 pub const CONNECTIONS_MAX: usize = 10_000;
+/// What is read ahead of a connection, and so the longest head: ours have under 1 KiB. Bodies go through it piece by piece.
+pub const BUFFER_BYTES: usize = 16 * 1024;
+/// Header fields of a request: ours send six, proxies add some.
+pub const HEADERS_MAX: usize = 32;
 /// From accepting a connection, or its last answer, until the next request's head is there.
 pub const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// Until a request's body is there.
@@ -94,6 +102,10 @@ pub const ASK_BURST: u32 = 40;
 pub const ASK_WAITING_MAX: usize = 256;
 /// The membership's row is one replica's for so long (seconds): the longest flow has four exchanges of 40 s.
 pub const HELD_FOR_S: u64 = 180;
+/// A row held for so much longer than anybody may (seconds) was taken by a clock that is wrong: it is free. Clocks of replicas differ by less.
+pub const HELD_SKEW_S: u64 = 60;
+/// Homes that say that there is a newer policy are believed so far as to ask the KMC, this often.
+pub const CLAIM_EVERY: Duration = Duration::from_secs(30);
 /// Looks at a row that is another's, before it counts as busy: 10 s.
 pub const HELD_LOOKS_MAX: u32 = 40;
 /// Between two such looks.
@@ -150,6 +162,10 @@ pub const PRUNE_NEXT: Duration = Duration::from_secs(1);
 pub const CACHE_OBJECTS_MAX: usize = 20_000;
 /// How long a proxy may keep a broadcast object's head, seconds.
 pub const CACHE_AGE_S: u32 = 30;
+/// The same of an object under its version, which changes only its signature, when the utility's key is another (seconds).
+pub const CACHE_VERSION_AGE_S: u32 = 3600;
+/// Path of a broadcast object: sort, a zone or group of at most 128 bytes, version.
+pub const OBJECT_PATH_BYTES_MAX: usize = 200;
 /// Shutdown waits so long for answers under way.
 pub const DRAIN_WITHIN: Duration = Duration::from_secs(5);
 /// An outside feed must answer within this.

@@ -3,6 +3,9 @@
 //! The row is encrypted under a key from a file, so that a copy of the database is not a copy of the keys. A replica that is going to talk
 //! to the KMC first takes the row for itself, for as long as that lasts, and reads it again if another has written it: numbers of messages
 //! and new keys are then given out once. [`Member::own`] is what messages need of it, without a lock.
+//!
+//! A flow that has begun runs to its end in a task of its own, whoever waited for it and has gone meanwhile: cut off in the middle, it would
+//! keep the row from everybody, and what the KMC has done would not be known here.
 
 mod vault;
 
@@ -17,9 +20,9 @@ use secure_http::{
     RevocationList, Role, SealError, Sealed, Standing, Statement, UnixTime, seal,
 };
 use secure_link::{FetchedKey, Job, LinkError, Membership, News};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OwnedMutexGuard, watch};
 
-use crate::limits::{HELD_FOR_S, HELD_LOOK_EVERY, HELD_LOOKS_MAX};
+use crate::limits::{CLAIM_EVERY, DRAIN_WITHIN, HELD_FOR_S, HELD_LOOK_EVERY, HELD_LOOKS_MAX};
 use crate::store::{Held, Store, StoreError};
 pub use vault::{Vault, VaultError};
 
@@ -38,6 +41,12 @@ pub enum MemberError {
     /// Nothing can be done at once: a job is not due, or another replica does it.
     #[error("another replica is talking to the KMC; try again")]
     Busy,
+    /// It did not answer lately, so that it is not asked again yet.
+    #[error("the KMC did not answer lately and is not asked again yet; try again later")]
+    Waiting,
+    /// A task ended in the middle, by a fault of ours.
+    #[error("what was begun did not come to its end; the log says why")]
+    CutOff,
     /// The flow failed.
     #[error(transparent)]
     Link(#[from] LinkError),
@@ -127,6 +136,15 @@ struct Known {
     adrift: bool,
 }
 
+/// What was heard of newer versions and not asked for yet.
+#[derive(Clone, Copy, Debug, Default)]
+struct Told {
+    policy: u32,
+    revocations: u64,
+    /// A home's word for one is taken again from then on, time since boot.
+    claims_from: Duration,
+}
+
 /// The utility's membership, shared by all that need it.
 #[derive(Debug)]
 pub struct Member {
@@ -136,15 +154,42 @@ pub struct Member {
     replica: String,
     reachable: Option<String>,
     /// One flow with the KMC at a time.
-    known: Mutex<Known>,
+    known: Arc<Mutex<Known>>,
+    told: std::sync::Mutex<Told>,
     own: RwLock<Option<Arc<Own>>>,
+    policy: watch::Sender<u64>,
+}
+
+/// Runs something to its end, also when whoever waits for it goes.
+///
+/// # Errors
+/// Its own.
+pub(crate) async fn to_its_end<T, E>(work: impl Future<Output = Result<T, E>> + Send + 'static) -> Result<T, E>
+where
+    T: Send + 'static,
+    E: From<MemberError> + Send + 'static,
+{
+    match tokio::spawn(work).await {
+        Ok(result) => result,
+        Err(error) => {
+            tracing::error!(%error, "a task ended in the middle");
+            Err(MemberError::CutOff.into())
+        }
+    }
 }
 
 impl Member {
     /// On the database; `vault` encrypts the row, `reachable` is where homes find this utility.
     pub fn new(store: Store, vault: Vault, reachable: Option<String>) -> Self {
         let replica = Nonce::generate(&mut UnwrapErr(SysRng)).to_string();
-        Self { store, vault, replica, reachable, known: Mutex::default(), own: RwLock::default() }
+        let policy = watch::Sender::new(0);
+        let (known, told, own) = (Arc::default(), std::sync::Mutex::default(), RwLock::default());
+        Self { store, vault, replica, reachable, known, told, own, policy }
+    }
+
+    /// Version of the policy that is followed, and when it changes; 0 for none.
+    pub fn policy(&self) -> watch::Receiver<u64> {
+        self.policy.subscribe()
     }
 
     /// What messages need; none until enrolled.
@@ -171,41 +216,56 @@ impl Member {
     ///
     /// # Errors
     /// Enrolled already, or what the KMC says.
-    pub async fn enrol(&self, token: &EnrolmentToken, id: PartyId) -> Result<PartyId, MemberError> {
-        let mut known = self.known.lock().await;
-        let before = self.hold(&mut known).await?;
-        let result = self.enrol_held(&mut known, token, id).await;
-        self.release(&known, before).await?;
-        result
+    pub async fn enrol(self: &Arc<Self>, token: &EnrolmentToken, id: PartyId) -> Result<PartyId, MemberError> {
+        let (this, mut known, token) = (self.clone(), self.turn().await, token.clone());
+        to_its_end(async move {
+            // As the row has it: whatever was waited for, an operator does not wait for.
+            if known.membership.as_ref().is_some_and(|m| m.statement().is_none()) {
+                (known.membership, known.adrift) = (None, true);
+            }
+            let before = this.hold(&mut known).await?;
+            let result = this.enrol_held(&mut known, &token, id).await;
+            this.release(&known, before).await?;
+            result
+        })
+        .await
     }
 
     async fn enrol_held(&self, known: &mut Known, token: &EnrolmentToken, id: PartyId) -> Result<PartyId, MemberError> {
         if let Some(membership) = known.membership.as_ref().filter(|m| m.statement().is_some()) {
             return Err(MemberError::Enrolled(membership.id()));
         }
-        let clock = Clock::from_wall(wall(), clock::boottime());
-        let mut membership = Membership::candidate(token, id, Role::Utility, clock, &mut UnwrapErr(SysRng));
-        membership.set_reachable(self.reachable.clone());
-        known.membership = Some(membership);
+        // Keys that the KMC may have stated with this very token, so that only the answer was lost, are not made anew.
+        if known.membership.as_ref().is_none_or(|begun| !is_with(begun, token)) {
+            let clock = Clock::from_wall(wall(), clock::boottime());
+            let mut membership = Membership::candidate(token, id, Role::Utility, clock, &mut UnwrapErr(SysRng));
+            membership.set_reachable(self.reachable.clone());
+            known.membership = Some(membership);
+        }
         // Enrolment, policy and list, and where homes find us: all that is due now.
-        for _ in 0..FIRST_FLOWS_MAX {
+        for _ in 0..FLOWS_MAX {
             match self.work(known, |m| m.begin(clock::boottime(), &mut UnwrapErr(SysRng))).await {
                 Ok(Some(_)) => {}
                 Ok(None) => break,
                 Err(error) => {
-                    if known.membership.as_ref().is_some_and(|m| m.statement().is_none()) {
-                        // Another token may do better; nothing of this one is kept.
+                    let stated = known.membership.as_ref().is_some_and(|m| m.statement().is_some());
+                    if stated {
+                        tracing::warn!(%error, "enrolled, and not everything else is there yet; trying again");
+                        break;
+                    }
+                    if known.membership.as_ref().is_some_and(Membership::is_refused) {
+                        // Only another token helps; nothing of this one is kept.
                         known.membership = None;
                         self.put(known).await?;
-                        return Err(error);
                     }
-                    tracing::warn!(%error, "enrolled, and not everything else is there yet; trying again");
-                    break;
+                    // Else it goes on by itself: the KMC may have stated the keys although its answer did not come.
+                    return Err(error);
                 }
             }
         }
         self.publish(known);
-        known.membership.as_ref().map(Membership::id).ok_or(MemberError::Candidate)
+        let enrolled = known.membership.as_ref().filter(|m| m.statement().is_some());
+        enrolled.map(Membership::id).ok_or(MemberError::Waiting)
     }
 
     /// Does what is due: refreshes policy and list, has the keys stated anew, rolls them over. `None`: nothing was due, or another
@@ -213,39 +273,73 @@ impl Member {
     ///
     /// # Errors
     /// What failed. It is tried again later by itself.
-    pub async fn maintain(&self) -> Result<Option<News>, MemberError> {
-        let mut known = self.known.lock().await;
+    pub async fn maintain(self: &Arc<Self>) -> Result<Option<News>, MemberError> {
+        let (this, mut known) = (self.clone(), self.turn().await);
+        to_its_end(async move { this.maintain_in_turn(&mut known).await }).await
+    }
+
+    async fn maintain_in_turn(&self, known: &mut Known) -> Result<Option<News>, MemberError> {
         let boot = clock::boottime();
+        let told = *self.heard();
         let adrift = known.adrift;
         let due = known.membership.as_mut().and_then(|m| {
             m.follow_wall(wall(), boot);
+            m.told(told.policy, told.revocations);
             m.due(boot)
         });
         if !adrift && due.is_none_or(|due| due > boot) {
             return Ok(None);
         }
-        let before = match self.hold(&mut known).await {
+        let before = match self.hold(known).await {
             Ok(before) => before,
             Err(MemberError::Busy) => return Ok(None),
             Err(error) => return Err(error),
         };
-        let result = self.work(&mut known, |m| m.begin(clock::boottime(), &mut UnwrapErr(SysRng))).await;
-        self.release(&known, before).await?;
+        // Perhaps what was read just now does not know of it.
+        let told = std::mem::take(&mut *self.heard());
+        self.heard().claims_from = told.claims_from;
+        if let Some(membership) = &mut known.membership {
+            membership.told(told.policy, told.revocations);
+        }
+        let result = self.work(known, |m| m.begin(clock::boottime(), &mut UnwrapErr(SysRng))).await;
+        self.release(known, before).await?;
         result
     }
 
-    /// Has new keys made and stated now, whatever their age: after a suspicion.
+    /// Has new keys made and stated now, whatever their age: after a suspicion. When it returns they are in force.
     ///
     /// # Errors
-    /// The KMC does not answer; it is tried again later by itself.
-    pub async fn roll_over(&self) -> Result<(), MemberError> {
-        match &mut self.known.lock().await.membership {
-            Some(membership) if membership.statement().is_some() => membership.want_new_keys(),
-            _ => return Err(MemberError::Candidate),
+    /// The KMC does not answer, or did not lately.
+    pub async fn roll_over(self: &Arc<Self>) -> Result<(), MemberError> {
+        let (this, mut known) = (self.clone(), self.turn().await);
+        to_its_end(async move {
+            let before = this.hold(&mut known).await?;
+            let result = this.roll_over_held(&mut known).await;
+            this.release(&known, before).await?;
+            result
+        })
+        .await
+    }
+
+    async fn roll_over_held(&self, known: &mut Known) -> Result<(), MemberError> {
+        let serial = |known: &Known| known.membership.as_ref().and_then(|m| m.statement()).map(Statement::serial);
+        let Some(before) = serial(known) else { return Err(MemberError::Candidate) };
+        if let Some(membership) = &mut known.membership {
+            membership.want_new_keys();
         }
-        // The keys, and then the old one's word for them.
-        while self.maintain().await?.is_some() {}
-        Ok(())
+        // What else is due, the keys, and then the old one's word for them.
+        for _ in 0..FLOWS_MAX {
+            match self.work(known, |m| m.begin(clock::boottime(), &mut UnwrapErr(SysRng))).await {
+                Ok(Some(_)) => {}
+                Ok(None) => break,
+                Err(error) if serial(known) == Some(before) => return Err(error),
+                Err(error) => {
+                    tracing::warn!(%error, "the new keys are in force, and not everything else is there yet; trying again");
+                    break;
+                }
+            }
+        }
+        if serial(known) == Some(before) { Err(MemberError::Waiting) } else { Ok(()) }
     }
 
     /// When [`maintain`](Self::maintain) has something to do, as time since boot; none where it has not, or something is under way.
@@ -254,9 +348,11 @@ impl Member {
         if known.adrift {
             return Some(boot);
         }
+        let told = *self.heard();
         let membership = known.membership.as_mut()?;
         // The calendar goes on when the wall clock is set.
         membership.follow_wall(wall(), boot);
+        membership.told(told.policy, told.revocations);
         membership.due(boot)
     }
 
@@ -280,8 +376,9 @@ impl Member {
     ///
     /// # Errors
     /// The KMC does not answer, or has none.
-    pub async fn fetch(&self, party: PartyId, known: Option<&Statement>) -> Result<FetchedKey, MemberError> {
-        match self.beside(|m| m.fetch(party, known)).await? {
+    pub async fn fetch(self: &Arc<Self>, party: PartyId, known: Option<&Statement>) -> Result<FetchedKey, MemberError> {
+        let known = known.cloned();
+        match self.beside(move |m| m.fetch(party, known.as_ref())).await? {
             News::Fetched(fetched) => Ok(*fetched),
             _ => Err(MemberError::Busy),
         }
@@ -291,29 +388,60 @@ impl Member {
     ///
     /// # Errors
     /// It refuses, or does not answer.
-    pub async fn order(&self, order: Order) -> Result<String, MemberError> {
-        match self.beside(|m| m.order(order)).await? {
+    pub async fn order(self: &Arc<Self>, order: Order) -> Result<String, MemberError> {
+        match self.beside(move |m| m.order(order)).await? {
             News::Ordered(Ordered::Done(text)) => Ok(text),
             News::Ordered(Ordered::Refused(why)) => Err(MemberError::Refused(why)),
             _ => Err(MemberError::Busy),
         }
     }
 
-    async fn beside(&self, begin: impl FnOnce(&mut Membership) -> Option<Job>) -> Result<News, MemberError> {
-        let mut known = self.known.lock().await;
-        if known.membership.is_none() {
-            return Err(MemberError::Candidate);
-        }
-        let before = self.hold(&mut known).await?;
-        let result = self.work(&mut known, begin).await;
-        self.release(&known, before).await?;
-        result?.ok_or(MemberError::Candidate)
+    async fn beside(
+        self: &Arc<Self>,
+        begin: impl FnOnce(&mut Membership) -> Option<Job> + Send + 'static,
+    ) -> Result<News, MemberError> {
+        let (this, mut known) = (self.clone(), self.turn().await);
+        to_its_end(async move {
+            if known.membership.is_none() {
+                return Err(MemberError::Candidate);
+            }
+            let before = this.hold(&mut known).await?;
+            let result = this.work(&mut known, begin).await;
+            this.release(&known, before).await?;
+            result?.ok_or(MemberError::Candidate)
+        })
+        .await
     }
 
-    /// A peer follows newer versions: they are asked for soon.
-    pub async fn told(&self, policy: u32, revocations: u64) {
-        if let Some(membership) = &mut self.known.lock().await.membership {
-            membership.told(policy, revocations);
+    /// The turn for a flow. Whoever goes while waiting for it begins none.
+    async fn turn(&self) -> OwnedMutexGuard<Known> {
+        self.known.clone().lock_owned().await
+    }
+
+    fn heard(&self) -> std::sync::MutexGuard<'_, Told> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// There may be newer versions than these: what is newer than what is known is asked for with the next [`maintain`](Self::maintain).
+    pub fn told(&self, policy: u32, revocations: u64) {
+        let mut told = self.heard();
+        (told.policy, told.revocations) = (told.policy.max(policy), told.revocations.max(revocations));
+    }
+
+    /// A home follows that version of the policy, it says. One that says what is not so makes us ask every [`CLAIM_EVERY`] at most.
+    pub(crate) fn claimed(&self, policy: u32, boot: Duration) {
+        let known = *self.policy.borrow();
+        let mut told = self.heard();
+        if u64::from(policy) > known && boot >= told.claims_from {
+            (told.policy, told.claims_from) = (told.policy.max(policy), boot + CLAIM_EVERY);
+        }
+    }
+
+    /// At the end of the process: a flow under way may come to its end for a little while, then the row is given back in any case.
+    pub async fn stop(&self) {
+        let _turn = tokio::time::timeout(DRAIN_WITHIN, self.turn()).await;
+        if let Err(error) = self.store.release_membership(&self.replica, None).await {
+            tracing::debug!(%error, "the membership's row was not given back");
         }
     }
 
@@ -347,8 +475,10 @@ impl Member {
             let now = wall().0;
             match self.store.hold_membership(&self.replica, now, now + HELD_FOR_S).await? {
                 Held::Mine(row) => {
-                    if row.version != known.version || known.adrift {
-                        self.read(known, &row)?;
+                    let other = row.version != known.version || known.adrift;
+                    if other && let Err(error) = self.read(known, &row) {
+                        self.store.release_membership(&self.replica, None).await?;
+                        return Err(error);
                     }
                     return Ok(known.version);
                 }
@@ -384,11 +514,16 @@ impl Member {
     }
 
     fn read(&self, known: &mut Known, row: &crate::store::MembershipRow) -> Result<(), MemberError> {
-        (known.version, known.adrift, known.membership) = (row.version, false, None);
+        let before = known.membership.take();
+        (known.version, known.adrift) = (row.version, false);
         if !row.record.is_empty() {
             let record = self.vault.unlock(&row.record, row.version)?;
             let mut membership = Membership::from_record(&record, Some((wall(), clock::boottime())))?;
             membership.set_reachable(self.reachable.clone());
+            // When something is due, and how long is waited after failures, is not in the row.
+            if let Some(before) = before.filter(|before| before.id() == membership.id()) {
+                membership.carry_on(&before);
+            }
             known.membership = Some(membership);
         }
         self.publish(known);
@@ -406,12 +541,22 @@ impl Member {
                 authority: m.authority()?.clone(),
             }))
         });
+        let version = own.as_ref().map_or(0, |own| u64::from(own.policy.version()));
         *self.own.write().unwrap_or_else(PoisonError::into_inner) = own;
+        // Polls that wait are told.
+        self.policy.send_if_modified(|known| std::mem::replace(known, version) != version);
     }
 }
 
-/// Flows that are due at once after an enrolment: itself, policy and list, announcement, and one to see that nothing is left.
-const FIRST_FLOWS_MAX: usize = 6;
+/// Whether an enrolment that was begun goes on with that token: its secret is in the record until it is done.
+fn is_with(begun: &Membership, token: &EnrolmentToken) -> bool {
+    let secret = token.secret().as_bytes();
+    begun.kmc_host() == token.host() && begun.record().windows(secret.len()).any(|window| window == secret)
+}
+
+/// Flows that are due at once after an enrolment: itself, policy and list, announcement, and one to see that nothing is left. After a
+/// wish for other keys: those that are due anyway, keys made before, new ones, and the word of the old.
+const FLOWS_MAX: usize = 6;
 
 fn wall() -> UnixTime {
     UnixTime(u64::try_from(clock::wall().as_second()).unwrap_or(0))

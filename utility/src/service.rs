@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::watch;
 use utility_wire::limits::WAIT_S_MAX;
 use utility_wire::{BatchState, Command, List, Outcome, Poll, Report, ReportAnswer, UnixTime, Versions};
 
@@ -71,7 +72,7 @@ pub struct Service {
 struct Objects {
     /// How often all were forgotten: what was read before is not kept after.
     age: u64,
-    by_path: BTreeMap<String, Option<Object>>,
+    by_path: BTreeMap<String, Object>,
 }
 
 impl Service {
@@ -136,7 +137,7 @@ impl Service {
     }
 
     /// What a home has to be told: at once if there is something, else when there is, at the latest after the wait that the poll
-    /// asks for. `policy` tells the version of the security policy that is current.
+    /// asks for. `policy` is the version of the security policy that is current.
     ///
     /// # Errors
     /// See [`ServiceError`].
@@ -144,7 +145,7 @@ impl Service {
         &self,
         site: &SiteId,
         poll: &Poll,
-        policy: impl Fn() -> u64,
+        mut policy: watch::Receiver<u64>,
     ) -> Result<Command, ServiceError> {
         // From before the first look, so that nothing falls between.
         let mut hints = self.store.hints();
@@ -153,19 +154,21 @@ impl Service {
         let mut deadline = std::pin::pin!(tokio::time::sleep(wait));
         loop {
             let known = self.known(site).await?;
-            let command = self.look(&known, &poll.have, policy()).await.map_err(|e| self.failed(site, e))?;
+            let version = *policy.borrow_and_update();
+            let command = self.look(&known, &poll.have, version).await.map_err(|e| self.failed(site, e))?;
             if let Some(command) = command {
                 return Ok(self.answered(site, command));
             }
             tokio::select! {
-            () = &mut deadline => {
-                let current = Versions { policy: policy(), ..poll.have.clone() };
-                let zone = known.zone;
-                let nothing = Command { current, limits: None, controls: List::empty(), poll_after_s: 0, zone };
-                return Ok(self.answered(site, nothing));
+                () = &mut deadline => {
+                    let current = Versions { policy: *policy.borrow(), ..poll.have.clone() };
+                    let zone = known.zone;
+                    let nothing = Command { current, limits: None, controls: List::empty(), poll_after_s: 0, zone };
+                    return Ok(self.answered(site, nothing));
+                }
+                () = concerning(&known, &mut hints) => {}
+                Ok(()) = policy.changed() => {}
             }
-                        () = concerning(&known, &mut hints) => {}
-                    }
         }
     }
 
@@ -219,11 +222,14 @@ impl Service {
         let age = {
             let objects = self.objects.read().unwrap_or_else(PoisonError::into_inner);
             if let Some(object) = objects.by_path.get(path) {
-                return Ok(object.clone());
+                return Ok(Some(object.clone()));
             }
             objects.age
         };
-        let object = self.store.object(path).await?;
+        let Some(object) = self.store.object(path).await? else {
+            // Not kept: there is no end of paths that anybody may ask for.
+            return Ok(None);
+        };
         let mut objects = self.objects.write().unwrap_or_else(PoisonError::into_inner);
         if objects.age == age {
             if objects.by_path.len() >= CACHE_OBJECTS_MAX {
@@ -231,7 +237,7 @@ impl Service {
             }
             objects.by_path.insert(path.to_owned(), object.clone());
         }
-        Ok(object)
+        Ok(Some(object))
     }
 
     /// Broadcast objects may have changed: they are read again when next asked for.
@@ -269,9 +275,9 @@ async fn concerning(site: &Site, hints: &mut Receiver<Hint>) {
         Hint::Site(id) => id == site.id.as_str(),
         Hint::Zone(zone) => zone == site.zone.as_str(),
         Hint::Group(group) => targets.iter().any(|t| matches!(t, Target::Group(g) if g.as_str() == group)),
-        Hint::Log => false,
-        // There may be a new policy.
-        Hint::Keys(_) | Hint::All => true,
+        // Of a new policy whoever waits hears when it is known here.
+        Hint::Log | Hint::Keys(_) => false,
+        Hint::All => true,
     };
     let heard = async {
         loop {

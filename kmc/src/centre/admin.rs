@@ -1,5 +1,6 @@
 //! What an operator asks of a running centre.
 
+use secure_http::limits::REVOKED_MAX;
 use secure_http::{
     EnrolmentToken, Fingerprint, PartyId, Policy, RevocationList, Role, Rules, Serial, TokenError, TokenId,
     TokenSecret, UnixTime,
@@ -275,8 +276,12 @@ impl Desk {
         if stated.standing == Standing::Revoked {
             return Err(AdminError::Wrong("it is revoked already"));
         }
-        if change.revoked(now)?.len() >= secure_http::limits::REVOKED_MAX {
-            return Err(AdminError::Full("the revocation list is full"));
+        // The statement, and those before it under which its keys still had a say.
+        let added = 1 + change.revoked_with(stated, now)?.len();
+        if change.revoked(now)?.len() + added > REVOKED_MAX {
+            return Err(AdminError::Full(
+                "the revocation list is full: there is no room for all statements of that party",
+            ));
         }
         change.revoke(stated, reason, now)?;
         let list = self.next_revocations(change, now)?;

@@ -240,3 +240,32 @@ fn a_database_of_another_centre_does_not_open_with_these_keys() {
     let opened = Centre::open(Store::open(ours.path()).unwrap(), Keyring::new(ours.path(), None), settings, at(0));
     assert!(matches!(opened.err(), Some(CentreError::Keys(KeyringError::Lost { .. }))));
 }
+
+#[test]
+fn a_party_whose_statements_do_not_all_fit_the_revocation_list_is_refused_as_a_whole() {
+    let mut world = World::new();
+    let rules = Rules { kem_key_s: 20 * DAY_S, ..Rules::default() };
+    world.centre.set_policy(&rules, 90 * DAY_S, "operator:0", at(0).unix()).unwrap();
+    let (home, first) = world.home(at(0));
+    let then = at(16 * DAY_S);
+    let second = world.ask(&home, 2, then).unwrap();
+    assert!(first.serial() < second.serial() && first.validity().contains(then.unix()));
+
+    let World { dir, centre } = world;
+    drop(centre);
+    let database = rusqlite::Connection::open(dir.path().join(crate::store::FILE)).unwrap();
+    let sql = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?1)
+               INSERT INTO revoked SELECT 1000000 + i, 0, ?2, '' FROM n";
+    let full = secure_http::limits::REVOKED_MAX - 1;
+    database.execute(sql, rusqlite::params![full, then.unix().plus(DAY_S).0]).unwrap();
+    drop(database);
+
+    let mut centre = World::open(&dir, then);
+    let refused = centre.revoke(party(1).as_str(), "stolen", "operator:0", then.unix());
+    assert!(matches!(refused, Err(AdminError::Full(_))), "{refused:?}");
+    assert_eq!(centre.holdings(then.unix()).unwrap().revoked, full);
+    // When the others are over there is room for both.
+    let later = at(16 * DAY_S + DAY_S + 1);
+    centre.revoke(party(1).as_str(), "stolen", "operator:0", later.unix()).unwrap();
+    assert_eq!(centre.holdings(later.unix()).unwrap().revoked, 2);
+}

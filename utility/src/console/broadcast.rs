@@ -14,12 +14,9 @@ use secure_http::code_points::CONTENT_TYPE_SIGN1;
 use super::Console;
 use super::locked;
 use super::problem::Problem;
-use crate::limits::{CACHE_AGE_S, CACHE_OBJECTS_MAX};
+use crate::limits::{CACHE_AGE_S, CACHE_OBJECTS_MAX, CACHE_VERSION_AGE_S, OBJECT_PATH_BYTES_MAX};
 use crate::membership::Own;
 use crate::store::{Object, etag_of};
-
-/// A series under its version never changes.
-const IMMUTABLE: &str = "public, max-age=31536000, immutable";
 
 /// Objects with their signature, by path, as long as neither they nor the key are others.
 #[derive(Debug, Default)]
@@ -59,20 +56,19 @@ pub(super) async fn object(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     console.0.metrics.broadcast.add();
-    let object = console.0.service.broadcast(&path).await?;
-    let Some(object) = object else {
-        return Err(Problem::new(StatusCode::NOT_FOUND, "not-found", "there is no such object"));
-    };
+    let none = || Problem::new(StatusCode::NOT_FOUND, "not-found", "there is no such object");
+    if path.len() > OBJECT_PATH_BYTES_MAX {
+        return Err(none());
+    }
+    let object = console.0.service.broadcast(&path).await?.ok_or_else(none)?;
     let (object, kind) = match console.0.member.own() {
         Some(own) => (console.0.signed.of(&own, &path, object)?, CONTENT_TYPE_SIGN1),
         None => (object, "application/cbor"),
     };
-    let age = if path.contains('@') {
-        HeaderValue::from_static(IMMUTABLE)
-    } else {
-        HeaderValue::from_str(&format!("public, max-age={CACHE_AGE_S}, stale-if-error=86400"))
-            .unwrap_or(HeaderValue::from_static("public"))
-    };
+    // A series under its version never changes, but its signature does with the key.
+    let age_s = if path.contains('@') { CACHE_VERSION_AGE_S } else { CACHE_AGE_S };
+    let age = HeaderValue::from_str(&format!("public, max-age={age_s}, stale-if-error=86400"))
+        .unwrap_or(HeaderValue::from_static("public"));
     let etag = HeaderValue::from_str(&object.etag).map_err(|_| Problem::bad("the object has no sound tag"))?;
     let mut response = if matches(&headers, &object.etag) {
         console.0.metrics.not_modified.add();

@@ -15,8 +15,8 @@ use super::extract::{File, Json, Params, Part};
 use super::problem::Problem;
 use super::routes::{answer, shown, text, time};
 use crate::api::*;
-use crate::limits::{EVIDENCE_PAGE_MAX, TOKEN_DAYS};
-use crate::membership::{MemberError, Own};
+use crate::limits::{EVIDENCE_PAGE_MAX, POLICY_BYTES_MAX, TOKEN_DAYS};
+use crate::membership::{MemberError, Own, to_its_end};
 use crate::sites::SiteId;
 use crate::store::StoreError;
 
@@ -29,13 +29,14 @@ impl From<MemberError> for Problem {
             MemberError::Enrolled(_) => Self::new(StatusCode::CONFLICT, "enrolled", detail),
             MemberError::Refused(_) => Self::refused("refused", detail),
             MemberError::Store(error) => error.into(),
-            MemberError::Busy => {
+            MemberError::Busy | MemberError::Waiting => {
                 Self::later(StatusCode::SERVICE_UNAVAILABLE, "busy", detail, std::time::Duration::from_secs(10))
             }
             MemberError::Link(error) => {
                 let cause = std::error::Error::source(&error).map(|c| format!(": {c}")).unwrap_or_default();
                 Self::new(StatusCode::BAD_GATEWAY, "kmc", format!("the KMC: {detail}{cause}"))
             }
+            MemberError::CutOff => Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", detail),
             MemberError::Vault(_) | MemberError::Record(_) => {
                 tracing::error!(error = detail, "the membership can't be read");
                 Self::new(StatusCode::INTERNAL_SERVER_ERROR, "membership", detail)
@@ -67,9 +68,14 @@ pub(super) async fn enrol(
         Some(id) => id.to_ascii_lowercase().parse().map_err(|e| Problem::bad(format!("id {id:?}: {e}")))?,
         None => new_id()?,
     };
-    let id = console.0.member.enrol(&token, id).await?;
-    let detail = json!({ "kmc": token.host() });
-    console.store().note(console.now(), &actor(&operator), "keys.enrol", id.as_str(), detail).await?;
+    let done = console.clone();
+    to_its_end(async move {
+        let id = done.0.member.enrol(&token, id).await?;
+        let detail = json!({ "kmc": token.host() });
+        let noted = done.store().note(done.now(), &actor(&operator), "keys.enrol", id.as_str(), detail).await;
+        noted.map_err(Problem::from)
+    })
+    .await?;
     answer(StatusCode::CREATED, &keys_of(console.own()?.as_ref()))
 }
 
@@ -105,10 +111,14 @@ fn moment_of(at: secure_http::UnixTime) -> String {
 }
 
 pub(super) async fn roll_over(State(console): State<Console>, Admin(operator): Admin) -> Result<Response, Problem> {
-    console.0.member.roll_over().await?;
-    let own = console.own()?;
-    let detail = json!({ "serial": own.statement.serial().0 });
-    console.store().note(console.now(), &actor(&operator), "keys.roll-over", own.id.as_str(), detail).await?;
+    let own = to_its_end(async move {
+        console.0.member.roll_over().await?;
+        let own = console.own()?;
+        let detail = json!({ "serial": own.statement.serial().0 });
+        console.store().note(console.now(), &actor(&operator), "keys.roll-over", own.id.as_str(), detail).await?;
+        Ok::<_, Problem>(own)
+    })
+    .await?;
     shown(&keys_of(&own))
 }
 
@@ -141,7 +151,7 @@ pub(super) async fn site_keys(
     shown(&SiteKeysView {
         lineage: channel.lineage,
         host: channel.host.clone(),
-        renew: channel.renew,
+        renew: console.now() < channel.renew_until,
         statements: channel.statements.iter().map(view).collect(),
     })
 }
@@ -155,15 +165,18 @@ pub(super) async fn site_token(
 ) -> Result<Response, Problem> {
     let party = console.known(&id).await?;
     let name = console.store().site(&id).await?.map(|site| site.name).unwrap_or_default();
-    let order = Order::Token {
-        party: Some(party),
-        premises: name,
-        days: body.days.unwrap_or(TOKEN_DAYS),
-        operator: operator.name.clone(),
-    };
-    let token = console.0.member.order(order).await?;
-    // The token is there: from now on the keys that come with it are let in.
-    console.store().renew_keys(&id, &actor(&operator), "token", console.now()).await?;
+    let days = body.days.unwrap_or(TOKEN_DAYS);
+    let order = Order::Token { party: Some(party), premises: name, days, operator: operator.name.clone() };
+    let site = id.clone();
+    let token = to_its_end(async move {
+        let token = console.0.member.order(order).await?;
+        // The token is there: as long as it is good the keys that come with it are let in.
+        let (now, by) = (console.now(), actor(&operator));
+        let until = UnixTime::new(now.seconds() + u64::from(days) * 86_400);
+        console.store().renew_keys(&site, (&by, "token"), until, now).await?;
+        Ok::<_, Problem>(token)
+    })
+    .await?;
     answer(StatusCode::CREATED, &SiteTokenView { id: id.to_string(), token })
 }
 
@@ -176,10 +189,16 @@ pub(super) async fn site_revoke(
     let party = console.known(&id).await?;
     let reason = text("reason", &body.reason)?;
     let order = Order::Revoke { party, reason: reason.clone(), operator: operator.name.clone() };
-    console.0.member.order(order).await?;
-    let detail = json!({ "reason": reason });
-    console.store().note(console.now(), &actor(&operator), "site.revoke", id.as_str(), detail).await?;
-    learn(&console).await;
+    to_its_end(async move {
+        // Also where the answer was lost, or it was revoked before: the list that says so is asked for in any case.
+        let ordered = console.0.member.order(order).await;
+        learn(&console).await;
+        ordered?;
+        let detail = json!({ "reason": reason });
+        console.store().note(console.now(), &actor(&operator), "site.revoke", id.as_str(), detail).await?;
+        Ok::<_, Problem>(())
+    })
+    .await?;
     Ok(axum::response::IntoResponse::into_response(StatusCode::NO_CONTENT))
 }
 
@@ -205,17 +224,26 @@ pub(super) async fn set_policy(
     Admin(operator): Admin,
     File(toml): File,
 ) -> Result<Response, Problem> {
+    if toml.len() > POLICY_BYTES_MAX {
+        let detail = format!("the policy file has {} bytes; at most {POLICY_BYTES_MAX} go into an order", toml.len());
+        return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", detail));
+    }
     let order = Order::Policy { toml, operator: operator.name.clone() };
-    let version = console.0.member.order(order).await?;
-    let detail = json!({ "version": version });
-    console.store().note(console.now(), &actor(&operator), "policy.set", &version, detail).await?;
-    learn(&console).await;
-    shown(&policy_of(console.own()?.as_ref()))
+    let own = to_its_end(async move {
+        let ordered = console.0.member.order(order).await;
+        learn(&console).await;
+        let version = ordered?;
+        let detail = json!({ "version": version });
+        console.store().note(console.now(), &actor(&operator), "policy.set", &version, detail).await?;
+        console.own()
+    })
+    .await?;
+    shown(&policy_of(own.as_ref()))
 }
 
 /// Asks for what was just changed; where that fails it is tried again soon.
 async fn learn(console: &Console) {
-    console.0.member.told(u32::MAX, u64::MAX).await;
+    console.0.member.told(u32::MAX, u64::MAX);
     if let Err(error) = console.0.member.maintain().await {
         tracing::info!(%error, "not yet asked for what an order changed");
     }

@@ -18,7 +18,7 @@ use super::problem::Problem;
 use super::{Console, locked};
 use crate::api::*;
 use crate::events::{ControlDraft, LimitDraft, Target};
-use crate::limits::{NAME_BYTES_MAX, PAGE_MAX, WATCH_WAIT_S_MAX};
+use crate::limits::{NAME_BYTES_MAX, OPERATOR_BYTES_MAX, PAGE_MAX, WATCH_WAIT_S_MAX};
 use crate::sites::{Site, SiteId};
 use crate::store::{Added, Hint, Role, SiteQuery, Token};
 
@@ -427,6 +427,9 @@ pub(super) async fn add_operator(
     let role: Role = parsed("role", &body.role)?;
     // A name stands in addresses and in the log behind `operator:`.
     let name: ApplianceId = parsed("name", &body.name)?;
+    if name.as_str().len() > OPERATOR_BYTES_MAX {
+        return Err(Problem::bad(format!("name: expected at most {OPERATOR_BYTES_MAX} bytes")));
+    }
     let mut random = [0; 40];
     getrandom::fill(&mut random)
         .map_err(|_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "there are no random numbers"))?;

@@ -81,19 +81,19 @@ impl Homes {
         };
         read.sender.set_window(taken.window);
         let service = &self.0.service;
-        let policy = || self.0.member.own().map_or(0, |own| u64::from(own.policy.version()));
+        let policy = || self.0.member.policy();
         let site = &read.sender.site;
         let mut place = self.0.polls.take(site);
         let mut stopping = self.0.stopping.clone();
         let stop = async { drop(stopping.wait_for(|stopping| *stopping).await) };
         let told = tokio::select! {
-            told = service.next_commands(site, &poll, policy) => Some(told),
+            told = service.next_commands(site, &poll, policy()) => Some(told),
             _ = &mut place.displaced => None,
             () = stop => None,
         };
         let told = match told {
             Some(told) => told,
-            None => service.next_commands(site, &Poll { wait_s: 0, ..poll }, policy).await,
+            None => service.next_commands(site, &Poll { wait_s: 0, ..poll }, policy()).await,
         };
         let command = match told {
             Ok(command) => command,
@@ -155,6 +155,8 @@ impl Homes {
     async fn not_taken(&self, read: &Read, error: ServiceError) -> Result<Vec<u8>, Ended> {
         match error {
             ServiceError::Store(StoreError::Replay) => {
+                // The database knows of other keys or numbers than this replica.
+                self.0.senders.forget(&read.sender.party);
                 Err(self.told(&read.own, &read.sender, read.cti, SealedError::Replay, read.now).await)
             }
             error => Err(Refused::from(error).into()),

@@ -197,8 +197,7 @@ impl Homes {
         let poll = Poll { wait_s: 0, ..Poll::decode(body).map_err(|_| CallError::Kind)? };
         let taken = self.0.service.handle_poll(read.taking(), &poll).await?;
         read.sender.set_window(taken.window);
-        let policy = || u64::from(own.policy.version());
-        let command = self.0.service.next_commands(site, &poll, policy).await?;
+        let command = self.0.service.next_commands(site, &poll, self.0.member.policy()).await?;
         if command.limits.is_none() && command.controls.is_empty() && command.current == poll.have {
             return Ok(true);
         }

@@ -97,6 +97,7 @@ impl Homes {
             .method_not_allowed_fallback(routes::no_such_method)
             .with_state(self.clone())
             .merge(broadcast)
+            .layer(axum::middleware::from_fn_with_state(self.clone(), routes::count))
     }
 
     /// Something of a home changed, perhaps at another replica: its keys are read again.

@@ -269,6 +269,10 @@ impl Homes {
             Ok(error) => {
                 // A recorded message costs who sends it again nothing, and us a signature checked and one made: a flood too, if many.
                 locked(&self.0.gate).refused(clock::boottime());
+                if matches!(error, SealedError::Policy { .. }) {
+                    // It may have heard of a newer one sooner than we.
+                    self.0.member.claimed(head.policy, clock::boottime());
+                }
                 self.told(own, &sender, head.cti, error, now).await
             }
             Err(refusal) => refusal.into(),

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{Request as HttpRequest, State};
+use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use daemon_kit::clock;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
@@ -65,6 +66,21 @@ pub(super) async fn no_such_method() -> Response {
     problem(StatusCode::METHOD_NOT_ALLOWED)
 }
 
+/// Counts whoever asks, whatever is asked for, before anything is looked up for it.
+pub(super) async fn count(State(homes): State<Homes>, request: HttpRequest, next: Next) -> Response {
+    let counted = locked(&homes.0.gate).count(asker(&homes, &request), clock::boottime());
+    match counted {
+        Ok(()) => next.run(request).await,
+        Err(after) => homes.refused(Refused::Later(after)),
+    }
+}
+
+/// The address that asks, by a proxy's word where it is one of ours.
+fn asker(homes: &Homes, request: &HttpRequest) -> IpAddr {
+    let peer = request.extensions().get::<Peer>().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |p| p.0).to_canonical();
+    if homes.0.proxies.contains(&peer) { forwarded(request.headers()).unwrap_or(peer) } else { peer }
+}
+
 async fn answer(homes: Homes, endpoint: Endpoint, request: HttpRequest) -> Response {
     let trusted = request.extensions().get::<Trusted>().cloned().unwrap_or_default();
     homes.0.metrics.sealed_requests.add();
@@ -89,14 +105,12 @@ async fn answer(homes: Homes, endpoint: Endpoint, request: HttpRequest) -> Respo
 
 /// The request within its bounds.
 async fn read(homes: &Homes, trusted: &Trusted, endpoint: Endpoint, request: HttpRequest) -> Result<Request, Refused> {
-    let peer = request.extensions().get::<Peer>().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |p| p.0).to_canonical();
+    let peer = asker(homes, &request);
     let (head, body) = request.into_parts();
-    let peer = if homes.0.proxies.contains(&peer) { forwarded(&head.headers).unwrap_or(peer) } else { peer };
     let content_type = text_of(&head.headers, header::CONTENT_TYPE);
     if !content_type.is_some_and(|has| secure_http::endpoints::same_media_type(&has, CONTENT_TYPE_SIGN1)) {
         return Err(Refusal::MediaType.into());
     }
-    locked(&homes.0.gate).count(peer, clock::boottime()).map_err(Refused::Later)?;
     let cookie = text_of(&head.headers, HeaderName::from_static(COOKIE_HEADER));
     let trusted = trusted.0.load(Ordering::Relaxed);
     // Who was answered may report more than a stranger; whether a cookie is right shows when the body is there.

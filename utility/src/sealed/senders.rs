@@ -111,6 +111,8 @@ impl From<StoreError> for Unfound {
 #[derive(Clone, Copy, Debug, Default)]
 struct Asked {
     again: Duration,
+    /// The same where a key that is known does for a while.
+    later: Duration,
     wait: Duration,
     /// It did not answer.
     away: bool,
@@ -249,18 +251,24 @@ impl Senders {
         if meanwhile.is_some() {
             return Ok(meanwhile);
         }
-        if boot < slot.again {
-            return if slot.away { Err(Unfound::Later(slot.again - boot)) } else { Ok(None) };
+        let again = if wanted == Wanted::Key { slot.again } else { slot.later };
+        if boot < again {
+            return if slot.away { Err(Unfound::Later(again - boot)) } else { Ok(None) };
         }
-        let newest = self.known(party).await?.and_then(|known| known.newest().cloned());
+        // Not from memory: another replica may have learnt of the key, and the hint was lost.
+        let known = self.read(site, party).await?;
+        if let Some(known) = known.as_ref().filter(|known| known.wanted(own, kid, now).is_none()) {
+            return Ok(Some(known.clone()));
+        }
+        let newest = known.and_then(|known| known.newest().cloned());
         locked(&self.quota).take("", boot).map_err(Unfound::Later)?;
         let wait = if slot.wait.is_zero() { ASK_AGAIN_FIRST } else { (slot.wait * 2).min(ASK_AGAIN_LAST) };
-        let again = match wanted {
+        let later = match wanted {
             Wanted::Key => wait,
             Wanted::SealingKey => SEALING_KEY_AGAIN,
             Wanted::Statement => RESTATE_AGAIN,
         };
-        *slot = Asked { again: boot + again, wait, away: false };
+        *slot = Asked { again: boot + wait, later: boot + later.max(wait), wait, away: false };
         self.metrics.keys_asked.add();
         let fetched = match self.member.fetch(*party, newest.as_ref()).await {
             Ok(fetched) => fetched,
@@ -270,7 +278,7 @@ impl Senders {
             }
             Err(error) => {
                 tracing::info!(%site, %error, "the keys of a home can't be had");
-                *slot = Asked { again: boot + wait, wait, away: true };
+                *slot = Asked { again: boot + wait, later: boot + wait, wait, away: true };
                 return Err(Unfound::Later(wait));
             }
         };
@@ -320,7 +328,15 @@ impl Senders {
         }
         let channel = self.store.channel(site).await?.ok_or(Unfound::Unknown)?;
         let newest = channel.as_ref().and_then(|c| c.statements.first()).map(|b| &b.statement);
-        let renew = channel.as_ref().is_none_or(|c| c.renew);
+        let now = super::wall();
+        let renew = channel.as_ref().is_none_or(|c| now.0 < c.renew_until.seconds());
+        if self
+            .cached(party)
+            .is_some_and(|cached| cached.newest().map(Statement::serial) != newest.map(Statement::serial))
+        {
+            // Another replica was faster, and its hint did not come.
+            self.forget(party);
+        }
         let anew = match newest {
             None => true,
             Some(newest) => match own.authority.succession(newest, &statement, succession.as_deref(), &path) {
@@ -331,7 +347,7 @@ impl Senders {
                     return Ok(false);
                 }
                 Ok(()) => false,
-                Err(_) if renew && statement.serial() != newest.serial() => true,
+                Err(_) if renew && statement.serial() > newest.serial() => true,
                 Err(error) => {
                     self.metrics.keys_refused.add();
                     tracing::warn!(
@@ -342,7 +358,6 @@ impl Senders {
                 }
             },
         };
-        let now = super::wall();
         let overlap_until = utility_wire::UnixTime::new(now.0 + OVERLAP_S + own.policy.rules().skew_s);
         let above = vec![own.authority.issuing().clone(), own.authority.root().clone()];
         let after = newest.map(Statement::serial);

@@ -26,8 +26,8 @@ pub struct Channel {
     pub statements: Vec<Believed>,
     /// Where it is reached, if it says so.
     pub host: Option<String>,
-    /// An operator lets its next statement in without its old keys' word.
-    pub renew: bool,
+    /// An operator lets its next statement in without its old keys' word until then; 1970 where none does.
+    pub renew_until: UnixTime,
 }
 
 /// A statement that was believed.
@@ -155,11 +155,17 @@ impl Store {
         .await
     }
 
-    /// Lets a home's next statement in although its old keys do not vouch for it: it was given a new token.
+    /// Lets a home's next statement in although its old keys do not vouch for it, until then: it was given a new token, good for so long.
     ///
     /// # Errors
     /// There is no such site.
-    pub async fn renew_keys(&self, site: &SiteId, by: &str, why: &str, now: UnixTime) -> Result<(), StoreError> {
+    pub async fn renew_keys(
+        &self,
+        site: &SiteId,
+        (by, why): (&str, &str),
+        until: UnixTime,
+        now: UnixTime,
+    ) -> Result<(), StoreError> {
         let (site, by, why) = (site.clone(), by.to_owned(), why.to_owned());
         self.write(move |tx| {
             Box::pin(async move {
@@ -167,7 +173,8 @@ impl Store {
                 if site_by_id(tx, &site).await?.is_none() {
                     return Err(StoreError::UnknownSite(site.to_string()));
                 }
-                tx.execute("UPDATE channel SET renew = 1 WHERE site = $1", &[site.as_str().into()]).await?;
+                let sql = "UPDATE channel SET renew = $1 WHERE site = $2";
+                tx.execute(sql, &[until.seconds().into(), site.as_str().into()]).await?;
                 note(tx, now, &by, "site.keys", site.as_str(), &json!({ "reason": why })).await?;
                 tx.hint(Hint::Site(site.to_string()));
                 Ok(())
@@ -298,9 +305,11 @@ impl Store {
         let site = site.clone();
         self.write(move |tx| {
             Box::pin(async move {
-                let sql = "UPDATE channel SET called = $1 WHERE site = $2 AND (called IS NULL OR called <= $3)";
+                let sql = "UPDATE channel SET called = $1 WHERE site = $2 AND (called IS NULL OR called <= $3 OR called > $4)";
                 let before = now.seconds().saturating_sub(gap_s);
-                let params = [now.seconds().into(), site.as_str().into(), before.into()];
+                // By a clock that was ahead.
+                let ahead = now.seconds() + gap_s;
+                let params = [now.seconds().into(), site.as_str().into(), before.into(), ahead.into()];
                 Ok(tx.execute(sql, &params).await? > 0)
             })
         })
@@ -399,7 +408,7 @@ async fn channel(tx: &mut dyn Tx, site: &SiteId) -> Result<Option<Channel>, Stor
         window: stored_window(row, 1)?,
         statements: statements.iter().map(believed).collect::<Result<_, StoreError>>()?,
         host: row.opt_text(2)?.map(str::to_owned),
-        renew: row.int(3)? != 0,
+        renew_until: UnixTime::new(row.u64(3)?),
     }))
 }
 
@@ -411,7 +420,7 @@ async fn adopt(tx: &mut dyn Tx, adoption: &Adoption, now: UnixTime) -> Result<()
     }
     let known = channel(tx, site).await?;
     let newest = known.as_ref().and_then(|known| known.statements.first()).map(|b| b.statement.serial());
-    let renewed = known.as_ref().is_none_or(|known| known.renew);
+    let renewed = known.as_ref().is_none_or(|known| now < known.renew_until);
     if newest != adoption.after || (adoption.anew && !renewed) {
         return Err(StoreError::Conflict(format!("the keys of {site} are others by now")));
     }
@@ -423,7 +432,7 @@ async fn adopt(tx: &mut dyn Tx, adoption: &Adoption, now: UnixTime) -> Result<()
         tx.execute(sql, &params).await?;
     }
     let host = adoption.host.clone();
-    tx.execute("UPDATE channel SET host = $1 WHERE site = $2", &[host.into(), site.as_str().into()]).await?;
+    tx.execute("UPDATE channel SET host = $1, renew = 0 WHERE site = $2", &[host.into(), site.as_str().into()]).await?;
     let sql = "UPDATE statement SET until = $1 WHERE subject = $2 AND lineage = $3 AND until IS NULL AND kid <> $4";
     let kid = Value::from(statement.kid().0.to_vec());
     let params = [adoption.overlap_until.seconds().into(), site.as_str().into(), lineage.into(), kid];

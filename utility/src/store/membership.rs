@@ -2,6 +2,7 @@
 
 use super::backend::{Hint, Row};
 use super::{Store, StoreError};
+use crate::limits::HELD_SKEW_S;
 
 /// The row as it stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +38,7 @@ impl Store {
     }
 
     /// Takes the row for a replica until it gives it back, at most until `until`, if it is nobody else's at `now` (seconds since 1970).
+    /// One held for long beyond `until` was taken by a clock that was ahead, and is nobody's.
     ///
     /// # Errors
     /// Those of the database.
@@ -48,8 +50,9 @@ impl Store {
                     ON CONFLICT DO NOTHING";
                 tx.execute(sql, &[Vec::new().into()]).await?;
                 let sql = "UPDATE membership SET holder = $1, held_until = $2
-                    WHERE id = 1 AND (holder = $1 OR held_until < $3) RETURNING version, record";
-                let rows = tx.query(sql, &[replica.into(), until.into(), now.into()]).await?;
+                    WHERE id = 1 AND (holder = $1 OR held_until < $3 OR held_until > $4) RETURNING version, record";
+                let rows =
+                    tx.query(sql, &[replica.into(), until.into(), now.into(), (until + HELD_SKEW_S).into()]).await?;
                 rows.first().map_or(Ok(Held::Others), |row| read(row).map(Held::Mine))
             })
         })

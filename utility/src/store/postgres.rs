@@ -164,8 +164,6 @@ async fn listen(config: Config, hints: broadcast::Sender<Hint>) {
             }
         }
         tokio::time::sleep(delay).await;
-        // What happened meanwhile was not heard.
-        let _ = hints.send(Hint::All);
     }
 }
 
@@ -180,6 +178,8 @@ async fn listen_once(config: &Config, hints: &broadcast::Sender<Hint>) -> Result
             done = &mut subscribed, if !listening => {
                 done?;
                 listening = true;
+                // What happened until now was not heard.
+                let _ = hints.send(Hint::All);
             }
             message = message => match message {
                 Some(Ok(AsyncMessage::Notification(heard))) => {

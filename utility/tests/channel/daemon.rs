@@ -9,11 +9,12 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use secure_http::{Broadcast, EnrolmentToken, Kind, Role, SealedError};
 use serde_json::Value;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use utility_wire::endpoints::REPORT;
 use utility_wire::{BatchState, LimitSet, Message as _};
 
-use crate::report;
-use crate::world::{Heard, Home, Kmc, UTILITY, id, until};
+use crate::world::{Between, Heard, Home, Kmc, UTILITY, id, until};
+use crate::{large_report, report};
 
 /// heg-utility in a directory of its own, running.
 struct Daemon {
@@ -200,5 +201,56 @@ async fn a_utility_enrols_takes_a_home_up_and_keeps_what_it_acknowledged_across_
     }
     let audit = kmc.centre.lock().unwrap().audit(secure_http::UnixTime(0)).unwrap().0;
     assert!(audit.iter().any(|entry| format!("{entry:?}").contains("admin")), "the centre knows who wanted it");
+    assert_eq!(daemon.stop(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_revocation_whose_answer_was_lost_is_gone_by_all_the_same() {
+    let kmc = Kmc::start().await;
+    let token = kmc.token(Role::Utility);
+    let between = Between::start(token.host()).await;
+    let mut daemon = Daemon::new().await;
+    daemon.expect(0, &["enrol", &between.leads_here(&token).to_string(), "--id", UTILITY]);
+    let home = id(1).to_string();
+    let said = daemon.expect(0, &["site", "add", &home, "--zone", "SE3", "--group", "north/feeder-7"]);
+    let mut anna = Home::enrolled_with(&token_in(&said), id(1)).await;
+    assert_eq!(anna.report(&report(1)).await.state, BatchState::Stored);
+    assert_eq!(
+        anna.report(&large_report(5)).await.state,
+        BatchState::Stored,
+        "a body may be longer than what is read ahead"
+    );
+    between.lose(secure_http::endpoints::ORDER);
+    assert_ne!(daemon.ctl(&["keys", "revoke", &home, "--reason", "stolen"]).status.code(), Some(0));
+    assert!(daemon.expect(0, &["keys", "show", &home]).contains("revoked"));
+    let heard = anna.say(Kind::Report, REPORT, &report(2).encode()).await;
+    assert!(matches!(heard, Heard::Status(401, _)), "{heard:?}");
+
+    // What does not fit an order is not sent.
+    let file = daemon.dir.path().join("policy.toml");
+    fs::write(&file, "# A comment.\n".repeat(1000)).unwrap();
+    let refused = daemon.ctl(&["policy", "set", &file.display().to_string()]);
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("13000 bytes"), "{refused:?}");
+    let long = "a".repeat(65);
+    assert!(daemon.expect(64, &["operator", "add", &long, "--role", "viewer"]).contains("at most 64 bytes"));
+
+    // Whatever is asked of the homes' listener counts, and a head has its bound.
+    let config = daemon.dir.path().join("utility.toml");
+    let text = fs::read_to_string(&config).unwrap() + "requests-per-minute = 3\n";
+    fs::write(&config, text).unwrap();
+    daemon.crash().await;
+    let http = secure_link::HttpClient::new(&daemon.homes.to_string());
+    let mut seen = Vec::new();
+    for _ in 0..10 {
+        seen.push(http.get("/b/v1/limits/nobody", None).await.unwrap().status.as_u16());
+    }
+    assert_eq!((seen[0], seen.contains(&429)), (404, true), "{seen:?}");
+    let mut stream = tokio::net::TcpStream::connect(daemon.homes).await.unwrap();
+    let long = format!("GET /healthz HTTP/1.1\r\nhost: a\r\nx: {}\r\n\r\n", "x".repeat(24_000));
+    let mut answer = [0; 64];
+    let asked = stream.write_all(long.as_bytes()).await;
+    let read = stream.read(&mut answer).await.unwrap_or(0);
+    let said = String::from_utf8_lossy(&answer[..read]).into_owned();
+    assert!(asked.is_err() || read == 0 || said.starts_with("HTTP/1.1 431"), "{said}");
     assert_eq!(daemon.stop(), Some(0));
 }

@@ -5,6 +5,8 @@
 mod daemon;
 mod world;
 
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use daemon_kit::clock;
@@ -47,6 +49,21 @@ fn report(batch: u64) -> Report {
         consumption: List::fill([consumption]),
         gaps: List::empty(),
     }
+}
+
+/// Longer than what is taken of a stranger.
+fn large_report(batch: u64) -> Report {
+    let energy = List::fill((0..limits::INTERVALS_MAX as u32).map(|i| WattHours::new(100_000 + i)));
+    let start = UnixTime::new(utility::app::wall().seconds() - 86_400 * 8);
+    let consumption = (0..8).map(|i| Consumption {
+        of: Some(format!("meter-{i}").parse().unwrap()),
+        start,
+        interval: IntervalLength::new(900).unwrap(),
+        energy: energy.clone(),
+    });
+    let large = Report { consumption: List::fill(consumption), ..report(batch) };
+    assert!(large.encode().len() > MESSAGE_BYTES_MAX);
+    large
 }
 
 fn have(policy: u64) -> Versions {
@@ -145,7 +162,7 @@ async fn a_held_poll_is_released_by_a_control_and_its_outcome_comes_with_the_nex
     let held = home.post(POLL, &sealed);
     let learn = async {
         until("the poll is held", async || (utility.metrics.polls_waiting.value() == 1).then_some(())).await;
-        utility.member.told(newer, 0).await;
+        utility.member.told(newer, 0);
         utility.member.maintain().await.unwrap().unwrap();
     };
     let (heard, ()) = tokio::join!(held, learn);
@@ -196,7 +213,7 @@ async fn whoever_is_not_one_of_our_homes_or_no_longer_learns_nothing() {
     home.member.want_new_keys();
     home.settle().await;
     kmc.revoke(id(1));
-    utility.member.told(0, u64::MAX).await;
+    utility.member.told(0, u64::MAX);
     utility.member.maintain().await.unwrap().unwrap();
     let heard = home.post(REPORT, &under_old_key).await;
     assert!(matches!(heard, Heard::Status(401, _)), "{heard:?}");
@@ -248,7 +265,8 @@ async fn a_home_that_begins_anew_is_let_in_by_an_operator_only_and_its_numbers_b
     let heard = anew.say(Kind::Report, REPORT, &report(3).encode()).await;
     assert!(matches!(heard, Heard::Status(401, _)), "{heard:?}");
     assert_eq!(utility.metrics.keys_refused.value(), 1);
-    utility.service.store().renew_keys(&site(1), "operator:anna", "new gateway", utility::app::wall()).await.unwrap();
+    let now = utility::app::wall();
+    utility.service.store().renew_keys(&site(1), ("operator:anna", "new gateway"), now.plus(60), now).await.unwrap();
     let heard = until("it may be asked again", async || {
         let heard = anew.say(Kind::Report, REPORT, &report(3).encode()).await;
         (!matches!(heard, Heard::Status(..))).then_some(heard)
@@ -298,16 +316,7 @@ async fn a_flood_makes_cookies_wanted_and_homes_with_one_are_served_all_the_same
 async fn a_cookie_lets_a_large_report_through() {
     let dir = tempfile::tempdir().unwrap();
     let (_kmc, _utility, mut home) = three(dir.path()).await;
-    let energy = List::fill((0..limits::INTERVALS_MAX as u32).map(|i| WattHours::new(100_000 + i)));
-    let start = UnixTime::new(utility::app::wall().seconds() - 86_400 * 8);
-    let consumption = (0..8).map(|i| Consumption {
-        of: Some(format!("meter-{i}").parse().unwrap()),
-        start,
-        interval: IntervalLength::new(900).unwrap(),
-        energy: energy.clone(),
-    });
-    let large = Report { consumption: List::fill(consumption), ..report(5) };
-    assert!(large.encode().len() > MESSAGE_BYTES_MAX);
+    let large = large_report(5);
     let heard = home.say(Kind::Report, REPORT, &large.encode()).await;
     assert!(matches!(heard, Heard::Status(413, _)), "a stranger so far: {heard:?}");
     home.report(&report(1)).await;
@@ -397,7 +406,7 @@ async fn replicas_share_one_membership_and_never_give_a_number_or_a_key_twice() 
     home.report(&report(1)).await;
     let vault = || utility::membership::Vault::open(&dir.path().join("membership-key")).unwrap();
     let store = one.service.store().clone();
-    let other = utility::membership::Member::new(store.clone(), vault(), Some(one.address.to_string()));
+    let other = Arc::new(utility::membership::Member::new(store.clone(), vault(), Some(one.address.to_string())));
     assert!(other.own().is_none());
     other.look().await.unwrap();
     let before = one.member.own().unwrap();
@@ -407,14 +416,27 @@ async fn replicas_share_one_membership_and_never_give_a_number_or_a_key_twice() 
         let (a, b) = tokio::join!(one.member.fetch(id(1), None), other.fetch(id(1), None));
         assert_eq!(a.unwrap().statement.serial(), b.unwrap().statement.serial());
     }
-    // New keys of one are the other's, too.
+    // New keys of one are the other's, too. That the row is another by then does not take the wish for them away.
+    one.member.roll_over().await.unwrap();
+    let between = one.member.own().unwrap().statement.clone();
     other.roll_over().await.unwrap();
     one.member.look().await.unwrap();
+    assert_ne!(one.member.own().unwrap().statement, between);
+    // And what one has done, the other has not to do again because of it.
+    let boot = clock::boottime();
+    assert!(one.member.due(boot).is_none_or(|due| due > boot));
     let (a, b) = (one.member.own().unwrap(), other.own().unwrap());
     assert_eq!((&a.statement, a.keys.kem().public()), (&b.statement, b.keys.kem().public()));
     assert_ne!(a.statement, before.statement);
     one.member.fetch(id(1), None).await.unwrap();
-    assert_eq!(kmc.centre.lock().unwrap().counts().rolled_over, 1);
+    assert_eq!(kmc.centre.lock().unwrap().counts().rolled_over, 2);
+
+    // Without the centre there are no new keys, and it is said.
+    drop(kmc);
+    for _ in 0..2 {
+        other.roll_over().await.unwrap_err();
+    }
+    assert_eq!(other.own().unwrap().statement, b.statement);
 
     // With another key file nothing is served, and it is said why.
     let elsewhere = utility::membership::Vault::open(&dir.path().join("another-key")).unwrap();
@@ -436,7 +458,7 @@ async fn a_home_with_a_new_sealing_key_only_is_asked_for_when_the_old_one_is_at_
     let version = kmc.new_policy(Some(30));
     home.member.told(version, 0);
     home.settle().await;
-    utility.member.told(version, 0).await;
+    utility.member.told(version, 0);
     utility.member.maintain().await.unwrap().unwrap();
     let after = home.member.statement().unwrap().clone();
     assert_eq!((before.kid(), before.kem() == after.kem()), (after.kid(), false), "nothing in its messages shows it");
@@ -467,4 +489,94 @@ async fn a_home_says_where_it_is_reached_now_and_nobody_says_it_for_another() {
     let heard = home.say(Kind::KeyStatement, KEY, &says(&others, "192.0.2.2:8470").encode()).await;
     assert!(matches!(heard, Heard::Error(SealedError::Forbidden)), "{heard:?}");
     assert_eq!(host().await.as_deref(), Some("192.0.2.1:8470"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_home_that_heard_first_of_a_newer_policy_makes_the_utility_ask_for_it_and_its_next_message_is_taken() {
+    let dir = tempfile::tempdir().unwrap();
+    let (kmc, utility, mut home) = three(dir.path()).await;
+    home.report(&report(1)).await;
+    assert!(utility.member.maintain().await.unwrap().is_none(), "nothing is due");
+    let newer = kmc.new_policy(None);
+    home.member.told(newer, 0);
+    home.settle().await;
+    let heard = home.say(Kind::Report, REPORT, &report(2).encode()).await;
+    assert!(matches!(heard, Heard::Error(SealedError::Policy { .. })), "{heard:?}");
+    assert!(utility.member.due(clock::boottime()).is_some_and(|due| due <= clock::boottime()));
+    utility.member.maintain().await.unwrap().unwrap();
+    assert_eq!(utility.member.own().unwrap().policy.version(), newer);
+    assert_eq!(home.report(&report(2)).await.state, BatchState::Stored);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_enrolment_whose_last_answer_was_lost_goes_on_with_the_same_keys() {
+    let dir = tempfile::tempdir().unwrap();
+    let kmc = Kmc::start().await;
+    let token = kmc.token(Role::Utility);
+    let between = Between::start(token.host()).await;
+    let token = between.leads_here(&token);
+    let utility = Utility::start(dir.path(), None).await;
+    between.lose(secure_http::endpoints::ENROL_CONFIRM);
+    utility.member.enrol(&token, UTILITY.parse().unwrap()).await.unwrap_err();
+    assert!(utility.member.own().is_none());
+    let stated = kmc.centre.lock().unwrap().statement(UTILITY).unwrap().statement;
+
+    // By itself or by an operator's hand, after a restart too.
+    let address = utility.stop().await;
+    let utility = Utility::start(dir.path(), Some(address)).await;
+    assert!(utility.member.due(clock::boottime()).is_some());
+    between.lose("");
+    let enrolled = utility.member.enrol(&token, id(0xee)).await.unwrap();
+    assert_eq!(enrolled.as_str(), UTILITY);
+    assert_eq!(utility.member.own().unwrap().statement.kid(), stated.kid());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flow_whose_asker_goes_comes_to_its_end_and_keeps_the_membership_from_nobody() {
+    let dir = tempfile::tempdir().unwrap();
+    let kmc = Kmc::start().await;
+    let token = kmc.token(Role::Utility);
+    let between = Between::start(token.host()).await;
+    let utility = Utility::start(dir.path(), None).await;
+    utility.member.enrol(&between.leads_here(&token), UTILITY.parse().unwrap()).await.unwrap();
+    let _home = Home::enrolled(&kmc, id(1)).await;
+    let vault = utility::membership::Vault::open(&dir.path().join("membership-key")).unwrap();
+    let store = utility.service.store().clone();
+    let other = Arc::new(utility::membership::Member::new(store, vault, Some(utility.address.to_string())));
+    other.look().await.unwrap();
+
+    let closed = between.gate.lock().await;
+    let before = between.connections.load(Ordering::Relaxed);
+    tokio::select! {
+        fetched = utility.member.fetch(id(1), None) => panic!("through a closed gate: {fetched:?}"),
+        () = until("the centre is asked", async || {
+            (between.connections.load(Ordering::Relaxed) > before).then_some(())
+        }) => {}
+    }
+    drop(closed);
+    assert_eq!(other.fetch(id(1), None).await.unwrap().statement.subject(), id(1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_that_another_replica_has_learnt_of_is_found_in_the_database_although_its_hint_was_lost() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_kmc, utility, mut home) = three(dir.path()).await;
+    home.report(&report(1)).await;
+    let (before, asked) = (home.member.statement().unwrap().serial(), utility.metrics.keys_asked.value());
+    home.member.want_new_keys();
+    home.settle().await;
+    let now = utility::app::wall();
+    let adoption = utility::store::Adoption {
+        site: site(1),
+        statement: home.member.statement().unwrap().clone(),
+        after: Some(before),
+        anew: false,
+        overlap_until: now.plus(300),
+        host: None,
+        above: Vec::new(),
+    };
+    // Nobody here passes hints on to the sealed side.
+    utility.service.store().adopt(adoption, now).await.unwrap();
+    assert_eq!(home.report(&report(2)).await.state, BatchState::Stored);
+    assert_eq!(utility.metrics.keys_asked.value(), asked);
 }

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -19,7 +20,8 @@ use secure_http::{
     SealedError, Sender, Situation, UnixTime, Window, answer_challenge,
 };
 use secure_link::{Answer, HttpClient, Membership};
-use tokio::net::TcpListener;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use utility::membership::{Member, Vault};
@@ -119,6 +121,74 @@ impl Drop for Kmc {
     fn drop(&mut self) {
         self.task.abort();
     }
+}
+
+/// Stands between a party and its centre: connections can be kept waiting, and the answers to what is asked of one path be lost.
+pub(crate) struct Between {
+    pub(crate) address: SocketAddr,
+    /// Held: nothing gets through.
+    pub(crate) gate: Arc<tokio::sync::Mutex<()>>,
+    pub(crate) connections: Arc<AtomicUsize>,
+    loses: Arc<Mutex<&'static str>>,
+    task: JoinHandle<()>,
+}
+
+impl Between {
+    pub(crate) async fn start(centre: &str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (gate, connections, loses) = (Arc::default(), Arc::new(AtomicUsize::new(0)), Arc::new(Mutex::new("")));
+        let (centre, opens) = (centre.to_owned(), Arc::clone(&gate));
+        let (count, lost) = (connections.clone(), loses.clone());
+        let task = tokio::spawn(async move {
+            loop {
+                let (near, _) = listener.accept().await.unwrap();
+                count.fetch_add(1, Ordering::Relaxed);
+                let far = TcpStream::connect(&centre).await.unwrap();
+                let (gate, lost): (Arc<tokio::sync::Mutex<()>>, _) = (Arc::clone(&opens), Arc::clone(&lost));
+                tokio::spawn(async move {
+                    drop(gate.lock().await);
+                    let lost = *lost.lock().unwrap();
+                    pass(near, far, lost).await
+                });
+            }
+        });
+        Self { address, gate, connections, loses, task }
+    }
+
+    /// The same token, with which whoever enrols comes here.
+    pub(crate) fn leads_here(&self, token: &EnrolmentToken) -> EnrolmentToken {
+        EnrolmentToken::new(&self.address.to_string(), token.secret().clone(), token.fingerprint()).unwrap()
+    }
+
+    /// From now on answers to that path are lost; to none if it is empty.
+    pub(crate) fn lose(&self, path: &'static str) {
+        *self.loses.lock().unwrap() = path;
+    }
+}
+
+impl Drop for Between {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// One connection, which is one question. Where the answer is lost, the centre has given it.
+async fn pass(mut near: TcpStream, mut far: TcpStream, lost: &str) -> std::io::Result<()> {
+    let mut head = vec![0; 16 * 1024];
+    let read = near.read(&mut head).await?;
+    far.write_all(&head[..read]).await?;
+    if !lost.is_empty() && String::from_utf8_lossy(&head[..read]).starts_with(&format!("POST {lost} ")) {
+        let mut answer = [0; 1];
+        let (mut from_near, mut to_far) = (near, far);
+        let (mut answers, mut asks) = to_far.split();
+        tokio::select! {
+            _ = tokio::io::copy(&mut from_near, &mut asks) => {}
+            _ = answers.read(&mut answer) => {}
+        }
+        return Ok(());
+    }
+    tokio::io::copy_bidirectional(&mut near, &mut far).await.map(|_| ())
 }
 
 /// A utility's sealed side on a database in a directory of its own.

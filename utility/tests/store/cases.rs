@@ -626,18 +626,31 @@ async fn keys_begin_anew_only_when_an_operator_says_so_and_then_the_window_does_
     ] {
         assert!(matches!(store.adopt(wrong, at(2)).await, Err(StoreError::Conflict(_))));
     }
-    store.renew_keys(&id, "operator:anna", "new gateway", at(3)).await.unwrap();
-    assert!(store.channel(&id).await.unwrap().unwrap().unwrap().renew);
-    store.adopt(adoption(&id, third.clone(), Some(second.serial()), true), at(4)).await.unwrap();
+    let by = ("operator:anna", "new gateway");
+    store.renew_keys(&id, by, at(100), at(3)).await.unwrap();
+    let anew = adoption(&id, third.clone(), Some(second.serial()), true);
+    let late = store.adopt(anew, at(100)).await;
+    assert!(matches!(late, Err(StoreError::Conflict(_))), "it was for a while");
+    // What the old keys vouch for ends it too.
+    let next = statement(&id, 6);
+    store.adopt(adoption(&id, next.clone(), Some(second.serial()), false), at(3)).await.unwrap();
+    let anew = adoption(&id, third.clone(), Some(next.serial()), true);
+    assert!(matches!(store.adopt(anew, at(3)).await, Err(StoreError::Conflict(_))));
+    store.renew_keys(&id, by, at(100), at(3)).await.unwrap();
+    assert_eq!(store.channel(&id).await.unwrap().unwrap().unwrap().renew_until, at(100));
+    store.adopt(adoption(&id, third.clone(), Some(next.serial()), true), at(4)).await.unwrap();
     let known = store.channel(&id).await.unwrap().unwrap().unwrap();
-    assert_eq!((known.lineage, known.renew, known.statements.len()), (2, false, 1));
+    assert_eq!((known.lineage, known.renew_until.seconds(), known.statements.len()), (2, 0, 1));
     assert!(known.window.peek(900).is_ok());
     assert!(matches!(store.take_number(Taking { seq: 901, ..one }).await, Err(StoreError::Replay)));
     let kept: Vec<_> = store.statements(&id).await.unwrap().into_iter().map(|(lineage, _)| lineage).collect();
-    assert_eq!(kept, [1, 1, 2]);
+    assert_eq!(kept, [1, 1, 1, 2]);
     let log = store.latest_changes(10).await.unwrap();
     let actions: Vec<_> = log.iter().filter(|c| c.subject == id.as_str()).map(|c| c.action.as_str()).collect();
-    assert_eq!(actions, ["site.add", "site.statement", "site.statement", "site.keys", "site.statement"]);
+    assert_eq!(
+        actions,
+        ["site.add", "site.statement", "site.statement", "site.keys", "site.statement", "site.keys", "site.statement"]
+    );
 
     store.set_host(&id, Some("192.0.2.1:8470")).await.unwrap();
     let reachable = store.reachable(at(0), "").await.unwrap();
@@ -646,6 +659,7 @@ async fn keys_begin_anew_only_when_an_operator_says_so_and_then_the_window_does_
     assert_eq!(store.reachable(at(0), id.as_str()).await.unwrap(), []);
     let call = async |now| store.begin_call(&id, 2, at(now)).await.unwrap();
     assert_eq!((call(10).await, call(11).await, call(12).await), (true, false, true), "one replica calls");
+    assert!(call(5_000).await && call(13).await, "a clock that was ahead does not keep a home from being called");
     let polled = Taking { lineage: 2, poll: true, now: at(50), ..taking(&store, &id, at(50)).await };
     store.take_poll(polled, Vec::new()).await.unwrap();
     assert_eq!(store.reachable(at(50), "").await.unwrap(), [], "it comes by itself");
@@ -671,5 +685,8 @@ async fn the_membership_is_one_replicas_at_a_time_and_written_only_by_that_one(s
     assert_eq!(store.hold_membership("b", 121, 200).await.unwrap(), Held::Mine(row.clone()));
     // One that died while it had it keeps it no longer than it said.
     assert_eq!(store.hold_membership("a", 200, 260).await.unwrap(), Held::Others);
-    assert_eq!(store.hold_membership("a", 201, 261).await.unwrap(), Held::Mine(row));
+    assert_eq!(store.hold_membership("a", 201, 261).await.unwrap(), Held::Mine(row.clone()));
+    // Nor one whose clock was a day ahead.
+    assert_eq!(store.hold_membership("a", 90_000, 90_060).await.unwrap(), Held::Mine(row.clone()));
+    assert_eq!(store.hold_membership("b", 202, 262).await.unwrap(), Held::Mine(row));
 }
