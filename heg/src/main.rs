@@ -5,10 +5,10 @@ use std::io::{self, Write as _};
 use anyhow::Context as _;
 use daemon_kit::exit::{self, Exit};
 use daemon_kit::logging;
-use heg::{app, simulate};
 use heg::args::{Args, HELP};
 use heg::config::Config;
 use heg::firewall::command;
+use heg::{app, simulate};
 
 fn main() -> Exit {
     exit::run(|| {
