@@ -132,6 +132,8 @@ pub const ICMP_RATE: u32 = 100;
 pub const FIREWALL_LOG_PER_MINUTE: u32 = 10;
 /// One run of `nft` may take so long: a thousand appliances take a tenth of a second on a fast machine, a loaded card ten times that.
 pub const NFT_WITHIN: Duration = Duration::from_secs(10);
+/// How often the baseline tries to put its rules in place at boot: three times that are a third of a unit's time to start.
+pub const BASELINE_TRIES: u32 = 3;
 /// Bytes of `nft`'s output that are read: a listing of our counters is 2 KiB.
 pub const NFT_OUTPUT_BYTES_MAX: usize = 64 * 1024;
 /// Changes of interfaces, addresses and routes come in bursts; the rules follow once they were quiet for so long.

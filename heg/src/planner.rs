@@ -77,9 +77,16 @@ struct Current {
     /// Whose the plan's loads are, in its order.
     whose: Vec<Udn>,
     made: i64,
+    /// First instant behind what is planned.
+    until: i64,
 }
 
 impl Current {
+    /// Whether that instant is one that it plans.
+    fn covers(&self, at: i64) -> bool {
+        (self.made..self.until).contains(&at)
+    }
+
     fn of(&self, udn: &Udn) -> Option<&LoadPlan> {
         self.plan.loads.get(self.whose.iter().position(|w| w == udn)?)
     }
@@ -90,6 +97,8 @@ struct Drawing {
     improver: Improver,
     whose: Vec<Udn>,
     at: i64,
+    /// First instant behind what is planned.
+    until: i64,
 }
 
 impl std::fmt::Debug for Drawing {
@@ -115,6 +124,8 @@ pub struct Planner {
     standings: BTreeMap<Udn, Standing>,
     /// Works of appliances not seen since the start.
     restored_work: BTreeMap<Udn, work::Work>,
+    /// What the plan had switched off, of those not seen since the start.
+    restored_paused: BTreeSet<Udn>,
     /// When each load runs by the last plan.
     runs: BTreeMap<Udn, Vec<Span>>,
     current: Option<Current>,
@@ -152,6 +163,7 @@ impl Planner {
             ended: Vec::new(),
             standings: BTreeMap::new(),
             restored_work: BTreeMap::new(),
+            restored_paused: BTreeSet::new(),
             runs: BTreeMap::new(),
             current: None,
             drawing: None,
@@ -193,6 +205,7 @@ impl Planner {
             // Looked for before.
             Slot::Engaged => {}
             Slot::Work(udn) => _ = self.restored_work.insert(udn.clone(), serde_json::from_str(value).ok()?),
+            Slot::Paused(udn) => _ = self.restored_paused.insert(udn.clone()),
             Slot::Plan => {
                 let runs: Vec<(String, Vec<(i64, i64)>)> = serde_json::from_str(value).ok()?;
                 for (udn, runs) in runs {
@@ -212,9 +225,11 @@ impl Planner {
         let works = self.standings.iter().filter_map(|(udn, standing)| {
             Some((Slot::Work(udn.clone()), serde_json::to_string(standing.work.as_ref()?).ok()?))
         });
+        let paused = self.standings.iter().filter(|(_, standing)| standing.ours == Some(false)).map(|(udn, _)| udn);
+        let paused = paused.chain(&self.restored_paused).map(|udn| (Slot::Paused(udn.clone()), "yes".to_owned()));
         let plan = self.plan_row().map(|row| (Slot::Plan, row));
         let engaged = self.envelope.is_engaged().then(|| (Slot::Engaged, "yes".to_owned()));
-        rules.chain([last]).chain(engaged).chain(works).chain(plan).chain(self.ledger.rows()).collect()
+        rules.chain([last]).chain(engaged).chain(works).chain(paused).chain(plan).chain(self.ledger.rows()).collect()
     }
 
     /// Takes a fact.
@@ -254,6 +269,8 @@ impl Planner {
             }
             Input::ClockChanged => {
                 self.accounted = None;
+                // A plan is by the clock: with another one nobody is switched by the old plan.
+                (self.current, self.drawing, self.plan_due) = (None, None, None);
                 self.everything_changed(at);
             }
             Input::Configured(settings) => {
@@ -327,6 +344,8 @@ impl Planner {
     fn forgotten(&mut self, udn: &Udn, at: i64) {
         let work = self.standings.remove(udn).and_then(|standing| standing.work);
         let restored = self.restored_work.remove(udn);
+        self.restored_paused.remove(udn);
+        self.save(Slot::Paused(udn.clone()), None, Soon::Lazily);
         if work.or(restored).is_some() {
             self.save(Slot::Work(udn.clone()), None, Soon::Lazily);
         }
@@ -436,8 +455,9 @@ impl Planner {
             if whose.is_empty() && self.caps.iter().all(|(_, cap)| cap.is_none()) {
                 return Ok(None);
             }
+            let until = problem.slots.last().map_or(at, |slot| slot.span.end);
             let improver = Improver::new(&problem).map_err(|e| e.to_string())?;
-            Ok(Some(Drawing { improver, whose, at }))
+            Ok(Some(Drawing { improver, whose, at, until }))
         });
         match begun {
             Ok(Some(drawing)) => {
@@ -454,7 +474,7 @@ impl Planner {
     }
 
     fn adopt(&mut self, now: Now) {
-        let Some(Drawing { improver, whose, at }) = self.drawing.take() else { return };
+        let Some(Drawing { improver, whose, at, until }) = self.drawing.take() else { return };
         let plan = improver.plan();
         tracing::debug!(
             loads = whose.len(),
@@ -466,7 +486,7 @@ impl Planner {
         );
         let before = self.plan_row();
         self.runs = whose.iter().cloned().zip(plan.as_before().into_iter().map(|b| b.runs)).collect();
-        self.current = Some(Current { plan, whose, made: at });
+        self.current = Some(Current { plan, whose, made: at, until });
         let row = self.plan_row();
         if row != before {
             self.save(Slot::Plan, row, Soon::Lazily);

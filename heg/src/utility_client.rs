@@ -235,12 +235,10 @@ impl UtilityClient {
         let boot = now.boot.since_boot();
         let waits = self.held.iter().any(|held| matches!(held, Held::Job(..)));
         if self.job.is_none() && !waits {
-            let which = if self.candidate.is_some() { Which::Candidate } else { Which::Member };
-            let membership = match which {
-                Which::Candidate => self.candidate.as_mut(),
-                Which::Member => self.membership.as_mut(),
-            };
-            if let Some(job) = membership.and_then(|m| m.begin(boot, &mut rng())) {
+            // A candidate whose KMC does not answer waits between two tries; the membership that there is goes on meanwhile.
+            let both = [(Which::Candidate, &mut self.candidate), (Which::Member, &mut self.membership)];
+            let begun = both.into_iter().find_map(|(which, m)| Some((which, m.as_mut()?.begin(boot, &mut rng())?)));
+            if let Some((which, job)) = begun {
                 self.held.push(Held::Job(which, Box::new(job)));
             }
         }
@@ -256,9 +254,9 @@ impl UtilityClient {
     /// Time since boot at which [`Self::turn`] has something to do.
     pub fn due(&self, now: Now) -> Option<Duration> {
         let boot = now.boot.since_boot();
-        let membership = self.candidate.as_ref().or(self.membership.as_ref());
-        let job = membership.filter(|_| self.job.is_none() && self.held.is_empty()).and_then(|m| m.due(boot));
-        [job, self.write_again_at].into_iter().flatten().min()
+        let free = self.job.is_none() && self.held.is_empty();
+        let both = [&self.candidate, &self.membership].into_iter().flatten().filter(|_| free);
+        both.filter_map(|m| m.due(boot)).chain(self.write_again_at).min()
     }
 
     /// What has to be on disk now; [`Self::kept`] must follow.

@@ -233,6 +233,42 @@ fn rules_work_and_sums_are_there_after_a_restart() {
     assert_eq!((done.at, done.ending), (at("28T04:00:00"), Ending::Done), "half of it was taken before the restart");
 }
 
+#[test]
+fn what_the_plan_has_paused_goes_on_also_when_the_gateway_restarts_meanwhile() {
+    let mut house = House::new(&format!("{PUMP}price-max = 0.35\n"), "12:00:00");
+    house.find("pump", Flexibility::Curtailable, 1000, On);
+    house.run_to("27T18:30:00");
+    assert_eq!(house.state("pump"), Off);
+    house.restart();
+    house.run_to("27T20:30:00");
+    assert_eq!(house.state("pump"), On, "{:?}", house.switched());
+    assert!(!house.rows.keys().any(|slot| slot.key().starts_with("paused")), "{:?}", house.rows);
+}
+
+#[test]
+fn who_switches_a_paused_appliance_on_while_it_is_not_seen_is_not_overruled() {
+    let mut house = House::new(&format!("{PUMP}price-max = 0.35\n"), "12:00:00");
+    house.find("pump", Flexibility::Curtailable, 1000, On);
+    house.run_to("27T18:30:00");
+    house.machines.get_mut("pump").unwrap().state = On;
+    house.restart();
+    house.run_to("27T19:30:00");
+    assert_eq!((house.state("pump"), house.switched().len()), (On, 1), "{:?}", house.switched());
+}
+
+#[test]
+fn a_clock_that_is_set_back_switches_nobody() {
+    let mut house = House::new(&format!("{PUMP}price-max = 0.35\n"), "12:00:00");
+    house.find("pump", Flexibility::Curtailable, 1000, On);
+    house.run_to("27T16:30:00");
+    house.now.wall = at("27T15:30:00");
+    house.feed(planner::Input::ClockChanged);
+    house.run_to("27T16:59:00");
+    assert_eq!((house.state("pump"), house.switched().len()), (On, 0), "{:?}", house.switched());
+    house.run_to("27T17:01:00");
+    assert_eq!(house.switched(), ["27T17:00 pump off price"]);
+}
+
 // A house.
 
 struct Machine {

@@ -15,6 +15,7 @@ use super::settings::Mode;
 use super::shape::detect;
 use super::{ssh, state};
 use crate::config::Config;
+use crate::limits::BASELINE_TRIES;
 
 /// What to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,7 +62,15 @@ async fn baseline(named: Option<&Path>) -> anyhow::Result<()> {
             settings,
             ..Plan::default()
         };
-        if let Err(error) = nft::replace(&plan, "made_baseline").await {
+        // A cold card at boot may be slow once; without rules a router has to stop forwarding.
+        let mut made = nft::replace(&plan, "made_baseline").await;
+        for _ in 1..BASELINE_TRIES {
+            if made.is_ok() {
+                break;
+            }
+            made = nft::replace(&plan, "made_baseline").await;
+        }
+        if let Err(error) = made {
             return Err(closed(&plan, failed(error)).await);
         }
     }

@@ -40,10 +40,12 @@ impl Planner {
         let at = now.wall.as_second();
         let load = self.new_load(gateway, udn, now);
         let restored = &mut self.restored_work;
-        let standing = self
-            .standings
-            .entry(udn.clone())
-            .or_insert_with(|| Standing { work: restored.remove(udn), ..Standing::new(load.clone()) });
+        let paused = self.restored_paused.remove(udn).then_some(false);
+        let standing = self.standings.entry(udn.clone()).or_insert_with(|| Standing {
+            work: restored.remove(udn),
+            ours: paused,
+            ..Standing::new(load.clone())
+        });
         let (was, is) = (standing.on, is_on(appliance.state()));
         let profile = appliance.profile();
         standing.power_w = match (is, profile.power) {
@@ -56,7 +58,8 @@ impl Planner {
         if was != is {
             standing.since = profile.since.as_second();
         }
-        if let (Some(was), Some(is)) = (was, is)
+        // Who was silent meanwhile was as we had left it.
+        if let (Some(was), Some(is)) = (was.or(standing.ours), is)
             && was != is
         {
             self.switched(gateway, udn, is, now);
@@ -74,11 +77,20 @@ impl Planner {
         let ended = standing.commanded.filter(|(to, _, until)| *to == on && *until >= at).map(|(_, cause, _)| cause);
         let cause = under_way.next().map(|c| c.cause).or(ended);
         let ours = standing.ours == Some(on) || standing.ordered.is_some_and(|(to, _)| to == on);
+        let before = standing.ours == Some(false);
         standing.ours = ours.then_some(on);
+        self.keep_paused(udn, before);
         let finished = !on && self.finish_by_itself(udn, cause.is_some() || ours, now);
         if cause.is_none() && !ours && !finished {
             self.by_hand(udn, on, Author::Hand, now);
         }
+    }
+
+    /// What the plan has switched off goes on again after a restart too.
+    fn keep_paused(&mut self, udn: &Udn, before: bool) {
+        let Some(standing) = self.standings.get(udn).filter(|s| (s.ours == Some(false)) != before) else { return };
+        let row = (standing.ours == Some(false)).then(|| "yes".to_owned());
+        self.save(Slot::Paused(udn.clone()), row, Soon::Soon);
     }
 
     /// A cycle that is over, or a charge that has what it needs, goes off by itself.
@@ -129,6 +141,7 @@ impl Planner {
         if outcome.is_success() || outcome.ending == Ending::TimedOut {
             standing.commanded = Some((to, cause, at + COMMANDED_WITHIN_S));
         }
+        let before = standing.ours == Some(false);
         let ours = standing.ordered == Some((to, cause));
         if ours {
             standing.ordered = None;
@@ -144,10 +157,15 @@ impl Planner {
                     self.replan(at);
                 }
             }
+            self.keep_paused(udn, before);
             if let Some(decision) = self.decisions.ended(udn, outcome.ending, &outcome.reason).cloned() {
                 self.effects.push_back(Effect::Decided(decision));
             }
             return;
+        }
+        // An order of ours that had joined it is over with it.
+        if standing.ordered.is_some_and(|(ordered, _)| ordered == to) {
+            standing.ordered = None;
         }
         if !outcome.is_success() {
             return;

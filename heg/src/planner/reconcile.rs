@@ -95,7 +95,7 @@ impl Planner {
     fn claims(&self, gateway: &Gateway, udn: &Udn, standing: &Standing, at: i64) -> Claims {
         let on = standing.on == Some(true);
         let planned = self.is_planned(udn, standing, at);
-        let load = self.current.as_ref().and_then(|c| Some((c, c.of(udn)?)));
+        let load = self.current.as_ref().filter(|c| c.covers(at)).and_then(|c| Some((c, c.of(udn)?)));
         let holds = |span: Span| (span.start..span.end).contains(&at);
         let run = load.and_then(|(_, load)| load.runs.iter().find(|r| holds(r.span)));
         let pause = load.and_then(|(_, load)| load.pauses.iter().find(|r| holds(r.span)));

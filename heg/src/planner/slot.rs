@@ -14,6 +14,8 @@ pub enum Slot {
     Engaged,
     /// How far an appliance's work of the day is done: JSON.
     Work(Udn),
+    /// That the plan has switched an appliance off, and it is to go on again: `yes`.
+    Paused(Udn),
     /// When each load runs by the plan: JSON.
     Plan,
     /// What a day cost, `2026-11-27`: JSON.
@@ -30,6 +32,7 @@ impl Slot {
             Self::LastRule => "last-rule".into(),
             Self::Engaged => "engaged".into(),
             Self::Work(udn) => format!("work {udn}"),
+            Self::Paused(udn) => format!("paused {udn}"),
             Self::Plan => "plan".into(),
             Self::Day(day) => format!("day {day}"),
             Self::Month(month, udn) => format!("month {month} {udn}"),
@@ -44,6 +47,7 @@ impl Slot {
             None if key == "engaged" => Self::Engaged,
             Some(("rule", number)) => Self::Rule(number.parse().ok()?),
             Some(("work", udn)) => Self::Work(Udn::parse(udn).ok()?),
+            Some(("paused", udn)) => Self::Paused(Udn::parse(udn).ok()?),
             Some(("day", day)) => Self::Day(day.into()),
             Some(("month", rest)) => {
                 let (month, udn) = rest.split_once(' ')?;
@@ -66,6 +70,7 @@ mod tests {
             Slot::LastRule,
             Slot::Engaged,
             Slot::Work(udn()),
+            Slot::Paused(udn()),
             Slot::Plan,
             Slot::Day("2026-11-27".into()),
             Slot::Month("2026-11".into(), udn()),

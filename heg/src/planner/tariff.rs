@@ -1,7 +1,7 @@
 //! The prices the planner goes by, those of the last days too: what was used has to be paid.
 #![forbid(unsafe_code)]
 
-use crate::limits::{PLAN_PRICE_SPANS_MAX, PRICES_KEPT_S};
+use crate::limits::{PLAN_PRICE_MAX, PLAN_PRICE_SPANS_MAX, PRICES_KEPT_S};
 use crate::plan::Span;
 use crate::plan::slots::PriceSpan;
 
@@ -21,6 +21,8 @@ impl Tariff {
     /// Prices from the first of them on are these. Those before stay for as long as they are needed.
     pub(super) fn set(&mut self, mut new: Vec<PriceSpan>, currency: &str, now: i64) {
         new.retain(|p| p.span.start < p.span.end && p.span.end > now - PRICES_KEPT_S);
+        // What is beyond any tariff would leave the home without a plan.
+        new.iter_mut().for_each(|p| p.price = p.price.clamp(-PLAN_PRICE_MAX, PLAN_PRICE_MAX));
         new.sort_unstable_by_key(|p| p.span);
         for i in 1..new.len() {
             new[i - 1].span.end = new[i - 1].span.end.min(new[i].span.start);
