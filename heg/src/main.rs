@@ -8,7 +8,7 @@ use daemon_kit::logging;
 use heg::args::{Args, HELP};
 use heg::config::Config;
 use heg::firewall::command;
-use heg::{app, simulate};
+use heg::{app, self_test, simulate};
 
 fn main() -> Exit {
     exit::run(|| {
@@ -21,6 +21,7 @@ fn main() -> Exit {
                 logging::init(&Default::default()).context(Exit::Usage)?;
                 return command::run(verb, config.as_deref());
             }
+            Args::SelfTest => return self_test::run(),
             Args::Help => return print(HELP),
             Args::Version => return print(concat!("heg-gateway ", env!("CARGO_PKG_VERSION"), "\n")),
         };

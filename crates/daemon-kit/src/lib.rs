@@ -13,6 +13,7 @@ mod journal_layer;
 pub mod limits;
 pub mod logging;
 pub mod memory;
+pub mod self_test;
 pub mod signals;
 pub mod state_dir;
 pub mod systemd;
