@@ -134,11 +134,6 @@ fn lists() -> BTreeMap<String, Vec<String>> {
             let text = std::fs::read_to_string(&path).expect("a list");
             let first = |l: &str| l.split_whitespace().next().map(str::to_owned);
             lists.insert(name, text.lines().filter_map(first).collect());
-        } else if name == "rules" {
-            // dh_apparmor is called by name.
-            let text = std::fs::read_to_string(&path).expect("rules");
-            let profile = |l: &str| Some(format!("packaging/apparmor/{}", l.split("--profile-name=").nth(1)?.split(' ').next()?));
-            lists.insert(name, text.lines().filter_map(profile).collect());
         }
     }
     lists
