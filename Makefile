@@ -7,7 +7,7 @@ CARGO ?= $(shell .ci/cargo-path)
 export CARGO_TERM_COLOR ?= auto
 
 .PHONY: help setup build ebpf demo test lint doc unit e2e attacks vm interop fuzz bench man install clean \
-	deb dist lintian apt-repo install-test reproducible sbom copyright
+	deb deb-arm64 deb-armhf deb-armv6 arm-test dist lintian apt-repo install-test reproducible sbom copyright
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-13s %s\n", $$1, $$2 }'
@@ -93,6 +93,22 @@ PREFIX ?= /usr/local
 deb: ## the Debian packages for this machine's architecture, in target/deb, and a look at what is in them
 	@.ci/setup build ebpf deb
 	@scripts/deb.sh
+
+deb-arm64: ## the packages for 64-bit ARM, cross-built, in target/deb
+	@.ci/setup build ebpf deb cross-arm64
+	@scripts/deb-arm.sh arm64
+
+deb-armhf: ## the packages for 32-bit ARM from ARMv7 on (Raspberry Pi 2 and later), cross-built, in target/deb
+	@.ci/setup build ebpf deb cross-armhf
+	@scripts/deb-arm.sh armhf
+
+deb-armv6: ## gateway and agent for ARMv6 (Raspberry Pi 1 and Zero) as +armv6 of armhf, cross-built, in target/deb-armv6
+	@.ci/setup build deb cross-armv6
+	@scripts/deb-arm.sh armv6
+
+arm-test: ## the programs of those packages under qemu-user: self-tests, on ARMv6 the whole daemon (ARM="arm64 armhf armv6")
+	@.ci/setup arm-test
+	@tests/arm/run $(ARM)
 
 dist: ## the Debian source package of the last commit with all crates, in target/dist; it builds without a network
 	@.ci/setup build deb

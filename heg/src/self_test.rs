@@ -3,7 +3,7 @@
 //! Each check does the real thing: fresh keys and a sealed message, the database in a directory of its own, the device's answers to a
 //! search and to a call, the kernel's tables. The network is not touched.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
 use std::path::Path;
 use std::time::Duration;
 
@@ -51,7 +51,7 @@ pub fn run() -> anyhow::Result<Exit> {
     daemon_kit::self_test::run(
         "heg-gateway",
         env!("CARGO_PKG_VERSION"),
-        &[("sealed messages", sealed), ("database", database), ("UPnP", upnp), ("kernel", kernel)],
+        &[("sealed messages", sealed), ("database", database), ("UPnP", upnp), ("kernel", kernel), ("names", names)],
     )
 }
 
@@ -199,6 +199,13 @@ fn kernel() -> anyhow::Result<String> {
     Ok(format!("{} network links with {addresses} addresses, up for {} s", links.len(), first.as_secs()))
 }
 
+/// The C library's lookup, by which the KMC is found; no server is asked for this name.
+fn names() -> anyhow::Result<String> {
+    let found: Vec<_> = ("localhost", 0).to_socket_addrs().context("localhost")?.map(|a| a.ip()).collect();
+    ensure!(found.iter().any(IpAddr::is_loopback), "localhost is {found:?}");
+    Ok("localhost is this machine".to_owned())
+}
+
 fn fresh_udn() -> anyhow::Result<Udn> {
     Ok(Udn::parse(&format!("uuid:{}", identity::random_uuid()?))?)
 }
@@ -209,7 +216,7 @@ mod tests {
 
     #[test]
     fn everything_a_gateway_is_made_of_works_here() {
-        for check in [sealed, database, upnp, kernel] {
+        for check in [sealed, database, upnp, kernel, names] {
             check().unwrap();
         }
     }

@@ -7,6 +7,7 @@ pub mod clock;
 pub mod config;
 pub mod control;
 pub mod exit;
+pub mod host_names;
 pub mod html;
 pub mod identity;
 mod journal_layer;
