@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 
 use anyhow::Context as _;
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use daemon_kit::exit::{self, Exit};
 use daemon_kit::logging;
-use utility::app;
 use utility::config::Config;
+use utility::{app, self_test};
 
 /// Knows the homes of a utility, publishes prices, and makes limits and controls.
 ///
@@ -21,11 +21,22 @@ struct Args {
     /// Check the configuration and exit
     #[arg(long)]
     check: bool,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// See whether this build works on this machine
+    SelfTest,
 }
 
 fn main() -> Exit {
     let args = Args::parse();
     exit::run(|| {
+        if let Some(Command::SelfTest) = args.command {
+            return self_test::run();
+        }
         let config = Config::load(args.config.as_deref())?;
         if args.check {
             return Ok(Exit::Ok);

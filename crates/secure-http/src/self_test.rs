@@ -141,8 +141,7 @@ impl Parties {
         let at = Situation { me, now, boot, awaited: &awaited, window, rules: &rules };
         let fresh = receiver.check(parsed, &at).map_err(|stopped| stopped.reason)?;
         let verified = receiver.verify(fresh, sender, now, &self.policy).map_err(|stopped| stopped.reason)?;
-        let (committed, window) =
-            receiver.commit(verified, window, &mut awaited).map_err(|stopped| stopped.reason)?;
+        let (committed, window) = receiver.commit(verified, window, &mut awaited).map_err(|stopped| stopped.reason)?;
         Ok((receiver.open(committed, &self.utility.keys).map_err(|stopped| stopped.reason)?, window))
     }
 }
@@ -162,7 +161,8 @@ mod tests {
     fn a_message_is_taken_only_by_whom_it_is_sealed_to() {
         let (mut rng, now) = (Seeded::new(4), UnixTime(1_900_000_000));
         let (mut parties, others) = (Parties::meet(&mut rng, now).unwrap(), Parties::meet(&mut rng, now).unwrap());
-        let draft = Draft { kind: Kind::Report, answers: None, seq: 1, policy: 1, issued: now, lifetime_s: 60, body: BODY };
+        let draft =
+            Draft { kind: Kind::Report, answers: None, seq: 1, policy: 1, issued: now, lifetime_s: 60, body: BODY };
         let to = (parties.utility.id, parties.utility.statement.kem().unwrap());
         let raw = seal(&draft, (parties.home.id, parties.home.keys.sig()), to, &mut rng).unwrap().bytes;
         parties.utility.keys = others.utility.keys;
