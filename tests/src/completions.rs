@@ -39,7 +39,7 @@ pub fn script(program: &str, shell: Shell, built: &Path) -> Result<String> {
         }
         "heg-kmc" => kmc::args::Args::command(),
         "heg-gateway" => heg_gateway(),
-        "heg-utility" => daemon("heg-utility"),
+        "heg-utility" => daemon("heg-utility").subcommand(self_test()),
         "psm-agent" => psm_agent(),
         _ => anyhow::bail!("no program {program}"),
     };
@@ -67,10 +67,15 @@ fn daemon(name: &'static str) -> Command {
         .arg(flag("check", "Check the configuration and exit"))
 }
 
+fn self_test() -> Command {
+    Command::new("self-test").about("See whether this build works on this machine")
+}
+
 fn heg_gateway() -> Command {
     let baseline = Command::new("baseline").about("Put the firewall's rules in place before the network is up");
     let remove = Command::new("remove").about("Take the firewall's table away");
     daemon("heg-gateway")
+        .subcommand(self_test())
         .subcommand(
             Command::new("simulate")
                 .about("Show what the planner would make of given prices")

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
 
 /// Knows the homes of a utility, publishes prices, and makes limits and controls.
 ///
@@ -16,4 +16,14 @@ pub struct Args {
     /// Check the configuration and exit
     #[arg(long)]
     pub check: bool,
+    /// Something else than the server.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// Something else than the server.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// See whether this build works on this machine
+    SelfTest,
 }

@@ -20,6 +20,7 @@ pub mod quota;
 pub mod readings;
 pub mod rules;
 pub mod sealed;
+pub mod self_test;
 pub mod service;
 pub mod sites;
 pub mod store;

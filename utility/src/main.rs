@@ -4,9 +4,9 @@ use anyhow::Context as _;
 use clap::Parser as _;
 use daemon_kit::exit::{self, Exit};
 use daemon_kit::logging;
-use utility::app;
-use utility::args::Args;
+use utility::args::{Args, Command};
 use utility::config::Config;
+use utility::{app, self_test};
 
 fn main() -> Exit {
     let args = match Args::try_parse() {
@@ -18,6 +18,9 @@ fn main() -> Exit {
         }
     };
     exit::run(|| {
+        if let Some(Command::SelfTest) = args.command {
+            return self_test::run();
+        }
         let config = Config::load(args.config.as_deref())?;
         if args.check {
             return Ok(Exit::Ok);
