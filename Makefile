@@ -6,10 +6,11 @@ SHELL := /bin/bash
 CARGO ?= $(shell .ci/cargo-path)
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: help setup build ebpf demo test lint doc unit e2e attacks vm nspawn interop fuzz bench man install clean
+.PHONY: help setup build ebpf demo test lint doc unit e2e attacks vm nspawn interop fuzz bench man install clean \
+	deb dist lintian apt-repo install-test reproducible sbom copyright
 
 help: ## this list
-	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-13s %s\n", $$1, $$2 }'
 
 setup: ## install what building and testing need (Debian packages by name; only missing ones)
 	@.ci/setup build test
@@ -71,7 +72,7 @@ fuzz: ## every parser for a short while (FUZZ_SECONDS each, default 30)
 man: ## build the man pages from docs/man/*.md
 	$(CARGO) run --locked -q -p house-tests --bin man
 
-install: ## install programs, kernel probe, unit, examples and man pages under DESTDIR/PREFIX (default /usr/local)
+install: ## install programs, kernel probe, units, users, examples and man pages under DESTDIR/PREFIX (default /usr/local)
 	@.ci/setup build ebpf
 	$(CARGO) build --locked --release -p psm-agent -p heg
 	@# By themselves: what they want of shared crates would make the gateway larger.
@@ -82,11 +83,49 @@ install: ## install programs, kernel probe, unit, examples and man pages under D
 	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
 	for unit in packaging/systemd/*.service; do \
 		sed 's|/usr/bin/|$(PREFIX)/bin/|' $$unit >$(DESTDIR)$(PREFIX)/lib/systemd/system/$${unit##*/}; done
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/lib/sysusers.d packaging/sysusers/*.conf
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/lib/tmpfiles.d packaging/tmpfiles/*.conf
+	@# polkit looks only here.
+	install -D -m 644 -t $(DESTDIR)/usr/share/polkit-1/rules.d packaging/polkit/*.rules
 	install -D -t $(DESTDIR)$(PREFIX)/bin $(addprefix target/release/,psm-agent heg-gateway hegctl heg-utility utilityctl heg-kmc)
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/home-energy-gateway packaging/examples/*.toml
 	for s in 1 5 8; do install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/man/man$$s docs/man/*.$$s; done
+	@echo "installed; then: systemd-sysusers && systemd-tmpfiles --create && systemctl daemon-reload"
 
 PREFIX ?= /usr/local
+
+deb: ## the Debian packages for this machine's architecture, in target/deb, and a look at what is in them
+	@.ci/setup build ebpf deb
+	@scripts/deb.sh
+
+dist: ## the Debian source package of the last commit with all crates, in target/dist; it builds without a network
+	@.ci/setup build deb
+	@scripts/dist.sh
+
+lintian: ## Debian's checks of the packages in target/deb: no error and no warning, the rest is shown
+	@.ci/setup deb lintian
+	lintian --fail-on error,warning --pedantic -EIL '>=pedantic' target/deb/*.changes
+
+apt-repo: ## a signed package repository, target/apt, of what is in target/deb
+	@.ci/setup apt-repo
+	@scripts/apt-repo.sh
+
+install-test: ## install, upgrade, remove and purge the packages in Debian 12 and 13 by apt; piuparts and autopkgtest
+	@.ci/setup deb apt-repo install-test
+	@scripts/install-test.sh
+
+reproducible: ## builds the last commit a second time, elsewhere and without a network: the same bytes
+	@.ci/setup build ebpf deb
+	@scripts/reproducible.sh
+
+sbom: ## what each package is made of (CycloneDX), in target/sbom; the packages bring theirs along
+	@.ci/setup build deb
+	@for p in heg-gateway psm-agent heg-utility; do \
+		scripts/sbom.py --package $$p --cargo "$(CARGO)" --output target/sbom/$$p.cdx.json; done
+
+copyright: ## debian/copyright anew, after a change of Cargo.lock
+	@.ci/setup build deb
+	@scripts/copyright.py "$(CARGO)"
 
 clean: ## remove what was built (not the cache of foreign stacks)
 	$(CARGO) clean
