@@ -21,6 +21,7 @@
 #![forbid(unsafe_code)]
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
 
 use energy_model::RegId;
 use upnp::ids::Udn;
@@ -99,6 +100,7 @@ struct Drawing {
     at: i64,
     /// First instant behind what is planned.
     until: i64,
+    begun: BootTime,
 }
 
 impl std::fmt::Debug for Drawing {
@@ -131,6 +133,8 @@ pub struct Planner {
     current: Option<Current>,
     drawing: Option<Drawing>,
     plan_number: u64,
+    /// Plans made since the start, and how long the last one took.
+    made: (u64, Option<Duration>),
     /// A plan is to be made, not before then.
     plan_due: Option<i64>,
     changed: BTreeSet<Udn>,
@@ -168,6 +172,7 @@ impl Planner {
             current: None,
             drawing: None,
             plan_number: u64::try_from(now.wall.as_second()).unwrap_or(0),
+            made: (0, None),
             plan_due: Some(now.wall.as_second()),
             changed: BTreeSet::new(),
             all_changed: true,
@@ -451,15 +456,16 @@ impl Planner {
     fn begin(&mut self, gateway: &Gateway, at: i64) {
         self.plan_due = None;
         self.plan_number += 1;
-        let begun = self.problem(gateway, at).map_err(|e| e.to_string()).and_then(|(problem, whose)| {
+        let begun = self.last.boot;
+        let drawing = self.problem(gateway, at).map_err(|e| e.to_string()).and_then(|(problem, whose)| {
             if whose.is_empty() && self.caps.iter().all(|(_, cap)| cap.is_none()) {
                 return Ok(None);
             }
             let until = problem.slots.last().map_or(at, |slot| slot.span.end);
             let improver = Improver::new(&problem).map_err(|e| e.to_string())?;
-            Ok(Some(Drawing { improver, whose, at, until }))
+            Ok(Some(Drawing { improver, whose, at, until, begun }))
         });
-        match begun {
+        match drawing {
             Ok(Some(drawing)) => {
                 self.drawing = Some(drawing);
                 self.trouble = None;
@@ -474,7 +480,8 @@ impl Planner {
     }
 
     fn adopt(&mut self, now: Now) {
-        let Some(Drawing { improver, whose, at, until }) = self.drawing.take() else { return };
+        let Some(Drawing { improver, whose, at, until, begun }) = self.drawing.take() else { return };
+        self.made = (self.made.0 + 1, Some(now.boot.since(begun)));
         let plan = improver.plan();
         tracing::debug!(
             loads = whose.len(),
