@@ -471,12 +471,14 @@ impl Gateway {
             }
             _ => {}
         }
-        let (action, ending) = (command.verb.action(), outcome.ending);
-        tracing::info!(%udn, action, cause = %command.cause, %ending, reason = outcome.reason, "command");
-        self.journal(Some(udn), &action, command.cause, ending, &outcome.reason, now);
+        let ending = outcome.ending;
         *self.counts.commands.entry(ending).or_default() += 1;
-        let (udn, verb, cause) = (command.udn.clone(), command.verb, command.cause);
-        self.effects.push_back(Effect::Ended { udn, verb, cause, outcome: outcome.clone() });
+        // Whoever joined it wanted the same for a reason of their own, and each is told of its end.
+        for (verb, cause) in [(command.verb, command.cause)].into_iter().chain(command.joined) {
+            self.journal(Some(&command.udn), &verb.action(), cause, ending, &outcome.reason, now);
+            let udn = command.udn.clone();
+            self.effects.push_back(Effect::Ended { udn, verb, cause, outcome: outcome.clone() });
+        }
         for waiter in command.waiters {
             self.tell(waiter, outcome.clone());
         }

@@ -26,7 +26,7 @@ use crate::plan::slots::PriceSpan;
 use crate::planner::{self, Decision, Planner};
 use crate::prices::{self, HomePrices, News};
 use crate::store::batch::{Batch, Pending, Settled};
-use crate::utility::{self, Question, Utility};
+use crate::utility::{self, Link, Question, Utility};
 use crate::wake::SecureOn;
 
 mod planning;
@@ -190,6 +190,9 @@ impl Home {
     pub fn handle_utility(&mut self, input: utility::Input, now: Now) {
         self.now = now;
         let answer = planning::answer(&input);
+        if let utility::Input::Link(Link { time: Some(time), .. }) = &input {
+            self.planner.handle(planner::Input::Time(*time), now);
+        }
         let before = self.utility.peer().map(str::to_owned);
         self.utility.handle(input, &self.gateway, now);
         self.utility_told(answer, before.as_deref(), now);
