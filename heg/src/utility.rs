@@ -411,6 +411,8 @@ impl Utility {
             // All homes are told of new prices in the same second.
             self.fetching.due = Some(now.boot + self.fetching.pace.first());
         }
+        // Before what is no longer listed goes.
+        self.limits_go_on(now);
         self.save_events(touched);
         if write_now || !fresh.is_empty() {
             self.flush(fresh);

@@ -61,7 +61,11 @@ impl Utility {
             OutcomeKind::Expired => ("limit came too late", Ending::Declined, String::new()),
             _ => ("limit over", Ending::Done, String::new()),
         };
-        self.journal(None, action, Cause::Utility(id), ending, &reason, now);
+        // That it was called off is there already.
+        let listed = self.known.limits().limits.iter().any(|l| l.id == id && !l.cancelled);
+        if listed || kind != OutcomeKind::Done {
+            self.journal(None, action, Cause::Utility(id), ending, &reason, now);
+        }
         self.events.end(id, kind, self.time(now));
         self.save_limit(id);
     }
