@@ -261,7 +261,7 @@ impl Utility {
         for id in self.events.undecided() {
             self.decide(id, gateway, now);
         }
-        self.meter(gateway, now);
+        self.meter(now);
         self.listen(now);
         if self.link.hindrance.is_none()
             && let Some(time) = self.time(now)
