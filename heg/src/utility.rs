@@ -273,7 +273,7 @@ impl Utility {
             self.decide(id, gateway, now);
         }
         self.limits_go_on(now);
-        self.meter(gateway, now);
+        self.meter(now);
         self.listen(now);
         if self.link.hindrance.is_none()
             && let Some(time) = self.time(now)
