@@ -117,6 +117,8 @@ pub struct Firewall {
     /// On, without rules, and the WAN side, as [`Self::poll_shown`] saw them last.
     shown: (bool, bool, BTreeSet<String>),
     notes: VecDeque<Note>,
+    /// Requests for metrics, to be answered with the counters as they are now.
+    scrapes: VecDeque<ControlRequest>,
 }
 
 impl std::fmt::Debug for Firewall {
@@ -165,6 +167,7 @@ impl Firewall {
             rolled_back: String::new(),
             shown: Default::default(),
             notes: VecDeque::new(),
+            scrapes: VecDeque::new(),
         };
         if interrupted {
             firewall.note_rollback("the gateway ended before the change was confirmed");
@@ -601,9 +604,9 @@ impl Firewall {
         }
     }
 
-    fn answer(&self, ask: Ask, request: ControlRequest, now: BootTime) {
+    fn answer(&mut self, ask: Ask, request: ControlRequest, now: BootTime) {
         match ask {
-            Ask::Metrics => request.respond_text(StatusCode::OK, self.metrics()),
+            Ask::Metrics => self.scrapes.push_back(request),
             _ => request.respond_json(StatusCode::OK, &self.view(now)),
         }
     }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use energy_model::MacAddress;
 use http::Response;
-use upnp::device::{ActionCall, Handled, RootDevice, not_found};
+use upnp::device::{ActionCall, Handled, RootDevice};
 use upnp::ids::Udn;
 use upnp::net::{Channel, Datagram, HttpAnswer, IncomingRequest, Interface, Owner};
 use upnp::time::{BootTime, earliest};
@@ -26,7 +26,7 @@ use crate::plan::slots::PriceSpan;
 use crate::planner::{self, Decision, Planner};
 use crate::prices::{self, HomePrices, News};
 use crate::store::batch::{Batch, Pending, Settled};
-use crate::utility::{self, Question, Utility};
+use crate::utility::{self, Link, Question, Utility};
 use crate::wake::SecureOn;
 
 mod planning;
@@ -68,6 +68,8 @@ pub enum Effect {
 pub enum Incoming {
     /// Answered.
     Answered(Response<Bytes>),
+    /// A path that is nobody's.
+    Other,
     /// The page, to be answered by `upnp::device::presentation_response`.
     Page,
     /// A call of Table II: it goes to [`Home::handle`] as [`Input::ApplianceAsks`] and is answered when its reply comes.
@@ -188,6 +190,9 @@ impl Home {
     pub fn handle_utility(&mut self, input: utility::Input, now: Now) {
         self.now = now;
         let answer = planning::answer(&input);
+        if let utility::Input::Link(Link { time: Some(time), .. }) = &input {
+            self.planner.handle(planner::Input::Time(*time), now);
+        }
         let before = self.utility.peer().map(str::to_owned);
         self.utility.handle(input, &self.gateway, now);
         self.utility_told(answer, before.as_deref(), now);
@@ -232,7 +237,7 @@ impl Home {
             Handled::Presentation => Incoming::Page,
             Handled::NotMine => {
                 let response = self.appliances.machine().handle_request(request, now.boot);
-                Incoming::Answered(response.unwrap_or_else(not_found))
+                response.map_or(Incoming::Other, Incoming::Answered)
             }
             Handled::Action(call) => Incoming::Asked(Box::new(call)),
         }

@@ -53,6 +53,24 @@ impl fmt::Display for Cause {
     }
 }
 
+impl Cause {
+    /// Its kind in one word, for what counts causes.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Person(_) => "person",
+            Self::Appliance => "appliance",
+            Self::Registration(_) => "registration",
+            Self::Utility(_) => "utility",
+            Self::Price => "price",
+            Self::Window => "window",
+            Self::Plan => "plan",
+            Self::Failsafe => "failsafe",
+            Self::Rule(_) => "rule",
+            Self::Gateway => "gateway",
+        }
+    }
+}
+
 /// A text that is no [`Cause`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(

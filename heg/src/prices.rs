@@ -133,6 +133,11 @@ impl HomePrices {
         self.settings.currency.or_else(told)
     }
 
+    /// Until when prices are known without a gap; none where there is none for now, or no end is known.
+    pub fn until(&self) -> Option<UnixTime> {
+        self.prices.coverage(unix(self.checked.wall)).and_then(|(_, until)| until)
+    }
+
     /// Whether there is anything to say of prices.
     pub fn is_used(&self) -> bool {
         let told = !self.prices.series(Source::Utility).is_empty();

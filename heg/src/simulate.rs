@@ -272,7 +272,7 @@ impl House {
                 planner::Effect::Decided(decision) => {
                     self.figures.undone += u64::from(matches!(decision.act, Act::Drop(_)));
                 }
-                planner::Effect::Answer { .. } => {}
+                planner::Effect::Answer { .. } | planner::Effect::Limited(_) => {}
             }
         }
         any
@@ -287,7 +287,7 @@ impl House {
         let day = u64::from(today.unsigned_abs()) << 32;
         *key = if *key & !0xffff_ffff == day { *key + 1 } else { day + 1 };
         self.figures.switched_most = self.figures.switched_most.max(*key & 0xffff_ffff);
-        let time = crate::registrations::local_time(self.now.wall, &self.zone);
+        let time = self.zone.to_datetime(self.now.wall);
         let kept = self.loads.get(udn).is_some_and(|load| {
             load.importance.0 == Importance::Critical || load.keep_on.iter().any(|(window, _)| window.contains(time))
         });

@@ -40,6 +40,9 @@ fn a_fleet_is_run_from_the_command_line_and_every_change_is_in_the_audit() {
     server.expect(0, &["status"], "sqlite");
     server.expect(0, &["site", "add", HOME, "--zone", "SE3", "--group", "north/feeder-7", "--name", "Anna's"], HOME);
     server.expect(1, &["site", "add", HOME, "--zone", "SE4", "--group", "x"], "is there with another name");
+    let other = HOME.replace("c003", "c004");
+    let added = server.json(&["site", "add", &other, "--zone", "SE3", "--group", "south"]);
+    assert_eq!((&added["id"], &added["token"]), (&json!(other), &json!(null)), "one document, also without a token");
     server.expect(0, &["sites", "--group", "north"], "Anna's");
     assert_eq!(server.json(&["site", "show", HOME])["site"]["contact"], "never");
     server.expect(66, &["site", "show", "2fac1234-31f8-41b4-a222-000000000000"], "there is no site");
@@ -62,7 +65,7 @@ fn a_fleet_is_run_from_the_command_line_and_every_change_is_in_the_audit() {
         audit["changes"].as_array().unwrap().iter().map(|c| (c["actor"].clone(), c["action"].clone())).collect();
     let by = |actor: &str, action: &str| (json!(actor), json!(action));
     let admin = "operator:admin";
-    let all = ["site.add", "limit.make", "limit.make", "limit.cancel"].map(|action| by(admin, action));
+    let all = ["site.add", "site.add", "limit.make", "limit.make", "limit.cancel"].map(|action| by(admin, action));
     assert_eq!(seen, [&[by("server", "operator.add")][..], &all].concat());
 
     assert_eq!(server.stop(), Some(0));

@@ -12,7 +12,7 @@ record! {
         pub batch: u64,
         /// When it was put together.
         pub made: UnixTime,
-        /// Whether `appliances` are all the home has: those not named are gone.
+        /// Whether `appliances`, with those of reports made in the same second, are all the home has: those not named are gone.
         pub complete: bool,
         /// Appliances whose facts changed, or all of them.
         pub appliances: List<ApplianceReport, APPLIANCES_MAX>,

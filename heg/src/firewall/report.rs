@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use daemon_kit::control::ControlRequest;
 use upnp::time::BootTime;
 
 use super::deadman::Phase;
@@ -138,20 +139,21 @@ impl Firewall {
         state::facts().unwrap_or_else(|_| self.facts.clone())
     }
 
-    /// Prometheus text format 0.0.4.
-    pub(super) fn metrics(&self) -> String {
+    /// Whether the rules are in place.
+    pub fn is_in_place(&self) -> bool {
+        self.in_kernel.is_some()
+    }
+
+    /// What was dropped as last read: reason, packets, bytes.
+    pub fn dropped(&self) -> Vec<(&'static str, u64, u64)> {
+        let count = |name: &str| self.counts.get(name).copied().unwrap_or_default();
         let plan = self.in_kernel.as_ref().map(|k| &k.plan);
-        let mut out =
-            String::from("# HELP heg_firewall_up Whether the rules are in place.\n# TYPE heg_firewall_up gauge\n");
-        out += &format!("heg_firewall_up {}\n", u8::from(plan.is_some()));
-        let drops = plan.map(|p| self.drops(p)).unwrap_or_default();
-        for (unit, count) in [("packets", (|d| d.packets) as fn(&DropView) -> u64), ("bytes", |d| d.bytes)] {
-            out += &format!("# HELP heg_firewall_dropped_{unit}_total Dropped by the firewall, by reason.\n");
-            out += &format!("# TYPE heg_firewall_dropped_{unit}_total counter\n");
-            for drop in &drops {
-                out += &format!("heg_firewall_dropped_{unit}_total{{reason=\"{}\"}} {}\n", drop.name, count(drop));
-            }
-        }
-        out
+        let counters = plan.into_iter().flat_map(Plan::counters);
+        counters.map(|(name, _)| (name, count(name).packets, count(name).bytes)).collect()
+    }
+
+    /// The next request for metrics whose counters are fresh.
+    pub fn poll_scrape(&mut self) -> Option<ControlRequest> {
+        self.scrapes.pop_front()
     }
 }

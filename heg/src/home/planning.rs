@@ -107,6 +107,9 @@ impl Home {
             planner::Effect::Order { udn, verb, cause } => {
                 self.gateway.handle(Input::PlannerOrders { udn, verb, cause }, self.now);
             }
+            planner::Effect::Limited(limited) => {
+                self.utility.handle(utility::Input::Limited(limited), &self.gateway, self.now);
+            }
             planner::Effect::Save { slot, value, soon } => self.pending.planner(slot, value, soon, boot),
             planner::Effect::Journal(entry) => self.journal(entry),
             planner::Effect::Answer { ask, reply } => self.pending.reply((ask, reply), boot),

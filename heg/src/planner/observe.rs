@@ -56,7 +56,8 @@ impl Planner {
         standing.on = is;
         standing.load = load;
         if was != is {
-            standing.since = profile.since.as_second();
+            // By a clock that has been set back since it would be on its minimum time for hours.
+            standing.since = profile.since.as_second().min(at);
         }
         // Who was silent meanwhile was as we had left it.
         if let (Some(was), Some(is)) = (was.or(standing.ours), is)
@@ -162,10 +163,6 @@ impl Planner {
                 self.effects.push_back(Effect::Decided(decision));
             }
             return;
-        }
-        // An order of ours that had joined it is over with it.
-        if standing.ordered.is_some_and(|(ordered, _)| ordered == to) {
-            standing.ordered = None;
         }
         if !outcome.is_success() {
             return;

@@ -49,6 +49,7 @@ impl Planner {
             at: now.wall,
             udn: udn.clone(),
             act: if on { Act::On } else { Act::Off },
+            kind: decisions::kind(cause),
             cause,
             because: self.because(udn, by, on, at).into(),
             saves: self.saves(udn, on, at),
@@ -259,7 +260,8 @@ impl Planner {
         }
         for (udn, act, cause, because, saves) in news {
             let (at, because) = (now.wall, because.into());
-            self.decided(Decision { id: 0, at, udn, act, cause, because, saves, outcome: None }, now);
+            let kind = decisions::kind(cause);
+            self.decided(Decision { id: 0, at, udn, act, kind, cause, because, saves, outcome: None }, now);
         }
     }
 }

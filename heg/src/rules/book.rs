@@ -6,11 +6,11 @@
 
 use std::collections::BTreeMap;
 
-use energy_model::DailyWindow;
 use jiff::Timestamp;
 use upnp::ids::Udn;
 
 use super::form::{RuleError, RuleForm};
+use super::window::Window;
 use super::{Author, Rule, RuleId, What};
 use crate::limits::{LOAD_WINDOWS_MAX, RULES_MAX};
 
@@ -114,7 +114,7 @@ impl Book {
     }
 
     /// The windows in which an appliance is to run: all of those whose weight is the greatest.
-    pub fn windows(&self, udn: &Udn, now: Timestamp) -> Vec<DailyWindow> {
+    pub fn windows(&self, udn: &Udn, now: Timestamp) -> Vec<Window> {
         let weight = |r: &Rule| (matches!(r.id, RuleId::Made(_)), r.appliance.is_some());
         let first = self.weightiest(udn, now, |what| matches!(what, What::Only(_))).map(weight);
         let same = self.of(udn, now).filter(|r| Some(weight(r)) == first);

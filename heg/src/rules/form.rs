@@ -3,11 +3,12 @@
 
 use std::fmt;
 
-use energy_model::{DailyWindow, Importance};
+use energy_model::Importance;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use upnp::ids::{NameError, Udn};
 
+use super::window::Window;
 use super::{Author, Consent, OptOut, Rule, RuleId, What, micros, units};
 use crate::limits::{ORDER_S_MAX, PLAN_ENERGY_WH_MAX, PLAN_PRICE_MAX, RULE_AHEAD_S_MAX};
 
@@ -72,9 +73,9 @@ pub struct RuleForm {
     /// Price per kWh in the tariff's currency.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub price: Option<f64>,
-    /// Daily window, local time.
+    /// Hours of some days, local time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub window: Option<DailyWindow>,
+    pub window: Option<Window>,
     /// Energy, Wh.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub energy_wh: Option<u32>,
@@ -139,13 +140,13 @@ impl RuleForm {
         }
     }
 
-    /// In words for the journal: `plan yes`, `only 22:00:00-06:00:00`.
+    /// In words for the journal: `plan yes`, `only 22:00:00-06:00:00 mon-fri`.
     pub fn words(&self) -> String {
         let mut words = self.kind.to_string();
         let plan = self.plan.map(|v| v.to_string());
         let class = self.importance.map(|v| v.to_string());
         let price = self.price.map(|v| v.to_string());
-        let window = self.window.map(|v| format!("{}-{}", v.start(), v.end()));
+        let window = self.window.map(|v| v.to_string());
         let energy = self.energy_wh.map(|v| format!("{v} Wh"));
         let of = self.of.map(|v| v.to_string());
         for word in [plan, class, price, window, energy, of].into_iter().flatten() {
@@ -262,7 +263,7 @@ mod tests {
             r#"{"kind":"importance","importance":"Low","appliance":"uuid:tv"}"#,
             r#"{"kind":"price-max","price":-0.25}"#,
             r#"{"kind":"only","window":{"start":"22:00:00","end":"06:00:00"}}"#,
-            r#"{"kind":"keep-on","window":{"start":"18:00:00","end":"23:00:00"}}"#,
+            r#"{"kind":"keep-on","window":{"start":"18:00:00","end":"23:00:00","days":"sat,sun"}}"#,
             r#"{"kind":"run","appliance":"uuid:tv","from":"2026-11-27T20:00:00Z","until":"2026-11-28T06:00:00Z"}"#,
             r#"{"kind":"charge","appliance":"uuid:tv","energy-wh":8000,"until":"2026-11-28T06:00:00Z"}"#,
             r#"{"kind":"opt-out","of":"utility","until":"2026-11-28T06:00:00Z"}"#,

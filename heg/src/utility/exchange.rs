@@ -8,6 +8,7 @@ use super::{Settings, Slot};
 use crate::commands::{Outcome, Verb};
 use crate::gateway::{AskId, Reply};
 use crate::journal::Entry;
+use crate::planner::Limited;
 
 /// How the way to the utility stands.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -111,6 +112,8 @@ pub enum Input {
         /// What.
         outcome: Outcome,
     },
+    /// How the home keeps limits now.
+    Limited(Limited),
     /// Something about an appliance looks different.
     Appliance(Udn),
     /// An appliance was forgotten.

@@ -4,7 +4,6 @@
 use std::time::Duration;
 
 use upnp::ids::Udn;
-use utility_wire::limits::APPLIANCES_MAX;
 use utility_wire::{ApplianceId, ApplianceReport, GapReason, ReportAnswer, Text, UnixTime};
 
 use super::{Effect, Failure, Question, Slot, Soon, Utility};
@@ -20,7 +19,8 @@ impl Utility {
         if !self.reporting.is_due(now.boot) {
             return;
         }
-        self.cut(gateway, now, time);
+        let appliances = self.news(gateway, now, time);
+        self.cut(appliances, time);
         if !self.acquainted && self.reports.next_bytes() > REPORT_STRANGER_BYTES_MAX {
             // A long message is taken only from somebody who was answered before.
             if let Some(batch) = self.reports.knock(time) {
@@ -76,18 +76,17 @@ impl Utility {
         }
     }
 
-    /// Puts what is new into a batch.
-    fn cut(&mut self, gateway: &Gateway, now: Now, time: UnixTime) {
+    /// The appliances that changed, or all of them: whether these are all, and how they are.
+    fn news(&mut self, gateway: &Gateway, now: Now, time: UnixTime) -> (bool, Vec<ApplianceReport>) {
         let complete = std::mem::take(&mut self.complete);
         let changed = std::mem::take(&mut self.changed);
         let told = |a: &&Appliance| complete || changed.contains(a.udn());
-        let appliances: Vec<_> = gateway
-            .registry()
-            .iter()
-            .filter(told)
-            .filter_map(|a| self.appliance_report(a, gateway, now, time))
-            .take(APPLIANCES_MAX)
-            .collect();
+        let of = |a: &Appliance| self.appliance_report(a, gateway, now, time);
+        (complete, gateway.registry().iter().filter(told).filter_map(of).collect())
+    }
+
+    /// Puts what is new into a batch, or as many as it takes.
+    fn cut(&mut self, (complete, appliances): (bool, Vec<ApplianceReport>), time: UnixTime) {
         let changes = self.reports.cut(complete, appliances, time);
         for batch in changes.kept {
             self.save_batch(batch);
@@ -162,7 +161,7 @@ impl Utility {
     }
 
     /// Energy of the quarter of an hour that is over.
-    pub(super) fn meter(&mut self, gateway: &Gateway, now: Now) {
+    pub(super) fn meter(&mut self, now: Now) {
         let Some(time) = self.time(now).filter(|_| self.link.peer.is_some()) else { return };
         let Some(closed) = self.meters.turn(now.boot, time) else { return };
         let (start, end) = (closed.start, closed.start.plus(METER_INTERVAL_S.into()));
@@ -172,7 +171,8 @@ impl Utility {
         self.reports.add(closed);
         self.cover(end);
         if self.link.hindrance.is_some() || self.lost {
-            self.cut(gateway, now, time);
+            // What was used must not be lost. How appliances are is told as it is then.
+            self.cut((false, Vec::new()), time);
         }
     }
 

@@ -193,6 +193,10 @@ async fn a_report_that_was_long_on_its_way_does_not_undo_what_a_later_one_said(s
     // The next whole report puts right what the old one brought back.
     send(3, 300, true, vec![appliance("freezer", Some(PowerState::Standby), true)]).await;
     assert_eq!(states().await, want(&[("freezer", Some(PowerState::Standby))]));
+    // A home too large for one report: its parts have one time, and the last says that they are all.
+    send(4, 400, false, vec![appliance("kettle", None, false)]).await;
+    send(5, 400, true, vec![appliance("tv", None, false)]).await;
+    assert_eq!(states().await, want(&[("kettle", None), ("tv", None)]));
 }
 
 async fn consumption_fills_its_gaps_and_merged_intervals_take_the_place_of_small_ones(store: Store) {

@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
 use daemon_kit::clock::next_occurrence;
+use energy_model::daytime::TimeError;
 use energy_model::{DailyWindow, Importance};
 use heg::rules::form::{Kind, RuleForm};
+use heg::rules::window::{Days, Window};
 use heg::rules::{Consent, OptOut, RuleId};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -72,6 +74,9 @@ pub(crate) enum What {
         start: Time,
         /// To; before START means on the next day
         stop: Time,
+        /// On these days, by when it begins: mon-fri, sat,sun [default: every day]
+        #[arg(long)]
+        days: Option<Days>,
     },
     /// It is not switched off between START and STOP
     KeepOn {
@@ -79,6 +84,9 @@ pub(crate) enum What {
         start: Time,
         /// To; before START means on the next day
         stop: Time,
+        /// On these days, by when it begins: mon-fri, sat,sun [default: every day]
+        #[arg(long)]
+        days: Option<Days>,
     },
     /// Its cycle runs once, and is over at --until
     Run,
@@ -150,6 +158,10 @@ fn span(text: &str) -> Result<Duration, SinceError> {
     }
 }
 
+fn window(start: Time, stop: Time, days: Option<Days>) -> Result<Window, TimeError> {
+    Ok(Window { daily: DailyWindow::new(start.0, stop.0)?, days: days.unwrap_or(Days::ALL) })
+}
+
 /// How long an order holds when nobody says otherwise.
 const ORDER: Duration = Duration::from_secs(7200);
 
@@ -160,8 +172,8 @@ impl Add {
             What::Plan { .. } => (Kind::Plan, None),
             What::Importance { .. } => (Kind::Importance, None),
             What::PriceMax { .. } => (Kind::PriceMax, None),
-            What::Only { start, stop } => (Kind::Only, Some(DailyWindow::new(start.0, stop.0)?)),
-            What::KeepOn { start, stop } => (Kind::KeepOn, Some(DailyWindow::new(start.0, stop.0)?)),
+            What::Only { start, stop, days } => (Kind::Only, Some(window(start, stop, days)?)),
+            What::KeepOn { start, stop, days } => (Kind::KeepOn, Some(window(start, stop, days)?)),
             What::Run => (Kind::Run, None),
             What::Charge { .. } => (Kind::Charge, None),
             What::OptOut { .. } => (Kind::OptOut, None),
@@ -229,6 +241,10 @@ mod tests {
                 r#"{"kind":"only","appliance":"tv","window":{"start":"22:00:00","end":"06:00:00"}}"#,
             ),
             (
+                "hegctl rule add tv keep-on 18:00 23:00 --days sat,sun",
+                r#"{"kind":"keep-on","appliance":"tv","window":{"start":"18:00:00","end":"23:00:00","days":"sat,sun"}}"#,
+            ),
+            (
                 "hegctl rule add tv opt-out --for 7d",
                 r#"{"kind":"opt-out","appliance":"tv","of":"all","until":"2026-12-04T12:00:00Z"}"#,
             ),
@@ -244,6 +260,7 @@ mod tests {
             ("hegctl rule add tv on --for 2h --until 07:00", "cannot be used with"),
             ("hegctl rule add tv on --until soon", "expected 07:30, 30m, 2h"),
             ("hegctl rule add tv importance low", "Critical"),
+            ("hegctl rule add tv only 22:00 06:00 --days workdays", "expected days as mon, mon-fri"),
             ("hegctl rule add tv only 22:00 22:00", "end"),
             ("hegctl rule add tv", "Usage"),
         ] {

@@ -76,8 +76,8 @@ impl Output {
     }
 
     /// What a gateway enrols with, for a phone and for people.
-    pub(crate) fn token(&self, t: &SiteTokenView, with_code: bool) -> io::Result<()> {
-        line(format!("{}{}", with_code.then(|| qr(&t.token)).flatten().unwrap_or_default(), clean(&t.token)))
+    pub(crate) fn token(&self, token: &str, with_code: bool) -> io::Result<()> {
+        line(format!("{}{}", with_code.then(|| qr(token)).flatten().unwrap_or_default(), clean(token)))
     }
 
     pub(crate) fn keys(&self, k: &KeysView) -> io::Result<()> {
