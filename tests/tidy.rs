@@ -1,5 +1,5 @@
 //! Holds what a reader of ARCHITECTURE.md may rely on: who uses whom, what pure crates may not call, that every shipped example
-//! configuration is accepted, and that manuals, completion scripts and dashboards are what the programs are (`manuals`).
+//! configuration is accepted, and that manuals, completion scripts (`manuals`), dashboard and alerts (`monitoring`) are what the programs are.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -9,6 +9,8 @@ use cargo_metadata::{DependencyKind, MetadataCommand};
 
 #[path = "tidy/manuals.rs"]
 mod manuals;
+#[path = "tidy/monitoring.rs"]
+mod monitoring;
 
 /// Who may use whom among our own crates. Anything absent is forbidden. The same table stands in ARCHITECTURE.md.
 const ARROWS: &[(&str, &[&str])] = &[
