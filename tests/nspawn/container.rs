@@ -50,7 +50,8 @@ pub(crate) struct Container {
     name: &'static str,
     /// Its first process, seen from here.
     leader: u32,
-    host: Host,
+    /// Its network, for as long as it lives.
+    _host: Host,
     nspawn: Process,
 }
 
@@ -105,7 +106,7 @@ impl Container {
             Err(error) if nspawn.is_running() => return Err(error),
             Err(error) => return Err(error.context(nspawn.log())),
         };
-        let container = Self { name, leader, host, nspawn };
+        let container = Self { name, leader, _host: host, nspawn };
         let mut last = String::new();
         let booted = wait_until(&format!("{name} to boot"), BOOT_S_MAX, || {
             last = container.output("systemctl is-system-running").map(|(_, text)| text).unwrap_or_default();
@@ -114,11 +115,6 @@ impl Container {
         booted.with_context(|| last.clone())?;
         ensure!(last.trim() == "running", "{name}: {}", container.run("systemctl --failed --no-legend")?);
         Ok(container)
-    }
-
-    /// Its host on the lab's network.
-    pub(crate) fn host(&self) -> &Host {
-        &self.host
     }
 
     /// Runs a script in it; what it printed.

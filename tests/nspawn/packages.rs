@@ -57,6 +57,10 @@ fn first_run(machine: &Container) -> Result<()> {
     for words in ["Home energy gateway", "Status: \"1 appliance", "man:heg-gateway(8)", "man:psm-agent(8)"] {
         ensure!(status.contains(words), "no {words:?} in {status}");
     }
+    // By the polkit rule: a user that is not root and has no session gets none otherwise.
+    machine.wait_for("the delay lock", "psm-agent status", |text| text.contains("delay lock held"))?;
+    // By the service beside the agent: no card of a container wakes anything.
+    machine.wait_for("the network cards asked", "cat /run/psm-agent-wake/links.json", |text| text.contains(":\"no\""))?;
     let rules = machine.run("nft list table inet heg")?;
     ensure!(rules.contains("chain"), "no rules: {rules}");
     Ok(())
