@@ -6,7 +6,7 @@ SHELL := /bin/bash
 CARGO ?= $(shell .ci/cargo-path)
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: help setup build ebpf demo test lint doc unit e2e attacks vm interop fuzz bench man install clean \
+.PHONY: help setup build ebpf demo test lint doc unit e2e attacks vm nspawn interop fuzz bench man install clean \
 	deb dist lintian apt-repo install-test reproducible sbom copyright
 
 help: ## this list
@@ -52,6 +52,10 @@ attacks: ## the attacks of the paper's Table III, with sealed messages and witho
 vm: ## the agent on a real Debian kernel with systemd in QEMU: every way to sleep, wake and end (skipped without QEMU)
 	@.ci/setup build ebpf vm
 	@tests/vm/run
+
+nspawn: ## the packages under a real systemd, in containers of Debian 12 and 13 (skipped where there can be none)
+	@.ci/setup build ebpf nspawn
+	@tests/nspawn/run
 
 interop: ## our programs against foreign UPnP stacks (builds libupnp, takes minutes the first time)
 	@.ci/setup build interop

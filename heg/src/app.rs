@@ -56,6 +56,8 @@ use crate::wake::Waker;
 const SOCKET_MODE: u32 = 0o660;
 /// Prices of a file or feed over a restart, in the state directory.
 const PRICES_FILE: &str = "prices.json";
+/// In the status line, for those who would have one.
+const NO_UTILITY: &str = "no utility, `hegctl enrol TOKEN` joins one";
 /// A difference between boot time and awake time that grows by more than this in a turn was sleep.
 const SLEPT_MIN: Duration = Duration::from_secs(2);
 
@@ -546,10 +548,20 @@ impl App {
     }
 
     fn status_line(&self, now: Now) -> String {
-        let mut line = self.home.gateway().status_line();
-        if let Some(utility) = self.home.utility().status(now) {
+        let mut line = match self.home.gateway().registry().is_empty() {
+            true => "no appliance found yet: install psm-agent on one, `hegctl appliances` shows it".to_owned(),
+            false => self.home.gateway().status_line(),
+        };
+        let names: Vec<_> = self.interfaces.iter().map(|i| i.name.as_str()).collect();
+        if !names.is_empty() {
+            line += "; on ";
+            line += &names.join(" ");
+        }
+        line += "; ";
+        line += &self.home.utility().status(now).unwrap_or_else(|| NO_UTILITY.to_owned());
+        if let Some(firewall) = self.firewall.summary() {
             line += "; ";
-            line += &utility;
+            line += &firewall;
         }
         if let Some(prices) = self.home.prices().status() {
             line += "; ";

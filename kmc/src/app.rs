@@ -102,7 +102,7 @@ impl App {
         let place = Place { host, address: public.address(), local_address: local.address() };
         tracing::info!(kmc = %centre.id(), address = %place.address, local = %place.local_address, host = place.host, state = %dir.display(), "started");
         let mut systemd = Systemd::from_env();
-        systemd.ready(&status_line(&centre));
+        systemd.ready(&status_line(&centre, &place));
         Ok(Self {
             centre,
             public,
@@ -122,7 +122,7 @@ impl App {
         let now = now();
         self.centre.handle_timeout(now);
         let going_on = self.handle(event, now);
-        self.systemd.status(&status_line(&self.centre));
+        self.systemd.status(&status_line(&self.centre, &self.place));
         self.systemd.watchdog(now.boot);
         self.trim.turn(now.boot);
         going_on
@@ -183,9 +183,14 @@ async fn bind(address: SocketAddr, connections_max: usize) -> anyhow::Result<Ser
     bound.with_context(|| format!("cannot listen at {address}")).context(Exit::Unavailable)
 }
 
-fn status_line(centre: &Centre) -> String {
+fn status_line(centre: &Centre, place: &Place) -> String {
     match centre.troubles() {
-        [] => format!("answering; policy {}", centre.policy().map_or(0, secure_http::Policy::version)),
+        [] => format!(
+            "answering at {} as {}; policy {}; `heg-kmc token new` lets a gateway or utility in",
+            place.address,
+            place.host,
+            centre.policy().map_or(0, secure_http::Policy::version)
+        ),
         troubles => format!("TROUBLE: {}", troubles.join("; ")),
     }
 }

@@ -48,6 +48,11 @@ impl Firewall {
         (!parts.is_empty()).then(|| parts.join("; "))
     }
 
+    /// The rules in a few words, where they are in place.
+    pub fn summary(&self) -> Option<String> {
+        self.in_kernel.as_ref().map(|_| format!("firewall as {}", self.shape_text()))
+    }
+
     fn lacks(&self) -> impl Iterator<Item = &'static str> + '_ {
         let features =
             self.in_kernel.as_ref().map(|k| (&k.features, k.plan.settings.masquerade && k.plan.shape.router));
