@@ -380,7 +380,7 @@ fn man_pages_name_every_option_and_every_configuration_key() {
     for (name, subcommands) in [
         ("psm-agent", &["", "status", "request"][..]),
         ("heg-gateway", &[""]),
-        ("heg-utility", &[""]),
+        ("heg-utility", &["", "self-test"]),
         (
             "utilityctl",
             &[
