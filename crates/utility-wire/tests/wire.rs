@@ -66,6 +66,14 @@ fn report() -> Report {
             Consumption { of: Some(FREEZER.parse().unwrap()), start: at(0), interval: quarter, energy: energy(&[22]) },
         ]),
         gaps: List::fill([Gap { of: None, start: at(2700), end: at(9900), reason: GapReason::Off }]),
+        decisions: List::fill([DecisionReport {
+            at: at(30),
+            of: FREEZER.parse().unwrap(),
+            action: "plan off".parse().unwrap(),
+            cause: "price".parse().unwrap(),
+            outcome: "decided".parse().unwrap(),
+            reason: "0.42 EUR/kWh now".parse().unwrap(),
+        }]),
     }
 }
 
@@ -239,6 +247,12 @@ fn any_report() -> impl Strategy<Value = Report> {
         end,
         reason,
     });
+    let decision = (any_time(), any_text(), any_text(), any_text(), any_text()).prop_map(
+        |(at, action, cause, outcome, reason)| {
+            let of = "tv".parse().unwrap();
+            DecisionReport { at, of, action, cause, outcome, reason }
+        },
+    );
     (
         any::<u64>(),
         any_time(),
@@ -246,14 +260,16 @@ fn any_report() -> impl Strategy<Value = Report> {
         proptest::collection::vec(any_appliance(), 0..8),
         proptest::collection::vec(consumption, 0..4),
         proptest::collection::vec(gap, 0..4),
+        proptest::collection::vec(decision, 0..4),
     )
-        .prop_map(|(batch, made, complete, appliances, consumption, gaps)| Report {
+        .prop_map(|(batch, made, complete, appliances, consumption, gaps, decisions)| Report {
             batch,
             made,
             complete,
             appliances: List::fill(appliances),
             consumption: List::fill(consumption),
             gaps: List::fill(gaps),
+            decisions: List::fill(decisions),
         })
 }
 

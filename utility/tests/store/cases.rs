@@ -99,6 +99,7 @@ fn report(batch: u64, made: u64) -> Report {
         appliances: List::empty(),
         consumption: List::empty(),
         gaps: List::empty(),
+        decisions: List::empty(),
     }
 }
 
