@@ -372,6 +372,10 @@ fn every_test_that_the_conformance_list_names_is_there() {
         ("unit", &["crates/upnp/src", "crates/upnp/src/gena", "crates/energy-services/src"]),
         ("driver", &["crates/upnp-net/tests/driver"]),
         ("e2e", &["tests/e2e"]),
+        ("heg", &["heg/src", "heg/tests", "heg/tests/plan_tests", "heg/tests/daemon"]),
+        ("wire", &["crates/utility-wire/src", "crates/utility-wire/tests"]),
+        ("tariff", &["crates/tariff/src"]),
+        ("utility", &["utility/src", "utility/tests", "utility/tests/store"]),
     ]);
     let text = std::fs::read_to_string(root().join("docs/conformance.md")).expect("docs/conformance.md");
     let mut seen = 0;

@@ -177,6 +177,16 @@ fn only_the_one_encoding_of_a_value_is_taken() {
 }
 
 #[test]
+fn a_negative_limit_is_no_limit() {
+    let bytes = limits().encode();
+    // 4200 is 19 10 68; -4200 is 39 10 67.
+    let at = bytes.windows(3).position(|w| w == [0x19, 0x10, 0x68]).unwrap();
+    let mut negative = bytes.clone();
+    negative[at..at + 3].copy_from_slice(&[0x39, 0x10, 0x67]);
+    assert_eq!(LimitSet::decode(&negative), Err(WireError::Malformed { at }));
+}
+
+#[test]
 fn a_list_that_claims_more_than_it_may_hold_is_refused_before_it_is_read() {
     // An array of 2^32 controls, and nothing behind it.
     let claims = [0x82, 1, 0x85, 0x83, 0, 0, 0, 0xf6, 0x9a, 0xff, 0xff, 0xff, 0xff];
