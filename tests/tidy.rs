@@ -314,10 +314,12 @@ fn the_primitives_of_sealed_messages_are_used_in_one_module_only() {
 
 #[test]
 fn every_fuzz_target_is_one_of_the_list_that_make_fuzz_goes_through() {
-    let fuzz = MetadataCommand::new().manifest_path(root().join("fuzz/Cargo.toml")).no_deps().exec().expect("fuzz/Cargo.toml");
+    let fuzz =
+        MetadataCommand::new().manifest_path(root().join("fuzz/Cargo.toml")).no_deps().exec().expect("fuzz/Cargo.toml");
     let listed: BTreeSet<String> =
         fuzz.packages.iter().flat_map(|p| &p.targets).map(|t| format!("{}.rs", t.name)).collect();
-    let files: BTreeSet<String> = sources("fuzz/targets").into_iter().map(|path| path.replace("fuzz/targets/", "")).collect();
+    let files: BTreeSet<String> =
+        sources("fuzz/targets").into_iter().map(|path| path.replace("fuzz/targets/", "")).collect();
     assert_eq!(listed, files);
 }
 
@@ -375,6 +377,10 @@ fn every_test_that_the_conformance_list_names_is_there() {
         ("unit", &["crates/upnp/src", "crates/upnp/src/gena", "crates/energy-services/src"]),
         ("driver", &["crates/upnp-net/tests/driver"]),
         ("e2e", &["tests/e2e"]),
+        ("heg", &["heg/src", "heg/tests", "heg/tests/plan_tests", "heg/tests/daemon"]),
+        ("wire", &["crates/utility-wire/src", "crates/utility-wire/tests"]),
+        ("tariff", &["crates/tariff/src"]),
+        ("utility", &["utility/src", "utility/tests", "utility/tests/store"]),
     ]);
     let text = std::fs::read_to_string(root().join("docs/conformance.md")).expect("docs/conformance.md");
     let mut seen = 0;

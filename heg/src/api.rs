@@ -229,6 +229,11 @@ pub enum WatchLine {
         /// The decision.
         decision: planning::DecisionView,
     },
+    /// Another plan is followed than before.
+    Plan {
+        /// The plan.
+        plan: Box<planning::PlanView>,
+    },
     /// A new journal entry.
     Journal {
         /// The entry.

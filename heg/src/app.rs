@@ -29,7 +29,7 @@ use upnp::net::{IncomingRequest, Interface};
 use upnp::time::{BootTime, earliest};
 use upnp_net::{InterfaceFilter, Net, NetConfig, NetEvent, Responder};
 
-use crate::api::planning::DecisionView;
+use crate::api::planning::{DecisionView, PlanView};
 use crate::api::{ApplianceView, EntryView, WatchLine};
 use crate::config::Config;
 use crate::control_point::Appliances;
@@ -382,6 +382,7 @@ impl App {
             Effect::KeepPrices(bytes) => self.worker.keep_prices(self.state_dir.join(PRICES_FILE), bytes),
             Effect::Journalled(entry) => {
                 self.journalled += 1;
+                entry.log();
                 self.tell(&WatchLine::Journal { entry: EntryView::new(self.home.gateway(), &entry) });
                 if self.recent.len() >= RECENT_ENTRIES {
                     self.recent.pop_front();
@@ -389,8 +390,14 @@ impl App {
                 self.recent.push_back(entry);
             }
             Effect::Decided(decision) => {
-                let decision = DecisionView::new(self.home.gateway(), &decision);
+                decision.log();
+                let decision = DecisionView::new(self.home.planner(), self.home.gateway(), &decision);
                 self.tell(&WatchLine::Decision { decision });
+            }
+            Effect::Planned if self.watchers.is_empty() => {}
+            Effect::Planned => {
+                let plan = PlanView::new(self.home.planner(), self.home.gateway(), now);
+                self.tell(&WatchLine::Plan { plan: Box::new(plan) });
             }
             Effect::Ask(question) => self.client.ask(question, now),
             Effect::Forgotten(udn) => {

@@ -20,7 +20,7 @@ use utility_wire::Poll;
 
 use crate::control_point::Appliances;
 use crate::gateway::{self, AskId, Gateway, Input, Reply};
-use crate::journal::Entry;
+use crate::journal::{Cause, Entry};
 use crate::now::Now;
 use crate::plan::slots::PriceSpan;
 use crate::planner::{self, Decision, Planner};
@@ -57,6 +57,8 @@ pub enum Effect {
     Changed(Udn),
     /// The planner has decided something (the journal has it by itself).
     Decided(Decision),
+    /// Another plan is followed than before.
+    Planned,
     /// An appliance was taken out of the registry.
     Forgotten(Udn),
     /// To the utility; its answer goes to [`Home::handle_utility`].
@@ -358,6 +360,7 @@ impl Home {
     }
 
     fn journal(&mut self, entry: Entry) {
+        self.utility.journalled(&entry, self.now);
         self.pending.entry(entry.clone(), self.now.boot);
         self.effects.push_back(Effect::Journalled(entry));
     }
@@ -410,6 +413,10 @@ impl Home {
         match effect {
             utility::Effect::Ask(question) => self.effects.push_back(Effect::Ask(question)),
             utility::Effect::Order { id, udn, verb } => self.utility_orders(id, udn, verb),
+            utility::Effect::Declined { id, udn, verb, outcome } => {
+                let cause = Cause::Utility(id);
+                self.planner.handle(planner::Input::Ended { udn, verb, cause, outcome }, self.now);
+            }
             utility::Effect::Save { slot, value, soon } => self.pending.utility(slot, value, soon, boot),
             utility::Effect::Flush { ticket } => self.pending.mark(ticket, boot),
             utility::Effect::Journal(entry) => self.journal(entry),

@@ -186,6 +186,21 @@ pub struct Entry {
     pub reason: Box<str>,
 }
 
+impl Entry {
+    /// Writes it to the log, each part as a field of its own. What is logged anyway as it happens (changes of state, the planner's decisions)
+    /// is left out.
+    pub fn log(&self) {
+        let logged = self.ending == Ending::Decided
+            || ["PowerState ", "plan without "].iter().any(|a| self.action.starts_with(a));
+        if logged {
+            return;
+        }
+        let udn = self.udn.as_ref().map(Udn::as_str);
+        let (action, cause, outcome, reason) = (&*self.action, &self.cause, self.ending.as_str(), &*self.reason);
+        tracing::info!(udn, action, %cause, outcome, reason, "journal");
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -32,8 +32,8 @@ use crate::envelope::{self, Cap, Envelope};
 use crate::gateway::{AskError, Gateway, Reply};
 use crate::journal::{Cause, Ending, Entry};
 use crate::limits::{
-    ENDED_LIMITS_MAX, LIMIT_REACTION_S, PLAN_AHEAD_MAX_S, PLAN_APART_S, PLAN_ROLL_S, PLAN_SLOT_S, PLAN_STEPS_PER_TURN, REASON_BYTES_MAX,
-    SAVINGS_WRITE_EVERY_S, bounded,
+    ENDED_LIMITS_MAX, LIMIT_REACTION_S, PLAN_AHEAD_MAX_S, PLAN_APART_S, PLAN_ROLL_S, PLAN_SLOT_S, PLAN_STEPS_PER_TURN,
+    REASON_BYTES_MAX, SAVINGS_WRITE_EVERY_S, bounded,
 };
 use crate::now::Now;
 use crate::plan::slots::LimitSpan;
@@ -86,6 +86,17 @@ impl Current {
     /// Whether that instant is one that it plans.
     fn covers(&self, at: i64) -> bool {
         (self.made..self.until).contains(&at)
+    }
+
+    /// What of it can be seen from `at` on: who runs when, and what is left undone. That time goes on, and the plan reaches further, is no news.
+    fn seen_from(&self, at: i64) -> Vec<(&Udn, Vec<(i64, i64)>, bool)> {
+        let end = |end: i64| if end >= self.until { i64::MAX } else { end };
+        let runs = |load: &LoadPlan| {
+            let ahead = load.runs.iter().map(|run| (run.span.start.max(at), end(run.span.end)));
+            ahead.filter(|(start, end)| start < end).collect()
+        };
+        let undone = |load: &LoadPlan| self.plan.dropped.iter().any(|d| d.id == load.id);
+        self.whose.iter().zip(&self.plan.loads).map(|(udn, load)| (udn, runs(load), undone(load))).collect()
     }
 
     fn of(&self, udn: &Udn) -> Option<&LoadPlan> {
@@ -534,8 +545,13 @@ impl Planner {
             "plan"
         );
         let before = self.plan_row();
+        let seen = self.current.as_ref().map(|current| current.seen_from(at));
         self.runs = whose.iter().cloned().zip(plan.as_before().into_iter().map(|b| b.runs)).collect();
-        self.current = Some(Current { plan, whose, made: at, until });
+        let current = Current { plan, whose, made: at, until };
+        if seen != Some(current.seen_from(at)) {
+            self.effects.push_back(Effect::Planned);
+        }
+        self.current = Some(current);
         let row = self.plan_row();
         if row != before {
             self.save(Slot::Plan, row, Soon::Lazily);

@@ -272,7 +272,7 @@ impl House {
                 planner::Effect::Decided(decision) => {
                     self.figures.undone += u64::from(matches!(decision.act, Act::Drop(_)));
                 }
-                planner::Effect::Answer { .. } | planner::Effect::Limited(_) => {}
+                planner::Effect::Answer { .. } | planner::Effect::Limited(_) | planner::Effect::Planned => {}
             }
         }
         any

@@ -487,6 +487,10 @@ impl Utility {
             _ => (Ending::Declined, format!("it came too late: it expired {}", moment(control.expires))),
         };
         let of = udn.cloned();
+        if let Some(udn) = of.clone() {
+            let outcome = Outcome::new(ending, &*reason);
+            self.effects.push_back(Effect::Declined { id, udn, verb, outcome });
+        }
         self.journal(of.as_ref(), &verb.action(), Cause::Utility(id), ending, &reason, now);
         self.end(id, end, now);
     }

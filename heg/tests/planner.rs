@@ -275,7 +275,11 @@ fn how_a_limit_is_kept_is_told_when_it_begins_is_exceeded_and_ends() {
     let told = |house: &House| house.limited.iter().map(|l| (l.accepted, l.holds, l.over_w)).collect::<Vec<_>>();
     assert_eq!(told(&house), [(true, id, 0)], "nobody is quicker than that");
     house.run_minutes(6);
-    assert_eq!(told(&house).last(), Some(&(true, id, 1100)), "300 W of the rest and 5000 W of what is never switched off");
+    assert_eq!(
+        told(&house).last(),
+        Some(&(true, id, 1100)),
+        "300 W of the rest and 5000 W of what is never switched off"
+    );
     house.tell("pump", Off);
     house.run_minutes(1);
     assert_eq!(told(&house).last(), Some(&(true, id, 0)));
@@ -286,6 +290,55 @@ fn how_a_limit_is_kept_is_told_when_it_begins_is_exceeded_and_ends() {
     house.limit(Some(4200));
     house.run_minutes(1);
     assert_eq!(told(&house), [(false, None, 0)]);
+}
+
+#[test]
+fn those_who_watch_are_told_of_another_plan_and_not_of_the_same_made_anew() {
+    let mut house = House::new(&format!("{WASHER}{PUMP}"), "20:10:00");
+    house.find("washer", Flexibility::Deferrable, 2000, Off);
+    let before = house.plans;
+    assert!(before >= 1);
+    house.run_hours(5);
+    assert!(house.planner.made().0 >= 5, "it is made anew each hour");
+    assert_eq!(house.plans, before, "and is the same");
+    house.rule(r#"{"kind":"price-max","appliance":"uuid:pump","price":0.2}"#);
+    house.find("pump", Flexibility::Curtailable, 1000, On);
+    house.run_minutes(1);
+    assert_eq!(house.plans, before + 1);
+}
+
+#[test]
+fn each_kind_of_decision_is_remembered_with_its_kind_what_it_saves_and_who_refused() {
+    let mut house = House::new(&format!("{WASHER}{PUMP}price-max = 0.35\n{NO_FLOOR}"), "12:00:00");
+    house.find("pump", Flexibility::Curtailable, 1000, On);
+    house.run_to("27T17:30:00");
+    let last = |house: &House| {
+        let d = house.planner.decisions(&udn("pump")).last().unwrap().clone();
+        (d.kind, d.cause, d.refused_by(), d.outcome.map(|(ending, _)| ending))
+    };
+    assert_eq!(last(&house), ("price", Cause::Price, None, Some(Ending::Done)));
+    assert!(house.planner.decisions(&udn("pump")).last().unwrap().saves > Some(0));
+    house.ask(Wanted::Command(udn("pump"), Verb::On));
+    assert_eq!(last(&house), ("person", Cause::Person(1000), None, Some(Ending::Done)));
+    house.limit(Some(900));
+    house.run_minutes(1);
+    assert_eq!(last(&house), ("limit", Cause::Utility(EventId::new(7).unwrap()), None, Some(Ending::Done)));
+    house.limit(None);
+    house.run_to("27T18:30:00");
+    let rule = house.planner.book().iter().next().unwrap().id;
+    assert_eq!(last(&house), ("rule", Cause::Rule(rule), None, Some(Ending::Done)), "what was ordered holds for a while");
+    house.appliance("pump").refuses = Some("it is draining");
+    house.run_to("27T19:35:00");
+    assert_eq!(last(&house), ("price", Cause::Price, Some("the appliance"), Some(Ending::Refused)));
+    // A control that a person's rule forbids.
+    let (verb, cause) = (Verb::Off, Cause::Utility(EventId::new(9).unwrap()));
+    let outcome = heg::commands::Outcome::new(Ending::Declined, "a person has opted out (rule 3)");
+    house.feed(planner::Input::Ended { udn: udn("pump"), verb, cause, outcome });
+    assert_eq!(last(&house), ("control", cause, Some("the gateway"), Some(Ending::Declined)));
+    let kinds = house.planner.decisions_by_kind();
+    for kind in ["price", "person", "limit", "rule", "control"] {
+        assert!(kinds.get(kind).is_some_and(|n| *n > 0), "{kind}: {kinds:?}");
+    }
 }
 
 #[test]
@@ -382,6 +435,8 @@ struct House {
     importance: Importance,
     replies: Vec<Reply>,
     limited: Vec<planner::Limited>,
+    /// How often another plan was followed.
+    plans: usize,
     /// Calls that are not answered yet, of an appliance that takes its time.
     held: Vec<(heg::gateway::CallTag, Udn, Order)>,
 }
@@ -416,6 +471,7 @@ impl House {
             importance: Importance::Normal,
             replies: vec![],
             limited: vec![],
+            plans: 0,
             held: vec![],
         };
         house.prices();
@@ -620,6 +676,7 @@ impl House {
                 planner::Effect::Journal(entry) => self.journal.push(entry),
                 planner::Effect::Answer { reply, .. } => self.replies.push(reply),
                 planner::Effect::Limited(limited) => self.limited.push(limited),
+                planner::Effect::Planned => self.plans += 1,
                 planner::Effect::Decided(_) => {}
             }
         }

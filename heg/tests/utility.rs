@@ -19,6 +19,7 @@ use heg::utility::{
 use jiff::tz::TimeZone;
 use upnp::ids::Udn;
 use upnp::time::BootTime;
+use utility_wire::limits::DECISIONS_MAX;
 use utility_wire::{
     BatchState, Command, Control, EventId, Limit, LimitSet, List, Message as _, Outcome, OutcomeKind, Per, Poll,
     PriceEntry, PriceIndex, PriceSeries, RefusalCode, Report, ReportAnswer, UnixTime, Versions,
@@ -84,6 +85,7 @@ fn without_consent_nothing_is_sent_and_the_utility_is_told_why() {
     assert_eq!(refusal.0, RefusalCode::NO_CONSENT);
     let entry = house.journal.iter().find(|e| &*e.action == "OperationOff").unwrap();
     assert_eq!((entry.cause, entry.ending), (Cause::Utility(id(7)), Ending::Declined));
+    assert_eq!(house.declined, [udn("tv")], "for whoever asks why");
     // A person allows it: the next one is carried out, and the utility learns of the consent.
     house.feed(Input::Said { ask: AskId(1), uid: 1000, of: Some(udn("tv")), yes: true });
     house.answer_poll(house.command().with_control(8, PowerState::Off, 600));
@@ -283,6 +285,73 @@ fn a_flood_of_controls_does_not_grow_what_is_kept() {
         house.feed(Input::Commanded(command));
     }
     assert_eq!(house.utility.controls().count(), EVENTS_OPEN_MAX);
+}
+
+// Decisions.
+
+#[test]
+fn decisions_leave_the_home_only_about_appliances_whose_people_consent_and_without_saying_who_it_was() {
+    let entry = |name: &str, action: &str, cause, ending| Entry {
+        at: now().wall,
+        udn: Some(udn(name)),
+        action: action.into(),
+        cause,
+        ending,
+        reason: "0.42 EUR/kWh now".into(),
+    };
+    let all = |house: &mut House| {
+        for (action, cause, ending) in [
+            ("plan off", Cause::Price, Ending::Decided),
+            ("OperationOff", Cause::Person(1000), Ending::Refused),
+            ("PowerState OFF", Cause::Appliance, Ending::Observed),
+            ("rule 3: opt-out all", Cause::Person(1000), Ending::Registered),
+            ("WakeUpTime 06:30:00", Cause::Appliance, Ending::Registered),
+        ] {
+            for name in ["tv", "nas"] {
+                let entry = entry(name, action, cause, ending);
+                house.utility.journalled(&entry, house.now);
+            }
+        }
+        house
+            .utility
+            .journalled(&Entry { udn: None, ..entry("tv", "plan off", Cause::Price, Ending::Decided) }, house.now);
+        house.pass(600);
+    };
+    let mut house = House::with_tv(Allowed::None);
+    house.find("nas");
+    house.until_report();
+    house.answer_reports(300);
+    all(&mut house);
+    assert!(house.answer_reports(300).iter().all(|report| report.decisions.is_empty()), "nobody has said yes");
+    house.feed(Input::Said { ask: AskId(1), uid: 1000, of: Some(udn("tv")), yes: true });
+    all(&mut house);
+    let told: Vec<_> = house.answer_reports(300).into_iter().flat_map(|report| report.decisions.to_vec()).collect();
+    let words: Vec<_> = told.iter().map(|d| format!("{} {} by {}: {}", d.of, d.action, d.cause, d.outcome)).collect();
+    assert_eq!(words, ["tv plan off by price: decided", "tv OperationOff by person: refused"]);
+    assert!(told.iter().all(|d| d.reason.as_str() == "0.42 EUR/kWh now" && d.at.seconds() >= T0));
+    // Decided while it was allowed, and not on its way when it no longer was.
+    house.utility.journalled(&entry("tv", "plan on", Cause::Price, Ending::Decided), house.now);
+    house.feed(Input::Said { ask: AskId(2), uid: 1000, of: Some(udn("tv")), yes: false });
+    house.pass(600);
+    assert!(house.answer_reports(300).iter().all(|report| report.decisions.is_empty()));
+}
+
+#[test]
+fn of_many_decisions_in_an_outage_the_latest_are_told_and_nothing_grows() {
+    let mut house = House::with_tv(Allowed::All);
+    house.until_report();
+    house.answer_reports(300);
+    house.fail_all("no route");
+    for n in 0..1000 {
+        let action = format!("plan start {n}");
+        let (udn, action) = (Some(udn("tv")), action.into());
+        let (at, cause, ending, reason) = (house.now.wall, Cause::Price, Ending::Decided, "x".repeat(400).into());
+        house.utility.journalled(&Entry { at, udn, action, cause, ending, reason }, house.now);
+    }
+    house.pass(900);
+    let told: Vec<_> = house.answer_reports(300).into_iter().flat_map(|report| report.decisions.to_vec()).collect();
+    assert_eq!(told.len(), DECISIONS_MAX);
+    assert_eq!(told.last().unwrap().action.as_str(), "plan start 999");
 }
 
 // Limits and prices.
@@ -639,6 +708,7 @@ struct House {
     fetches: Vec<Object>,
     calls: Vec<(CallTag, Order)>,
     journal: Vec<Entry>,
+    declined: Vec<Udn>,
 }
 
 trait CommandExt {
@@ -691,6 +761,7 @@ impl House {
             fetches: vec![],
             calls: vec![],
             journal: vec![],
+            declined: vec![],
         }
     }
 
@@ -819,6 +890,7 @@ impl House {
                     Effect::Flush { ticket } if self.hold_disk => self.tickets.push(ticket),
                     Effect::Flush { ticket } => self.saved(ticket),
                     Effect::Journal(entry) => self.journal.push(entry),
+                    Effect::Declined { udn, .. } => self.declined.push(udn),
                     Effect::Answer { .. } => {}
                 }
             } else {

@@ -389,6 +389,7 @@ fn an_appliance_is_controlled_and_the_command_line_waits_for_its_outcome() {
         appliances: List::fill([freezer("freezer", true), freezer("cooker", false)]),
         consumption: List::empty(),
         gaps: List::empty(),
+        decisions: List::empty(),
     };
     runtime.block_on(messages::take_report(&store, &site.id, &report, wall())).unwrap();
     server.expect(1, &["control", "off", HOME, "cooker"], "the people at home do not let the utility control cooker");

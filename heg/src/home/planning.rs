@@ -87,6 +87,9 @@ impl Home {
         match self.planner.forbids(&self.gateway, &udn, on, self.now.wall.as_second()) {
             None => self.gateway.handle(Input::UtilityOrders { id, udn, verb }, self.now),
             Some(why) => {
+                let outcome = Outcome::new(Ending::Declined, &*why);
+                let (of, cause) = (udn.clone(), Cause::Utility(id));
+                self.planner.handle(planner::Input::Ended { udn: of, verb, cause, outcome }, self.now);
                 self.journal(Entry {
                     at: self.now.wall,
                     udn: Some(udn),
@@ -113,6 +116,7 @@ impl Home {
             planner::Effect::Save { slot, value, soon } => self.pending.planner(slot, value, soon, boot),
             planner::Effect::Journal(entry) => self.journal(entry),
             planner::Effect::Answer { ask, reply } => self.pending.reply((ask, reply), boot),
+            planner::Effect::Planned => self.effects.push_back(Effect::Planned),
             planner::Effect::Decided(decision) => self.effects.push_back(Effect::Decided(decision)),
         }
     }

@@ -61,6 +61,27 @@ pub struct Decision {
     pub outcome: Option<(Ending, Box<str>)>,
 }
 
+impl Decision {
+    /// Who refused, where somebody did.
+    pub fn refused_by(&self) -> Option<&'static str> {
+        match self.outcome.as_ref()?.0 {
+            Ending::Refused => Some("the appliance"),
+            Ending::Declined => Some("the gateway"),
+            _ => None,
+        }
+    }
+
+    /// Writes it to the log, each part as a field of its own.
+    pub fn log(&self) {
+        let Self { id, udn, act, kind, cause, because, saves, .. } = self;
+        let (outcome, reason) = self.outcome.as_ref().map_or((None, ""), |(ending, why)| (Some(ending.as_str()), why));
+        let refused_by = self.refused_by();
+        tracing::info!(
+            decision = id, %udn, %act, kind, %cause, because, saves_millionths = saves, outcome, refused_by, reason, "decided"
+        );
+    }
+}
+
 /// The last decisions about each appliance.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Decisions {

@@ -173,4 +173,6 @@ pub enum Effect {
     },
     /// Something was decided (for those who watch).
     Decided(Decision),
+    /// Another plan is followed than before (for those who watch): something runs at another time.
+    Planned,
 }

@@ -67,7 +67,6 @@ impl Planner {
         let reason = format!("{}{saves}", decision.because);
         let Decision { udn, act, cause, .. } = &decision;
         let ending = if matches!(act, Act::Drop(_)) { Ending::Dropped } else { Ending::Decided };
-        tracing::info!(%udn, %act, %cause, saves_millionths = decision.saves, reason, "decided");
         self.journal(Some(udn), &act.to_string(), *cause, ending, &reason, now);
         let decision = self.decisions.enter(decision);
         self.effects.push_back(Effect::Decided(decision));

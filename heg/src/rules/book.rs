@@ -256,7 +256,7 @@ mod tests {
         say(&mut book, &only("", "03"));
         let starts = |book: &Book| {
             let windows = book.windows(&tv(), at("12:00:00"));
-            windows.iter().map(|w| w.start().hour()).collect::<Vec<_>>()
+            windows.iter().map(|w| w.daily.start().hour()).collect::<Vec<_>>()
         };
         assert_eq!(starts(&book), [3, 2]);
         say(&mut book, &only(r#","appliance":"uuid:tv""#, "04"));

@@ -257,7 +257,8 @@ impl Events {
 /// What the database says of [`Told`]; the place in this list.
 const TOLD: [Told; 4] = [Told::Nothing, Told::Received, Told::End, Told::Started];
 /// What is told of a control that was ordered when the gateway ended.
-pub(super) const CUT_SHORT: &str = "the gateway was restarted while it was carried out, and what came of it is not known";
+pub(super) const CUT_SHORT: &str =
+    "the gateway was restarted while it was carried out, and what came of it is not known";
 
 /// A refusal with its reason.
 pub(super) fn refused(code: RefusalCode, reason: &str) -> OutcomeKind {

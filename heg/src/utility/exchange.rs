@@ -172,6 +172,17 @@ pub enum Effect {
         /// What.
         verb: Verb,
     },
+    /// An order of the utility's is not carried out (for whoever asks why).
+    Declined {
+        /// Which control.
+        id: EventId,
+        /// Whom it was for.
+        udn: Udn,
+        /// What was ordered.
+        verb: Verb,
+        /// Why not.
+        outcome: Outcome,
+    },
     /// Write a row, or take it out.
     Save {
         /// Which.

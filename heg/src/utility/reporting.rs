@@ -4,11 +4,11 @@
 use std::time::Duration;
 
 use upnp::ids::Udn;
-use utility_wire::{ApplianceId, ApplianceReport, GapReason, ReportAnswer, Text, UnixTime};
+use utility_wire::{ApplianceId, ApplianceReport, DecisionReport, GapReason, ReportAnswer, Text, UnixTime};
 
 use super::{Effect, Failure, Question, Slot, Soon, Utility};
 use crate::gateway::Gateway;
-use crate::journal::{Cause, Ending};
+use crate::journal::{Cause, Ending, Entry};
 use crate::limits::{CATCH_UP_EVERY, METER_INTERVAL_S, REPORT_STRANGER_BYTES_MAX, URGENT_WITHIN, UTILITY_AFTER_MAX};
 use crate::now::Now;
 use crate::registry::Appliance;
@@ -85,8 +85,29 @@ impl Utility {
         (complete, gateway.registry().iter().filter(told).filter_map(of).collect())
     }
 
+    /// Something went into the home's journal. What was decided about an appliance, and came of it, goes to the utility too if the people at home
+    /// let it control that one; who of them decided is not told.
+    pub fn journalled(&mut self, entry: &Entry, now: Now) {
+        let (Some(udn), Some(at)) = (&entry.udn, self.time(now).filter(|_| self.link.peer.is_some())) else { return };
+        let Ok(of) = udn.bare().parse::<ApplianceId>() else { return };
+        if !is_decision(entry) || !self.consent.allows(udn) {
+            return;
+        }
+        let cause = match entry.cause {
+            Cause::Person(_) => "person".to_owned(),
+            cause => cause.to_string(),
+        };
+        let (action, cause) = (Text::cut(&entry.action), Text::cut(&cause));
+        let (outcome, reason) = (Text::cut(entry.ending.as_str()), Text::cut(&entry.reason));
+        self.reports.decided(DecisionReport { at, of, action, cause, outcome, reason });
+    }
+
     /// Puts what is new into a batch, or as many as it takes.
     fn cut(&mut self, (complete, appliances): (bool, Vec<ApplianceReport>), time: UnixTime) {
+        // A consent may have been withdrawn since.
+        let consent = &self.consent;
+        let allowed = |id: &ApplianceId| Udn::parse(&format!("uuid:{id}")).is_ok_and(|udn| consent.allows(&udn));
+        self.reports.keep_decisions(allowed);
         let changes = self.reports.cut(complete, appliances, time);
         for batch in changes.kept {
             self.save_batch(batch);
@@ -180,6 +201,13 @@ impl Utility {
         self.covered = Some(until);
         self.save(Slot::Covered, Some(until.seconds().to_string().into_bytes()), Soon::Lazily);
     }
+}
+
+/// Whether it is about what the plan, the utility or somebody ordered, and no observation, rule or registration.
+fn is_decision(entry: &Entry) -> bool {
+    let word = entry.action.split(' ').next().unwrap_or_default();
+    let ordered = ["plan", "control", "OperationOn", "OperationOff", "GoToStandby", "wake"].contains(&word);
+    ordered && entry.ending != Ending::Observed
 }
 
 /// What an appliance draws, as far as that is known: a sleeping one nothing.

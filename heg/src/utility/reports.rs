@@ -8,9 +8,10 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use energy_model::WattHours;
-use utility_wire::limits::GAPS_MAX;
+use utility_wire::limits::{DECISIONS_MAX, GAPS_MAX};
 use utility_wire::{
-    ApplianceId, ApplianceReport, Consumption, Gap, GapReason, IntervalLength, List, Message as _, Report, UnixTime,
+    ApplianceId, ApplianceReport, Consumption, DecisionReport, Gap, GapReason, IntervalLength, List, Message as _,
+    Report, UnixTime,
 };
 
 use super::meter::Closed;
@@ -47,6 +48,7 @@ pub(super) struct Reports {
     last: u64,
     runs: BTreeMap<ApplianceId, Vec<(UnixTime, Vec<WattHours>)>>,
     gaps: Vec<Gap>,
+    decisions: VecDeque<DecisionReport>,
 }
 
 impl Reports {
@@ -78,9 +80,22 @@ impl Reports {
         }
     }
 
-    /// Whether there is consumption or a gap that is in no batch.
+    /// Something was decided. Of more than one report holds the oldest go: the home's journal has them all.
+    pub(super) fn decided(&mut self, decision: DecisionReport) {
+        if self.decisions.len() >= DECISIONS_MAX {
+            self.decisions.pop_front();
+        }
+        self.decisions.push_back(decision);
+    }
+
+    /// Forgets decisions about appliances that are none of the utility's business any more.
+    pub(super) fn keep_decisions(&mut self, about: impl Fn(&ApplianceId) -> bool) {
+        self.decisions.retain(|decision| about(&decision.of));
+    }
+
+    /// Whether there is consumption, a gap or a decision that is in no batch.
     pub(super) fn has_more(&self) -> bool {
-        !self.runs.is_empty() || !self.gaps.is_empty()
+        !self.runs.is_empty() || !self.gaps.is_empty() || !self.decisions.is_empty()
     }
 
     /// Makes a batch of what there is and `appliances`, or adds it to the last one if that was never sent. Nothing is made of nothing.
@@ -90,7 +105,8 @@ impl Reports {
             return changes;
         }
         let gaps = self.gaps.drain(..GAPS_MAX.min(self.gaps.len())).collect();
-        let parts = in_parts(complete, appliances, self.take_runs(), gaps, now);
+        let decisions = self.decisions.drain(..).collect();
+        let parts = in_parts(complete, appliances, self.take_runs(), gaps, decisions, now);
         // What belongs together keeps its time, by which the utility sees who is not named in any of them.
         let closed = parts.len() > 1;
         for report in parts {
@@ -188,6 +204,7 @@ impl Reports {
             appliances: List::empty(),
             consumption: List::empty(),
             gaps: List::empty(),
+            decisions: List::empty(),
         };
         self.queue.push_front(Queued { batch, body: report.encode(), made: now, closed: false });
         Some(batch)
@@ -237,7 +254,7 @@ impl Reports {
 
     /// Everything forgotten, for another utility. Gives the numbers of what was kept.
     pub(super) fn clear(&mut self) -> Vec<u64> {
-        (self.runs, self.gaps) = (BTreeMap::new(), Vec::new());
+        (self.runs, self.gaps, self.decisions) = (BTreeMap::new(), Vec::new(), VecDeque::new());
         self.queue.drain(..).map(|q| q.batch).collect()
     }
 }
@@ -253,10 +270,12 @@ fn in_parts(
     appliances: Vec<ApplianceReport>,
     runs: Vec<Consumption>,
     gaps: Vec<Gap>,
+    decisions: Vec<DecisionReport>,
     made: UnixTime,
 ) -> Vec<Report> {
     let (mut appliances, mut runs, mut gaps) =
         (appliances.into_iter().peekable(), runs.into_iter().peekable(), gaps.into_iter().peekable());
+    let mut decisions = decisions.into_iter().peekable();
     let mut parts = Vec::new();
     loop {
         // The array's own heads, the batch's number and times: below 64 bytes.
@@ -273,6 +292,7 @@ fn in_parts(
             appliances: List::empty(),
             consumption: List::empty(),
             gaps: List::empty(),
+            decisions: List::empty(),
         };
         report.appliances = List::fill(std::iter::from_fn(|| {
             appliances.next_if(|a| fits(a.id.as_str().len() + a.name.as_str().len() + APPLIANCE_BYTES))
@@ -285,7 +305,14 @@ fn in_parts(
         report.gaps = List::fill(std::iter::from_fn(|| {
             gaps.next_if(|gap| fits(RUN_BYTES + gap.of.as_ref().map_or(0, |of| of.as_str().len())))
         }));
+        report.decisions = List::fill(std::iter::from_fn(|| {
+            decisions.next_if(|d| {
+                let words = d.action.as_str().len() + d.cause.as_str().len() + d.outcome.as_str().len();
+                fits(RUN_BYTES + d.of.as_str().len() + words + d.reason.as_str().len())
+            })
+        }));
         let rest = appliances.peek().is_some() || runs.peek().is_some() || gaps.peek().is_some();
+        let rest = rest || decisions.peek().is_some();
         report.complete = complete && !rest;
         parts.push(report);
         if !rest {
@@ -314,6 +341,9 @@ fn merged(older: Report, newer: &Report) -> Option<Report> {
         }
     }
     let gaps: Vec<_> = older.gaps.iter().chain(newer.gaps.iter()).cloned().collect();
+    let decisions: Vec<_> = older.decisions.iter().chain(newer.decisions.iter()).cloned().collect();
+    // In an outage the latest are told.
+    let first = decisions.len().saturating_sub(DECISIONS_MAX);
     Some(Report {
         batch: older.batch,
         made: newer.made,
@@ -321,6 +351,7 @@ fn merged(older: Report, newer: &Report) -> Option<Report> {
         appliances: appliances.try_into().ok()?,
         consumption: consumption.try_into().ok()?,
         gaps: gaps.try_into().ok()?,
+        decisions: List::fill(decisions.into_iter().skip(first)),
     })
 }
 

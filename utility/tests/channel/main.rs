@@ -48,6 +48,7 @@ fn report(batch: u64) -> Report {
         appliances: List::fill([freezer]),
         consumption: List::fill([consumption]),
         gaps: List::empty(),
+        decisions: List::empty(),
     }
 }
 

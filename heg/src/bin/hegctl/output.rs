@@ -271,6 +271,7 @@ impl Output {
             WatchLine::Decision { decision } => {
                 line(&format!("{}  {}", clean(&decision.name), self.decision(decision)))
             }
+            WatchLine::Plan { plan } => self.plan_changed(plan),
             WatchLine::Journal { entry: e } => {
                 let reason = if e.reason.is_empty() { String::new() } else { format!(": {}", clean(&e.reason)) };
                 let name = clean(e.name.as_deref().unwrap_or("-"));

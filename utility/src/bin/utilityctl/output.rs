@@ -72,6 +72,17 @@ impl Output {
                 if a.consents { "allowed" } else { "no" }.to_owned(),
             ]);
         }
+        print(&table)?;
+        if detail.decisions.is_empty() {
+            return Ok(());
+        }
+        line("")?;
+        let mut table = self::table(["DECIDED", "APPLIANCE", "WHAT", "BY", "OUTCOME", "WHY"]);
+        for d in &detail.decisions {
+            let words = [&d.appliance, &d.action, &d.cause, &d.outcome, &d.reason].map(|word| clean(word));
+            let [appliance, action, cause, outcome, reason] = words;
+            table.add_row([self.local(&d.at), appliance, action, cause, outcome, reason]);
+        }
         print(&table)
     }
 
