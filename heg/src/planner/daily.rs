@@ -12,7 +12,7 @@ use crate::plan::Span;
 const LOOK_BACK_S: i64 = 26 * 3600;
 
 /// The spans of a daily window that touch `within`, in order.
-pub(super) fn spans(window: DailyWindow, zone: &TimeZone, within: Span) -> Vec<Span> {
+pub(crate) fn spans(window: DailyWindow, zone: &TimeZone, within: Span) -> Vec<Span> {
     let (start, end) = (window.start().seconds_since_midnight(), window.end().seconds_since_midnight());
     let mut spans = Vec::new();
     let mut cursor = within.start - LOOK_BACK_S;
