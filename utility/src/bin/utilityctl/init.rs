@@ -211,7 +211,7 @@ fn with_settings(text: &str, section: &str, wanted: &[(&str, String)]) -> anyhow
         return Ok(None);
     }
     let lines: String =
-        missing.iter().map(|(key, value)| format!("{key} = {}\n", toml::Value::from(value.as_str()))).collect();
+        missing.iter().map(|(key, value)| format!("{key} = {}\n", Value::from(value.as_str()))).collect();
     let head = format!("[{section}]");
     let is_head = |l: &str| l.split('#').next().is_some_and(|l| l.trim() == head);
     match (of_section, text.lines().position(is_head)) {
