@@ -13,6 +13,7 @@ use crate::journal::Entry;
 use crate::registrations::{Registrant, Registration, Wish};
 use crate::registry::{Appliance, KnownBy, state_word};
 
+pub mod access;
 pub mod firewall;
 pub mod planning;
 pub mod prices;

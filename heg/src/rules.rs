@@ -171,6 +171,14 @@ pub enum What {
     Run,
     /// It is to take so much energy between the rule's beginning and its end, Wh.
     Charge(u32),
+    /// What it draws while on, W, instead of what it says itself.
+    Power(u32),
+    /// Once on it stays on for so long, s, instead of what it says itself.
+    MinimumOn(u32),
+    /// Once off it stays off for so long, s, instead of what it says itself.
+    MinimumOff(u32),
+    /// What a start costs, millionths of the currency.
+    StartCost(i64),
     /// It is left out for a while.
     OptOut(OptOut),
     /// A person's order, until the rule's end.

@@ -326,7 +326,11 @@ fn each_kind_of_decision_is_remembered_with_its_kind_what_it_saves_and_who_refus
     house.limit(None);
     house.run_to("27T18:30:00");
     let rule = house.planner.book().iter().next().unwrap().id;
-    assert_eq!(last(&house), ("rule", Cause::Rule(rule), None, Some(Ending::Done)), "what was ordered holds for a while");
+    assert_eq!(
+        last(&house),
+        ("rule", Cause::Rule(rule), None, Some(Ending::Done)),
+        "what was ordered holds for a while"
+    );
     house.appliance("pump").refuses = Some("it is draining");
     house.run_to("27T19:35:00");
     assert_eq!(last(&house), ("price", Cause::Price, Some("the appliance"), Some(Ending::Refused)));

@@ -4,6 +4,7 @@ use daemon_kit::control::{ControlRequest, ControlStream};
 use http::StatusCode;
 
 use super::{App, Asker};
+use crate::api::access::{self, Caller};
 use crate::api::planning::{PlanView, RuleView, SavingsView, WhyView};
 use crate::api::prices::PricesView;
 use crate::api::routes::{self, Route, RouteError};
@@ -33,6 +34,9 @@ impl App {
             Ok(route) => route,
             Err(error) => return refuse(request, error),
         };
+        if !access::may(Caller::Socket(request.peer.uid), route.act(), self.config.metrics.lan) {
+            return refuse(request, RouteError::forbidden());
+        }
         match route {
             Route::Status => {
                 let status = self.status(now);

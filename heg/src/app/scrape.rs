@@ -6,6 +6,7 @@ use http::{Response, StatusCode};
 use upnp::device::not_found;
 
 use super::App;
+use crate::api::access::{self, Act, Caller};
 use crate::envelope::{Cause, State};
 use crate::metrics::{self, Money, PlanReadings, Readings, UtilityReadings};
 use crate::now::Now;
@@ -28,7 +29,8 @@ impl App {
 
     /// The answer to a path that is nobody's: the metrics, where the configuration gives them to the LAN.
     pub(super) fn other_path(&self, request: &http::Request<Bytes>, now: Now) -> Response<Bytes> {
-        if !self.config.metrics.lan || request.uri().path() != PATH {
+        let may = access::may(Caller::Lan, Act::Metrics, self.config.metrics.lan);
+        if !may || request.uri().path() != PATH {
             return not_found();
         }
         if request.method() != http::Method::GET {

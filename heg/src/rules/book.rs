@@ -290,6 +290,38 @@ mod tests {
     }
 
     #[test]
+    fn what_a_load_is_may_come_from_the_appliance_the_configuration_or_a_rule_and_the_rule_goes_first() {
+        let mut book = Book::default();
+        let said = load(
+            r#"{"udn":"uuid:tv","kind":"Curtailable","importance":"Low","power-w":200,"minimum-on-s":30,"minimum-off-s":40,
+                "start-cost":0.5,"only":[{"start":"08:00:00","end":"09:00:00","days":"mon"}],
+                "keep-on":[{"start":"10:00:00","end":"11:00:00"}]}"#,
+        )
+        .unwrap();
+        let of = |book: &Book, said: Option<&crate::rules::load::Settings>| {
+            let load = Load::new(&tv(), Some(&facts(Flexibility::Curtailable)), said, book, at("12:00:00"));
+            let Ok(Task::Presence { only, .. }) = load.task else { panic!("{load:?}") };
+            let numbers = (load.power_w, load.minimum_on_s, load.minimum_off_s, load.start_cost);
+            (load.importance.0, numbers, only.len(), load.keep_on.len())
+        };
+        assert_eq!(of(&book, None), (Importance::High, (120, 300, 60, 0), 0, 0));
+        assert_eq!(of(&book, Some(&said)), (Importance::Low, (200, 30, 40, 500_000), 1, 1));
+        for json in [
+            r#"{"kind":"importance","importance":"Critical","appliance":"uuid:tv"}"#,
+            r#"{"kind":"power","watts":250,"appliance":"uuid:tv"}"#,
+            r#"{"kind":"minimum-on","seconds":1,"appliance":"uuid:tv"}"#,
+            r#"{"kind":"minimum-off","seconds":2,"appliance":"uuid:tv"}"#,
+            r#"{"kind":"start-cost","price":0.25,"appliance":"uuid:tv"}"#,
+            r#"{"kind":"only","window":{"start":"18:00:00","end":"19:00:00"},"appliance":"uuid:tv"}"#,
+            r#"{"kind":"keep-on","window":{"start":"18:00:00","end":"18:30:00"},"appliance":"uuid:tv"}"#,
+        ] {
+            say(&mut book, json);
+        }
+        assert_eq!(of(&book, Some(&said)), (Importance::Critical, (250, 1, 2, 250_000), 1, 2));
+        assert_eq!(of(&book, None), (Importance::Critical, (250, 1, 2, 250_000), 1, 1));
+    }
+
+    #[test]
     fn what_is_wrong_with_a_load_is_said() {
         for (json, want) in [
             (r#"{"udn":"tv"}"#, "udn \"tv\""),

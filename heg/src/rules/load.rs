@@ -269,8 +269,16 @@ impl Load {
             _ => None,
         });
         let rated = facts.map(|f| f.rated_power.count()).filter(|w| *w > 0);
-        let power_w = form.and_then(|f| f.power_w).or(rated).unwrap_or(0).min(PLAN_WATTS_MAX);
-        let seconds = |said: Option<u32>, told: Option<u32>| said.or(told).unwrap_or(0).min(PLAN_DURATION_S_MAX);
+        let number = |pick: fn(&What) -> Option<u32>| book.of(udn, now).find_map(|rule| pick(&rule.what));
+        let of_rule = number(|what| if let What::Power(watts) = what { Some(*watts) } else { None });
+        let power_w = of_rule.or(form.and_then(|f| f.power_w)).or(rated).unwrap_or(0).min(PLAN_WATTS_MAX);
+        let seconds = |rule: Option<u32>, said: Option<u32>, told: Option<u32>| {
+            rule.or(said).or(told).unwrap_or(0).min(PLAN_DURATION_S_MAX)
+        };
+        let on_s = number(|what| if let What::MinimumOn(seconds) = what { Some(*seconds) } else { None });
+        let off_s = number(|what| if let What::MinimumOff(seconds) = what { Some(*seconds) } else { None });
+        let cost =
+            book.of(udn, now).find_map(|rule| if let What::StartCost(cost) = rule.what { Some(cost) } else { None });
         Self {
             consent,
             task: task(udn, facts, said, book, now, power_w),
@@ -278,9 +286,9 @@ impl Load {
             keep_on: kept.chain(by_rule).take(LOAD_WINDOWS_MAX).collect(),
             power_w,
             rest_w: form.map_or(0, |f| f.rest_w).min(power_w),
-            minimum_on_s: seconds(form.and_then(|f| f.minimum_on_s), facts.map(|f| f.minimum_on_s)),
-            minimum_off_s: seconds(form.and_then(|f| f.minimum_off_s), facts.map(|f| f.minimum_off_s)),
-            start_cost: said.map_or(0, |s| s.start_cost),
+            minimum_on_s: seconds(on_s, form.and_then(|f| f.minimum_on_s), facts.map(|f| f.minimum_on_s)),
+            minimum_off_s: seconds(off_s, form.and_then(|f| f.minimum_off_s), facts.map(|f| f.minimum_off_s)),
+            start_cost: cost.unwrap_or(said.map_or(0, |s| s.start_cost)),
         }
     }
 }

@@ -9,7 +9,8 @@ use heg::metrics::FAMILIES;
 
 use crate::house::{Appliance, DEADLINE, Gateway, Home, wait};
 
-const BASE: &str = "[network]\nloopback = true\nipv6 = false\ninterfaces = ['lo']\n[tariff]\ncurrency = 'EUR'\nprice = 0.40\n";
+const BASE: &str =
+    "[network]\nloopback = true\nipv6 = false\ninterfaces = ['lo']\n[tariff]\ncurrency = 'EUR'\nprice = 0.40\n";
 
 fn on_the_socket(home: &Home) -> String {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -22,7 +23,8 @@ fn on_the_lan(gateway: &Gateway<'_>, method: &str, host: &str) -> (String, Strin
     let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
     stream.set_read_timeout(Some(DEADLINE)).unwrap();
     let host = if host.is_empty() { format!("127.0.0.1:{port}") } else { host.to_owned() };
-    write!(stream, "{method} /metrics HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n").unwrap();
+    write!(stream, "{method} /metrics HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+        .unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
@@ -59,10 +61,17 @@ fn every_number_is_on_the_socket_and_on_the_lan_only_where_that_is_configured() 
         assert!(text.lines().any(|line| line == sample), "{sample}: {text}");
     }
     let number = |name: &str| -> f64 {
-        let line = text.lines().find(|line| line.starts_with(&format!("{name} "))).unwrap_or_else(|| panic!("{name}: {text}"));
+        let line =
+            text.lines().find(|line| line.starts_with(&format!("{name} "))).unwrap_or_else(|| panic!("{name}: {text}"));
         line.rsplit_once(' ').unwrap().1.parse().unwrap()
     };
-    for some in ["heg_events_received_total", "heg_plans_total", "heg_journal_rows", "heg_store_bytes", "heg_resident_memory_bytes"] {
+    for some in [
+        "heg_events_received_total",
+        "heg_plans_total",
+        "heg_journal_rows",
+        "heg_store_bytes",
+        "heg_resident_memory_bytes",
+    ] {
         assert!(number(some) > 0.0, "{some}: {text}");
     }
 

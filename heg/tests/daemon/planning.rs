@@ -49,7 +49,11 @@ fn what_is_too_dear_is_put_to_sleep_once_somebody_said_yes_and_the_gateway_says_
     gateway.expect(0, &["rule", "add", bare, "plan", "yes"], "done: rule 2");
     gateway.wait_for(&tv, |a| a["state"] == "Standby");
     let plan = next("plan")["plan"].clone();
-    assert_eq!((&plan["loads"][0]["pauses"][0]["why"], &plan["currency"]), (&"price".into(), &"EUR".into()), "{plan:#}");
+    assert_eq!(
+        (&plan["loads"][0]["pauses"][0]["why"], &plan["currency"]),
+        (&"price".into(), &"EUR".into()),
+        "{plan:#}"
+    );
     let decision = next("decision")["decision"].clone();
     assert_eq!((&decision["act"], &decision["kind"]), (&"off".into(), &"price".into()), "{decision:#}");
     watch.kill().unwrap();
@@ -59,7 +63,9 @@ fn what_is_too_dear_is_put_to_sleep_once_somebody_said_yes_and_the_gateway_says_
     for field in [bare, "act=plan off", "kind=\"price\"", "cause=price", "because=", "saves_millionths="] {
         assert!(decided.contains(field), "{field}: {decided}");
     }
-    assert!(log.lines().any(|l| l.contains("journal") && l.contains("action=\"GoToStandby\"") && l.contains("cause=price")));
+    assert!(
+        log.lines().any(|l| l.contains("journal") && l.contains("action=\"GoToStandby\"") && l.contains("cause=price"))
+    );
     gateway.expect(0, &["why", bare], "price: 0.4000 EUR/kWh now");
     let why = gateway.json(&["why", bare]);
     let decision = why["decisions"].as_array().unwrap().last().unwrap().clone();
