@@ -82,6 +82,7 @@ fn memory_and_load(wan: &mut Wan) -> Result<()> {
     let (utility, kmc) = (wan.utility.pid().context("no utility")?, wan.kmc.pid().context("no KMC")?);
     std::thread::sleep(SETTLE);
     let at_rest = [memory::of(utility)?, memory::of(kmc)?];
+    let pages = memory::pages_of(utility)?;
     let mut homes = Vec::new();
     for number in 0..HOMES {
         let uuid = format!("2fac1234-31f8-41b4-a222-0800{number:08x}");
@@ -111,7 +112,10 @@ fn memory_and_load(wan: &mut Wan) -> Result<()> {
     ] {
         println!("| {name} | {} | {} | {} |", m.rss, m.pss, m.private_dirty);
     }
-    println!();
+    println!(
+        "\nheg-utility's pages at rest (smaps): {} kB code and constants of its program, {} kB of libraries that all programs share, {} kB written.\n",
+        pages.program, pages.libraries, pages.written
+    );
     Ok(())
 }
 

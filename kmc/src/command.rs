@@ -63,7 +63,7 @@ fn init(config: &Config, id: Option<PartyId>, days: u64, json: bool) -> anyhow::
         return print(&format!("{{\"id\":\"{}\",\"fingerprint\":\"{fingerprint}\"}}\n", founding.id));
     }
     print(&format!(
-        "Key management centre {} in {}\nFingerprint of its root key: {fingerprint}\nTake the root key offline: heg-kmc root export FILE --remove\n",
+        "Key management centre {} in {}\nFingerprint of its root key: {fingerprint}\nTake the root key offline: heg-kmc root export FILE --passphrase-file - --remove\n",
         founding.id,
         dir.display()
     ))

@@ -222,6 +222,24 @@ async fn asked_for_the_peer(home: &mut Membership) -> Result<News, LinkError> {
 }
 
 #[tokio::test]
+async fn under_a_policy_of_shorter_messages_homes_still_enrol_and_those_that_are_behind_catch_up() {
+    let daemon = Daemon::new("").await;
+    let mut utility = utility(&daemon, 1);
+    settle(&mut utility).await;
+    let (_, token) = daemon.token(&[]);
+    let mut old = gateway(&token, 2);
+    settle(&mut old).await;
+    let file = daemon.file("policy.toml", "message-s = 20\n");
+    daemon.json::<kmc::api::PolicyView>(&["policy", "set", &file]);
+    let (_, token) = daemon.token(&[]);
+    let mut new = gateway(&token, 3);
+    settle(&mut new).await;
+    assert_eq!((new.policy().version(), new.standing(clock::boottime())), (2, Standing::InForce));
+    // One that still makes them longer is told nothing of clocks, and has what it asks for.
+    assert!(matches!(asked_for_the_peer(&mut old).await, Ok(News::Peer(false))));
+}
+
+#[tokio::test]
 async fn messages_under_keys_that_are_not_there_make_a_home_ask_less_and_less_often() {
     let daemon = Daemon::new("").await;
     let mut utility = utility(&daemon, 1);
