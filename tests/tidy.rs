@@ -1,11 +1,16 @@
 //! Holds what a reader of ARCHITECTURE.md may rely on: who uses whom, what pure crates may not call, that every shipped example
-//! configuration is accepted, and that the man pages are built from their sources and name every option and key.
+//! configuration is accepted, and that manuals, completion scripts (`manuals`), dashboard and alerts (`monitoring`) are what the programs are.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use cargo_metadata::{DependencyKind, MetadataCommand};
+
+#[path = "tidy/manuals.rs"]
+mod manuals;
+#[path = "tidy/monitoring.rs"]
+mod monitoring;
 
 /// Who may use whom among our own crates. Anything absent is forbidden. The same table stands in ARCHITECTURE.md.
 const ARROWS: &[(&str, &[&str])] = &[
@@ -42,7 +47,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 ];
 
 /// Unpublished packages for development: they may use everything, nothing may use them but each other.
-const DEVELOPMENT: &[&str] = &["testkit", "house-tests", "house-bench", "sealed-bench"];
+const DEVELOPMENT: &[&str] = &["testkit", "house-tests", "house-bench", "home-bench", "sealed-bench"];
 
 /// Crates that may not do IO or read a clock, with what they may not depend on, directly or through others.
 const PURE: &[&str] = &["psm-event", "energy-model", "upnp", "energy-services", "secure-http", "utility-wire"];
@@ -127,6 +132,8 @@ const PURE_MODULES: &[&str] = &[
     "heg/src/rules/precedence.rs",
     "heg/src/rules/window.rs",
     "heg/src/simulate.rs",
+    "heg/src/simulate/judge.rs",
+    "heg/src/simulate/machine.rs",
     "heg/src/store/batch.rs",
     "heg/src/utility.rs",
     "heg/src/utility/consent.rs",
@@ -391,148 +398,4 @@ fn every_test_that_the_conformance_list_names_is_there() {
         seen += 1;
     }
     assert!(seen > 100, "only {seen} tests");
-}
-
-#[test]
-fn man_pages_are_built_from_their_sources() {
-    let dir = root().join("docs/man");
-    let mut seen = 0;
-    for entry in std::fs::read_dir(&dir).expect("docs/man") {
-        let source = entry.expect("entry").path();
-        if source.extension().is_none_or(|e| e != "md") {
-            continue;
-        }
-        seen += 1;
-        let built = source.with_extension("");
-        let text = std::fs::read_to_string(&source).expect("source");
-        let want = house_tests::man::page(&source, &text).unwrap_or_else(|e| panic!("{}: {e}", source.display()));
-        let have = std::fs::read_to_string(&built).unwrap_or_default();
-        assert!(want == have, "{} is stale: run `make man`", built.display());
-    }
-    assert!(seen >= 8, "only {seen} man pages");
-}
-
-#[test]
-fn man_pages_name_every_option_and_every_configuration_key() {
-    for (name, subcommands) in [
-        ("psm-agent", &["", "status", "request"][..]),
-        ("heg-gateway", &[""]),
-        ("heg-utility", &[""]),
-        (
-            "utilityctl",
-            &[
-                "",
-                "status",
-                "sites",
-                "site add",
-                "site change",
-                "site show",
-                "site consumption",
-                "price publish",
-                "price show",
-                "limit list",
-                "limit make",
-                "limit cancel",
-                "limit responses",
-                "control list",
-                "control on",
-                "control off",
-                "control standby",
-                "control cancel",
-                "rules list",
-                "rules check",
-                "rules dry-run",
-                "watch",
-                "audit",
-                "operator list",
-                "operator add",
-                "operator remove",
-                "completion",
-            ],
-        ),
-        (
-            "heg-kmc",
-            &[
-                "",
-                "init",
-                "root export",
-                "root import",
-                "root sign-issuing",
-                "token new",
-                "token list",
-                "token revoke",
-                "statements list",
-                "statements show",
-                "revoke",
-                "policy show",
-                "policy set",
-                "audit",
-                "status",
-            ],
-        ),
-        (
-            "hegctl",
-            &[
-                "",
-                "status",
-                "appliances",
-                "show",
-                "on",
-                "off",
-                "standby",
-                "wake",
-                "schedule",
-                "withdraw",
-                "rule list",
-                "rule add",
-                "rule remove",
-                "plan",
-                "why",
-                "savings",
-                "journal",
-                "prices",
-                "firewall",
-                "firewall status",
-                "firewall plan",
-                "firewall apply",
-                "firewall confirm",
-                "firewall off",
-                "watch",
-                "enrol",
-                "utility",
-                "consent",
-            ],
-        ),
-    ] {
-        let section = if name.ends_with("ctl") { 1 } else { 8 };
-        let page = std::fs::read_to_string(root().join(format!("docs/man/{name}.{section}.md"))).expect("man page");
-        for sub in subcommands {
-            let mut command = Command::new(program(name));
-            if !sub.is_empty() {
-                command.args(sub.split(' '));
-                assert!(page.contains(sub), "{name}.{section}.md lacks {sub}");
-            }
-            let help = command.arg("--help").output().expect("run");
-            assert!(help.status.success(), "{name} {sub} --help");
-            for word in
-                String::from_utf8_lossy(&help.stdout).split(|c: char| c.is_whitespace() || "[]<>,=.".contains(c))
-            {
-                if word.starts_with("--") && word.len() > 2 {
-                    assert!(page.contains(word), "{name}.{section}.md lacks {word}");
-                }
-            }
-        }
-    }
-    for name in ["psm-agent", "heg-gateway", "heg-utility", "heg-kmc"] {
-        let page = std::fs::read_to_string(root().join(format!("docs/man/{name}.toml.5.md"))).expect("man page");
-        let example = std::fs::read_to_string(root().join(format!("packaging/examples/{name}.toml"))).expect("example");
-        for line in example.lines() {
-            let line = line.strip_prefix('#').unwrap_or(line);
-            let key = match line.split_once('=') {
-                Some((key, _)) if !line.starts_with(' ') => key.trim(),
-                _ => continue,
-            };
-            assert!(page.contains(key), "{name}.toml.5.md lacks the key {key}");
-        }
-    }
 }

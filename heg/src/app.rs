@@ -135,6 +135,10 @@ impl App {
         let boot_id = boot_counter::next(&state_dir)?;
         let now = now();
         let (worker, mut start) = Worker::open(&state_dir.join(store::FILE), config.retention(), now.wall)
+            .map_err(|error| {
+                let exit = error.exit();
+                anyhow::Error::new(error).context(exit)
+            })
             .with_context(|| format!("database {}", state_dir.join(store::FILE).display()))?;
         let control = ControlServer::bind(&config.socket(), SOCKET_MODE).await.context(Exit::Unavailable)?;
         // Before anything listens; where that fails, only addresses out of the Internet's reach are listened on.

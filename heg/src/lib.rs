@@ -29,6 +29,7 @@ pub mod prices;
 pub mod registrations;
 pub mod registry;
 pub mod rules;
+pub mod self_test;
 pub mod simulate;
 pub mod store;
 pub mod utility;

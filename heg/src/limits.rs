@@ -146,6 +146,10 @@ pub const FIREWALL_LOOK_EVERY: Duration = Duration::from_secs(60);
 pub const FIREWALL_RETRY_FIRST: Duration = Duration::from_secs(5);
 /// The firewall's state file; with full lists it is under 16 KiB.
 pub const FIREWALL_STATE_BYTES_MAX: u64 = 64 * 1024;
+/// Bytes of the note of what forwarding was on: two short lines.
+pub const FORWARDING_NOTE_BYTES_MAX: u64 = 256;
+/// Bytes of one file of sshd's configuration that are read; it comes with 3 KiB, nearly all of them comments.
+pub const SSHD_CONFIG_BYTES_MAX: u64 = 64 * 1024;
 /// Bytes of the kernel's list of TCP sockets that are read; 150 each, so some seven thousand sockets.
 pub const TCP_TABLE_BYTES_MAX: u64 = 1024 * 1024;
 /// Requests to the firewall that wait for `nft`.

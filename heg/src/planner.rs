@@ -44,7 +44,7 @@ use crate::rules::load::Load;
 use crate::rules::{Author, Rule, RuleId};
 
 mod build;
-mod daily;
+pub(crate) mod daily;
 mod decisions;
 mod exchange;
 mod observe;

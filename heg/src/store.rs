@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
+use daemon_kit::exit::Exit;
 use energy_model::{DailyWindow, RegId, TimeOfDay, Watts};
 use jiff::Timestamp;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Row, Transaction, params};
@@ -99,6 +100,16 @@ pub enum StoreError {
     /// Anything else SQLite says.
     #[error(transparent)]
     Sqlite(rusqlite::Error),
+}
+
+impl StoreError {
+    /// How the daemon ends that could not open it.
+    pub const fn exit(&self) -> Exit {
+        match self {
+            Self::Damaged(_) | Self::TooNew { .. } => Exit::DataErr,
+            _ => Exit::IoErr,
+        }
+    }
 }
 
 impl From<rusqlite::Error> for StoreError {

@@ -21,6 +21,7 @@ use std::time::Duration;
 use jiff::{Timestamp, ToSpan};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use rusqlite::Connection;
 use serde_json::{Value, json};
 use testkit::lab::sandbox::skip;
 use testkit::lab::wait_until;
@@ -278,6 +279,31 @@ fn sites_after(last: Option<&String>) -> Vec<&str> {
 }
 
 #[test]
+fn a_copy_of_the_database_made_while_the_server_runs_holds_everything_and_takes_nothing_away() {
+    let utility = Utility::new("");
+    let mut server = utility.start();
+    let state = utility.dir.path().join("state");
+    for count in 1..=3u32 {
+        let id = format!("2fac1234-31f8-41b4-a222-00000000000{count}");
+        server.expect(0, &["site", "add", &id, "--zone", "SE3", "--group", "north", "--no-token"], "taken up");
+        // As sqlite3's .backup does it: another process opens the database, reads all of it, and closes it.
+        let copy = utility.dir.path().join(format!("copy-{count}.db"));
+        let live = Connection::open(state.join("utility.db")).unwrap();
+        live.execute("VACUUM INTO ?1", [copy.to_string_lossy()]).unwrap();
+        live.close().unwrap();
+        let copied = Connection::open(&copy).unwrap().query_row("SELECT count(*) FROM site", [], |row| row.get(0));
+        assert_eq!(copied, Ok(count));
+        if count == 2 {
+            server.signal(Signal::SIGKILL);
+            server.wait();
+            server = utility.start();
+        }
+    }
+    assert_eq!(server.json(&["sites"]).as_array().map(Vec::len), Some(3));
+    server.stop();
+}
+
+#[test]
 fn the_power_systems_readings_make_a_limit_by_rule_and_take_it_back() {
     let utility =
         Utility::new("[power-system]\nfile = 'DIR/readings.csv'\nevery-s = 1\n[rules]\nfile = 'DIR/rules.toml'\n");
@@ -421,6 +447,7 @@ fn a_wrong_configuration_and_a_taken_address_end_with_a_clear_error() {
     let out = wrong.command().arg("--check").output().unwrap();
     assert_eq!(out.status.code(), Some(78));
     assert!(said(&out).contains("consol: unknown key, did you mean `console`?"), "{}", said(&out));
+    assert_eq!(wrong.command().arg("--chekc").output().unwrap().status.code(), Some(64));
     let nowhere = Utility::new("[store]\npostgres = 'host=/nonexistent user=x dbname=x'\n");
     assert_eq!(nowhere.command().output().unwrap().status.code(), Some(69));
 }

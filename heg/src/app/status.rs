@@ -8,12 +8,25 @@ use crate::api::{CommandView, EntryView, StatusView};
 use crate::now::Now;
 use crate::page::Page;
 
+/// In the status line, for those who would have one.
+const NO_UTILITY: &str = "no utility, `hegctl enrol TOKEN` joins one";
+
 impl App {
     pub(super) fn status_line(&self, now: Now) -> String {
-        let mut line = self.home.gateway().status_line();
-        if let Some(utility) = self.home.utility().status(now) {
+        let mut line = match self.home.gateway().registry().is_empty() {
+            true => "no appliance found yet: install psm-agent on one, `hegctl appliances` shows it".to_owned(),
+            false => self.home.gateway().status_line(),
+        };
+        let names: Vec<_> = self.interfaces.iter().map(|i| i.name.as_str()).collect();
+        if !names.is_empty() {
+            line += "; on ";
+            line += &names.join(" ");
+        }
+        line += "; ";
+        line += &self.home.utility().status(now).unwrap_or_else(|| NO_UTILITY.to_owned());
+        if let Some(firewall) = self.firewall.summary() {
             line += "; ";
-            line += &utility;
+            line += &firewall;
         }
         if let Some(prices) = self.home.prices().status() {
             line += "; ";

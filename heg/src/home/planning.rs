@@ -5,16 +5,14 @@ use std::time::Duration;
 
 use upnp::ids::Udn;
 use utility_wire::limits::WAIT_S_MAX;
-use utility_wire::{EventId, LimitSet, UnixTime};
+use utility_wire::{EventId, LimitSet};
 
 use super::{Effect, Home};
 use crate::commands::{Outcome, Verb};
 use crate::gateway::Input;
 use crate::journal::{Cause, Ending, Entry};
-use crate::limits::{PLAN_AHEAD_MAX_S, REASON_BYTES_MAX, bounded};
+use crate::limits::{REASON_BYTES_MAX, bounded};
 use crate::now::Now;
-use crate::plan::Span;
-use crate::plan::slots::PriceSpan;
 use crate::planner::{self, Planner};
 use crate::utility;
 
@@ -64,15 +62,7 @@ impl Home {
 
     /// The planner has the prices of today and as far ahead as it plans.
     pub(super) fn prices_changed(&mut self, now: Now) {
-        let at = now.wall.as_second();
-        let unix = |at: i64| UnixTime::new(u64::try_from(at).unwrap_or(0));
-        let second = |at: UnixTime| i64::try_from(at.seconds()).unwrap_or(i64::MAX);
-        let slots = self.prices.prices().slots(unix(at - at.rem_euclid(3600)), unix(at + PLAN_AHEAD_MAX_S));
-        let spans = slots.into_iter().filter_map(|slot| {
-            let span = Span { start: second(slot.from), end: second(slot.until) };
-            Some(PriceSpan { span, price: slot.priced?.price.count() })
-        });
-        let spans: Vec<PriceSpan> = spans.collect();
+        let spans = self.prices.for_plan(now);
         if spans == self.planned {
             return;
         }

@@ -12,7 +12,7 @@ use crate::rules::window::Window;
 const LOOK_BACK_S: i64 = 26 * 3600;
 
 /// The spans of a window that touch `within`, in order.
-pub(super) fn spans(window: impl Into<Window>, zone: &TimeZone, within: Span) -> Vec<Span> {
+pub(crate) fn spans(window: impl Into<Window>, zone: &TimeZone, within: Span) -> Vec<Span> {
     let Window { daily: window, days } = window.into();
     let (start, end) = (window.start().seconds_since_midnight(), window.end().seconds_since_midnight());
     let mut spans = Vec::new();

@@ -77,6 +77,11 @@ impl Output {
         print(&table)
     }
 
+    /// For shells to complete.
+    pub(crate) fn names(&self, appliances: &Vec<ApplianceView>) -> io::Result<()> {
+        appliances.iter().try_for_each(|a| line(&clean(&a.name)))
+    }
+
     pub(crate) fn appliance(&self, a: &ApplianceView) -> io::Result<()> {
         let mut pairs = Pairs::default();
         pairs.add("Name", clean(&a.name));

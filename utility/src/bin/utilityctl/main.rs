@@ -1,6 +1,7 @@
 //! utilityctl: shows and commands a utility's server, for people and scripts.
 
 mod args;
+mod init;
 mod output;
 mod server;
 
@@ -101,6 +102,7 @@ fn run(args: Args) -> anyhow::Result<u8> {
             io::stdout().write_all(&script).context(Exit::IoErr)?;
             Ok(0)
         }
+        Command::Init { host } => init::run(args.server, args.token_file, host, args.json),
         Command::Rules(RulesCommand::Check { file }) => {
             let rules = rules_of(&file)?;
             for rule in rules.iter().filter(|_| !args.json) {
@@ -193,7 +195,7 @@ impl Utility {
                 .await
             }
             Command::Operator(command) => self.operator(command).await,
-            Command::Completion { .. } => Ok(0),
+            Command::Init { .. } | Command::Completion { .. } => Ok(0),
         }
     }
 

@@ -1,0 +1,104 @@
+#!/usr/bin/env bash
+# Installs the packages of target/deb by apt from a signed repository into Debian as it comes, and holds what a user relies on: nothing
+# asked, users and units there, changed settings and state kept by an upgrade, the firewall's rules gone when the package is, and nothing
+# left by a purge. Then Debian's own piuparts and autopkgtest. Needs root; nothing of it touches this machine's network.
+#   scripts/install-test.sh [bookworm] [trixie]        (both without)
+set -euo pipefail
+cd "$(dirname "$0")/.."
+[ "$(id -u)" = 0 ] || { echo "install-test: needs root" >&2; exit 77; }
+
+suites=("$@")
+[ $# -gt 0 ] || suites=(bookworm trixie)
+archive=${DEBIAN_ARCHIVE:-http://deb.debian.org/debian}
+version=$(dpkg-parsechangelog -S Version)
+architecture=$(dpkg --print-architecture)
+work=$PWD/target/install-test
+packages=(heg-gateway psm-agent heg-utility)
+debs=()
+for package in "${packages[@]}"; do debs+=("$PWD/target/deb/${package}_${version}_$architecture.deb"); done
+ls "${debs[@]}" >/dev/null || { echo "install-test: \`make deb\` first" >&2; exit 66; }
+
+# What the packages want of Debian is in it, so that the test itself needs no network.
+make_root() { # SUITE DIRECTORY
+    local image=.cache/install-test-$1.tar
+    if [ ! -e "$image" ]; then
+        mkdir -p .cache
+        mmdebstrap --quiet --variant=minbase --include=systemd,systemd-sysv,dbus,nftables,tzdata,polkitd,apparmor \
+            "$1" "$image.new" "$archive"
+        mv "$image.new" "$image"
+    fi
+    rm -rf "$2"
+    mkdir -p "$2"
+    tar --extract --file="$image" --directory="$2"
+    cp scripts/install-test-inside.sh "$2/root/"
+}
+
+# The version before: the same programs with an earlier version, and settings that were worded otherwise.
+make_earlier() { # DIRECTORY
+    local deb tree settings
+    mkdir -p "$1"
+    for deb in "${debs[@]}"; do
+        tree=$(mktemp -d)
+        dpkg-deb --raw-extract "$deb" "$tree"
+        sed -i "s/^Version: .*/Version: ${version%%-*}~earlier-1/" "$tree/DEBIAN/control"
+        for settings in "$tree"/etc/*/psm-agent.toml "$tree"/etc/*/heg-utility.toml; do
+            [ ! -e "$settings" ] || echo "# As an earlier version had it." >"$settings"
+        done
+        dpkg-deb --build --root-owner-group "$tree" "$1/$(basename "${deb/$version/${version%%-*}~earlier-1}")" >/dev/null
+        rm -rf "$tree"
+    done
+}
+
+# Without a network but its own loopback, and with its own processes.
+inside() { # DIRECTORY COMMAND...
+    local root=$1
+    shift
+    unshare --net --mount --pid --ipc --uts --fork --kill-child -- sh -euc '
+        root=$1; shift
+        mount --make-rprivate /
+        mount --bind "$root" "$root"
+        mount -t proc proc "$root/proc"
+        mount -t tmpfs tmpfs "$root/run"
+        mount --rbind /dev "$root/dev"
+        mkdir -p "$root/srv/repo"
+        mount --bind "$2" "$root/srv/repo"
+        shift; shift
+        ip link set lo up
+        exec chroot "$root" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive "$@"
+    ' inside "$root" "$root" "$work/repo" "$@"
+}
+
+rm -rf "$work"
+make_earlier "$work/earlier"
+APT_REPO=$work/repo APT_KEY_DIR=$work/key scripts/apt-repo.sh "$work"/earlier/*.deb "${debs[@]}" >/dev/null
+sed -i 's|^URIs: .*|URIs: file:/srv/repo|' "$work/repo/home-energy-gateway.sources"
+
+for suite in "${suites[@]}"; do
+    began=$SECONDS
+    echo "== $suite: apt"
+    make_root "$suite" "$work/root"
+    inside "$work/root" bash /root/install-test-inside.sh "${version%%-*}~earlier-1" "$version"
+    echo "== $suite: apt: ok, $((SECONDS - began)) s"
+
+    began=$SECONDS
+    echo "== $suite: piuparts"
+    make_root "$suite" "$work/root"
+    # What its WARN lines on files of Debian's own packages say is not ours.
+    piuparts --distribution "$suite" --existing-chroot "$work/root" --no-eatmydata --warn-on-others --skip-logrotatefiles-test \
+        --no-upgrade-test --mirror "$archive main" --log-level info --apt --no-adequate "${debs[@]}" >"$work/piuparts-$suite.log" 2>&1 ||
+        { tail -40 "$work/piuparts-$suite.log"; echo "== $suite: piuparts: FAILED, see $work/piuparts-$suite.log"; exit 1; }
+    echo "== $suite: piuparts: ok, $((SECONDS - began)) s"
+
+    began=$SECONDS
+    echo "== $suite: autopkgtest"
+    make_root "$suite" "$work/root"
+    rm -rf "$work/autopkgtest-$suite"
+    # 2: tests that need a machine with systemd were skipped.
+    code=0
+    unshare --net --mount sh -euc 'ip link set lo up; exec autopkgtest --output-dir="$1" --no-built-binaries "$2" "$3" "$4" "$5"/ -- chroot "$6"' \
+        autopkgtest "$work/autopkgtest-$suite" "${debs[@]}" "$PWD" "$work/root" >"$work/autopkgtest-$suite.log" 2>&1 || code=$?
+    cat "$work/autopkgtest-$suite/summary"
+    [ $code = 0 ] || [ $code = 2 ] || { tail -60 "$work/autopkgtest-$suite.log"; echo "== $suite: autopkgtest: FAILED ($code)"; exit 1; }
+    echo "== $suite: autopkgtest: ok, $((SECONDS - began)) s"
+done
+rm -rf "$work/root" "$work/earlier"
