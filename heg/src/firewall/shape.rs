@@ -56,6 +56,15 @@ pub struct Shape {
     pub why: String,
 }
 
+impl Remembered {
+    /// What stays of it when a person has the rules made anew: nothing, save that a router whose line is down is still one.
+    pub fn when_applied(&self, settings: &Settings, facts: &Facts) -> Self {
+        let line_is_down = facts.links.iter().all(|link| !link.default_route);
+        let lost = self.router && line_is_down && !detect(settings, facts, &Self::default()).router;
+        if lost { self.clone() } else { Self::default() }
+    }
+}
+
 impl Shape {
     /// Everything that is not toward the Internet.
     pub fn inside(&self) -> BTreeSet<String> {
@@ -400,6 +409,23 @@ mod tests {
         sides(&[line("eth0"), line("eth2"), lan()], &mut known);
         let modem = link("eth0", None, &["192.168.100.2/24"], false);
         assert_eq!(sides(&[modem, line("eth2"), lan()], &mut known), both(&["eth0", "eth2"], &["eth1"]));
+    }
+
+    #[test]
+    fn settings_applied_while_the_line_is_down_do_not_open_a_router() {
+        let lan = || link("eth1", None, &["192.168.1.1/24"], false);
+        let mut known = Remembered::default();
+        sides(&[link("eth0", None, &["203.0.113.5/24"], true), lan()], &mut known);
+        let applied = |links: Vec<NetworkLink>, settings: &Settings| {
+            let facts = Facts { links, forwarding: true };
+            detect(settings, &facts, &known.when_applied(settings, &facts))
+        };
+        let down = || vec![link("eth0", None, &[], false), lan()];
+        let shape = applied(down(), &Settings::default());
+        assert_eq!((shape.router, names(&shape.wan)), (true, vec!["eth0"]));
+        assert!(!applied(down(), &Settings { mode: Mode::Host, ..Settings::default() }).router, "said so");
+        // Behind another router now.
+        assert!(!applied(vec![link("eth0", None, &["192.168.7.2/24"], true), lan()], &Settings::default()).router);
     }
 
     #[test]
