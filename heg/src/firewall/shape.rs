@@ -337,6 +337,29 @@ mod tests {
     }
 
     #[test]
+    fn vlans_are_the_home_and_a_tunnel_to_a_provider_is_not_of_our_own_making() {
+        let wan = link("eth0.7", Some("vlan"), &["203.0.113.5/24"], true);
+        let lan = link("eth0.10", Some("vlan"), &["192.168.10.1/24"], false);
+        let guests = link("br-guests", Some("bridge"), &["192.168.20.1/24"], false);
+        let card = link("eth0", None, &[], false);
+        let tunnel =
+            |out| NetworkLink { point_to_point: true, ..link("wg0", Some("wireguard"), &["10.9.0.2/32"], out) };
+        let all = |tunnel| {
+            let ports = port("eth0.20", Some("vlan"), "br-guests");
+            auto(vec![card.clone(), wan.clone(), lan.clone(), guests.clone(), ports, tunnel], true)
+        };
+        let shape = all(tunnel(false));
+        assert_eq!((names(&shape.wan), names(&shape.lan)), (vec!["eth0.7"], vec!["br-guests", "eth0.10"]));
+        assert_eq!(names(&shape.inner), ["wg0"], "to who is away from home");
+        let shape = all(tunnel(true));
+        assert_eq!(
+            (names(&shape.wan), names(&shape.inner)),
+            (vec!["eth0.7", "wg0"], vec![]),
+            "all of the Internet is behind it"
+        );
+    }
+
+    #[test]
     fn a_server_with_a_public_address_has_no_lan() {
         let shape = auto(vec![link("eth0", None, &["203.0.113.5/24", "2001:db8::5/64"], true)], false);
         assert!(!shape.router && shape.lan.is_empty() && shape.prefixes.is_empty() && shape.wan.is_empty());
