@@ -85,6 +85,7 @@ install: ## install programs, kernel probe, units, users, examples and man pages
 		sed 's|/usr/bin/|$(PREFIX)/bin/|' $$unit >$(DESTDIR)$(PREFIX)/lib/systemd/system/$${unit##*/}; done
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/lib/sysusers.d packaging/sysusers/*.conf
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/lib/tmpfiles.d packaging/tmpfiles/*.conf
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/lib/sysctl.d packaging/sysctl/*.conf
 	@# polkit looks only here.
 	install -D -m 644 -t $(DESTDIR)/usr/share/polkit-1/rules.d packaging/polkit/*.rules
 	install -D -t $(DESTDIR)$(PREFIX)/bin $(addprefix target/release/,psm-agent heg-gateway hegctl heg-utility utilityctl heg-kmc)
