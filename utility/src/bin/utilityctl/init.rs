@@ -210,6 +210,7 @@ fn with_settings(text: &str, section: &str, wanted: &[(&str, String)]) -> anyhow
     if missing.is_empty() {
         return Ok(None);
     }
+    // A string of JSON is one of TOML.
     let lines: String =
         missing.iter().map(|(key, value)| format!("{key} = {}\n", Value::from(value.as_str()))).collect();
     let head = format!("[{section}]");
