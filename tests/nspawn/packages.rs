@@ -31,6 +31,7 @@ fn life(lab: &mut Lab, lan: &Lan, debian: Debian) -> Result<()> {
     locked_in(&machine)?;
     let udn = identity(&machine)?;
     reload(&machine)?;
+    forwards_again(&machine)?;
     comes_back(&machine)?;
     ensure!(identity(&machine)? == udn, "another gateway came back");
     upgrade(&machine, &udn)?;
@@ -108,6 +109,20 @@ fn reload(machine: &Container) -> Result<()> {
     for ((unit, _), pid) in SERVICES.iter().zip(pids) {
         ensure!(machine.property(unit, "MainPID")? == pid?, "{unit} was started again");
         machine.ensure_active(unit)?;
+    }
+    Ok(())
+}
+
+/// What the firewall's unit has switched off for want of rules, the daemon switches on again, though it is not root.
+fn forwards_again(machine: &Container) -> Result<()> {
+    for switch in ["net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding"] {
+        machine.run(&format!(
+            "echo 0 >/proc/sys/{switch}; echo 'proc/sys/{switch} 1' >/run/heg-firewall/forwarding; \
+             chown heg:heg /run/heg-firewall/forwarding; systemctl restart heg-gateway"
+        ))?;
+        machine.wait_for("forwarding to be on", &format!("cat /proc/sys/{switch}"), |text| text == "1\n")?;
+        machine.wait_for("its note to be gone", "ls /run/heg-firewall", str::is_empty)?;
+        machine.run(&format!("echo 0 >/proc/sys/{switch}"))?;
     }
     Ok(())
 }
