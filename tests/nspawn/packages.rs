@@ -197,7 +197,7 @@ fn remove(machine: &Container) -> Result<()> {
 /// Every file of the machine, apart from what apt and the users' database keep for themselves.
 fn files(machine: &Container) -> Result<BTreeSet<String>> {
     let listed = machine.run(
-        "find / -xdev \\( -path /proc -o -path /sys -o -path /dev -o -path /tmp -o -path /var/lib/apt -o -path /var/cache \
+        "find / -xdev \\( -path /proc -o -path /sys -o -path /dev -o -path /tmp -o -path /var/tmp -o -path /var/lib/apt -o -path /var/cache \
          -o -path /var/log -o -path /var/lib/dpkg \\) -prune -o -print; find /run/systemd/system /run/heg* /run/psm* 2>/dev/null; true",
     )?;
     let kept = |line: &&str| !["/etc/passwd-", "/etc/group-", "/etc/shadow-", "/etc/gshadow-", "/etc/.pwd.lock"].contains(line);
