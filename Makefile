@@ -54,7 +54,7 @@ vm: ## the agent on a real Debian kernel with systemd in QEMU: every way to slee
 	@tests/vm/run
 
 nspawn: ## the packages under a real systemd, in containers of Debian 12 and 13 (skipped where there can be none)
-	@.ci/setup build ebpf nspawn
+	@.ci/setup build ebpf deb nspawn
 	@tests/nspawn/run
 
 interop: ## our programs against foreign UPnP stacks (builds libupnp, takes minutes the first time)
