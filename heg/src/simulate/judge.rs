@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use energy_model::{DailyWindow, Flexibility, Importance};
+use energy_model::{Flexibility, Importance};
 use jiff::tz::TimeZone;
 use upnp::ids::Udn;
 
@@ -49,9 +49,9 @@ pub struct Findings {
 /// What a machine is for, as its `[[load]]` says.
 #[derive(Clone, Debug)]
 struct Duty {
-    every_day: Option<(DailyWindow, u64)>,
-    only: Vec<DailyWindow>,
-    keep_on: Vec<DailyWindow>,
+    every_day: Option<(Window, u64)>,
+    only: Vec<Window>,
+    keep_on: Vec<Window>,
     price_max: bool,
     critical: bool,
     consent: Consent,
