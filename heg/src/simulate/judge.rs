@@ -14,6 +14,7 @@ use crate::plan::Span;
 use crate::planner::daily;
 use crate::rules::Consent;
 use crate::rules::load::LoadForm;
+use crate::rules::window::Window;
 
 /// A limit is kept within this, s: planning waits for changes to gather, and commands take their time.
 pub const REACTION_S: i64 = 60;
@@ -266,6 +267,6 @@ impl Work {
     }
 }
 
-fn holds(windows: &[DailyWindow], zone: &TimeZone, at: i64) -> bool {
+fn holds(windows: &[Window], zone: &TimeZone, at: i64) -> bool {
     windows.iter().any(|window| !daily::spans(*window, zone, Span { start: at, end: at + 1 }).is_empty())
 }
