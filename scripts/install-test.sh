@@ -44,7 +44,7 @@ make_earlier() { # DIRECTORY
         for settings in "$tree"/etc/*/psm-agent.toml "$tree"/etc/*/heg-utility.toml; do
             [ ! -e "$settings" ] || echo "# As an earlier version had it." >"$settings"
         done
-        dpkg-deb --build --root-owner-group "$tree" "$1/$(basename "${deb/$version/${version%%-*}~earlier-1}")" >/dev/null
+        dpkg-deb -Znone --build --root-owner-group "$tree" "$1/$(basename "${deb/$version/${version%%-*}~earlier-1}")" >/dev/null
         rm -rf "$tree"
     done
 }
