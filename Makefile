@@ -6,8 +6,8 @@ SHELL := /bin/bash
 CARGO ?= $(shell .ci/cargo-path)
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: help setup build ebpf demo test lint doc unit e2e attacks vm nspawn interop fuzz bench man install clean \
-	deb dist lintian apt-repo install-test reproducible sbom copyright
+.PHONY: help setup build ebpf demo test lint doc unit e2e attacks vm nspawn interop fuzz bench man completions install clean \
+	deb deb-arm64 deb-armhf deb-armv6 arm-test dist lintian apt-repo install-test reproducible sbom copyright
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-13s %s\n", $$1, $$2 }'
@@ -72,7 +72,12 @@ fuzz: ## every parser for a short while (FUZZ_SECONDS each, default 30)
 man: ## build the man pages from docs/man/*.md
 	$(CARGO) run --locked -q -p house-tests --bin man
 
-install: ## install programs, kernel probe, units, users, examples and man pages under DESTDIR/PREFIX (default /usr/local)
+completions: ## build the completion scripts of packaging/completions from the programs' command lines
+	@.ci/setup build
+	$(CARGO) build --locked -p heg -p utility -p house-tests --bins
+	target/debug/completions
+
+install: ## install programs, kernel probe, units, users, examples, man pages and completion under DESTDIR/PREFIX (default /usr/local)
 	@.ci/setup build ebpf
 	$(CARGO) build --locked --release -p psm-agent -p heg
 	@# By themselves: what they want of shared crates would make the gateway larger.
@@ -88,7 +93,10 @@ install: ## install programs, kernel probe, units, users, examples and man pages
 	@# polkit looks only here.
 	install -D -m 644 -t $(DESTDIR)/usr/share/polkit-1/rules.d packaging/polkit/*.rules
 	install -D -t $(DESTDIR)$(PREFIX)/bin $(addprefix target/release/,psm-agent heg-gateway hegctl heg-utility utilityctl heg-kmc)
-	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/home-energy-gateway packaging/examples/*.toml
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/home-energy-gateway packaging/examples/*.toml packaging/grafana/* packaging/prometheus/*
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/bash-completion/completions packaging/completions/bash/*
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/zsh/site-functions packaging/completions/zsh/*
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d packaging/completions/fish/*
 	for s in 1 5 8; do install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/man/man$$s docs/man/*.$$s; done
 	@echo "installed; then: systemd-sysusers && systemd-tmpfiles --create && systemctl daemon-reload"
 
@@ -97,6 +105,22 @@ PREFIX ?= /usr/local
 deb: ## the Debian packages for this machine's architecture, in target/deb, and a look at what is in them
 	@.ci/setup build ebpf deb
 	@scripts/deb.sh
+
+deb-arm64: ## the packages for 64-bit ARM, cross-built, in target/deb
+	@.ci/setup build ebpf deb cross-arm64
+	@scripts/deb-arm.sh arm64
+
+deb-armhf: ## the packages for 32-bit ARM from ARMv7 on (Raspberry Pi 2 and later), cross-built, in target/deb
+	@.ci/setup build ebpf deb cross-armhf
+	@scripts/deb-arm.sh armhf
+
+deb-armv6: ## gateway and agent for ARMv6 (Raspberry Pi 1 and Zero) as +armv6 of armhf, cross-built, in target/deb-armv6
+	@.ci/setup build deb cross-armv6
+	@scripts/deb-arm.sh armv6
+
+arm-test: ## the programs of those packages under qemu-user: self-tests, on ARMv6 the whole daemon (ARM="arm64 armhf armv6")
+	@.ci/setup arm-test
+	@tests/arm/run $(ARM)
 
 dist: ## the Debian source package of the last commit with all crates, in target/dist; it builds without a network
 	@.ci/setup build deb

@@ -14,10 +14,12 @@ Configuration: heg-gateway.toml(5); control: hegctl(1).
 Usage: heg-gateway [OPTIONS]
        heg-gateway simulate --prices <FILE>... --days <N> [--config <FILE>]
        heg-gateway [OPTIONS] firewall baseline|remove
+       heg-gateway self-test
 
 Commands:
   firewall baseline    Put the firewall's rules in place before the network is up
   firewall remove      Take the firewall's table away
+  self-test            See whether this build works on this machine
 
 Options:
       --config <FILE>  Configuration file [default: /etc/heg/heg-gateway.toml, if it is there]
@@ -54,6 +56,8 @@ pub enum Args {
         /// What to do.
         verb: Verb,
     },
+    /// To see whether it works here.
+    SelfTest,
     /// To print [`HELP`].
     Help,
     /// To print its version.
@@ -87,6 +91,9 @@ impl Args {
         let mut arguments = arguments.into_iter().peekable();
         if arguments.next_if(|first| first == "simulate").is_some() {
             return Self::simulate(arguments);
+        }
+        if arguments.next_if(|first| first == "self-test").is_some() {
+            return arguments.next().map_or(Ok(Self::SelfTest), |more| Err(ArgsError::Unexpected(more)));
         }
         while let Some(argument) = arguments.next() {
             let file = match argument.to_str() {
@@ -162,6 +169,7 @@ mod tests {
         assert_eq!(parse("--config=a=b.toml"), run(Some("a=b.toml"), false));
         assert_eq!(parse("--config x --help"), Ok(Args::Help));
         assert_eq!(parse("-V"), Ok(Args::Version));
+        assert_eq!(parse("self-test"), Ok(Args::SelfTest));
         let firewall = |verb| Ok(Args::Firewall { config: Some("a.toml".into()), verb });
         assert_eq!(parse("firewall baseline --config a.toml"), firewall(Verb::Baseline));
         assert_eq!(parse("--config=a.toml firewall remove"), firewall(Verb::Remove));
@@ -171,6 +179,7 @@ mod tests {
     fn anything_else_is_refused_and_named() {
         assert_eq!(parse("--chekc"), Err(ArgsError::Unexpected("--chekc".into())));
         assert_eq!(parse("a.toml"), Err(ArgsError::Unexpected("a.toml".into())));
+        assert_eq!(parse("self-test --check"), Err(ArgsError::Unexpected("--check".into())));
         let (config, prices) = (Some("h.toml".into()), vec!["a.csv".into(), "b.csv".into()]);
         let simulate = Args::Simulate { config, prices, days: 7 };
         assert_eq!(parse("simulate --prices a.csv --config h.toml --prices b.csv --days 7"), Ok(simulate));

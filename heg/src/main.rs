@@ -4,13 +4,14 @@ use std::io::{self, Write as _};
 
 use anyhow::Context as _;
 use daemon_kit::exit::{self, Exit};
-use daemon_kit::logging;
+use daemon_kit::{host_names, logging};
 use heg::args::{Args, HELP};
 use heg::config::Config;
 use heg::firewall::command;
-use heg::{app, simulate};
+use heg::{app, self_test, simulate};
 
 fn main() -> Exit {
+    host_names::without_loaded_libraries();
     exit::run(|| {
         let (named, check) = match Args::parse(std::env::args_os().skip(1)).context(Exit::Usage)? {
             Args::Run { config, check } => (config, check),
@@ -21,6 +22,7 @@ fn main() -> Exit {
                 logging::init(&Default::default()).context(Exit::Usage)?;
                 return command::run(verb, config.as_deref());
             }
+            Args::SelfTest => return self_test::run(),
             Args::Help => return print(HELP),
             Args::Version => return print(concat!("heg-gateway ", env!("CARGO_PKG_VERSION"), "\n")),
         };

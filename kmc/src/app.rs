@@ -23,7 +23,7 @@ use crate::keyring::Keyring;
 use crate::limits::{CONNECTIONS_MAX, DRAIN_WITHIN, LOCAL_CONNECTIONS_MAX};
 use crate::metrics;
 use crate::server::{Asked, Server};
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 
 /// Permission bits of the control socket: owner and group.
 const SOCKET_MODE: u32 = 0o660;
@@ -91,7 +91,10 @@ impl App {
     async fn start(config: &Config) -> anyhow::Result<Self> {
         let dir = config.state_dir();
         state_dir::ensure(&dir)?;
-        let store = Store::open(&dir).context(Exit::Unavailable)?;
+        let store = Store::open(&dir).map_err(|error| {
+            let exit = if matches!(error, StoreError::TooNew { .. }) { Exit::DataErr } else { Exit::Unavailable };
+            anyhow::Error::new(error).context(exit)
+        })?;
         let now = now();
         let mut centre = Centre::open(store, keyring(config, &dir)?, config.settings(), now).context(Exit::DataErr)?;
         let control = ControlServer::bind(&config.socket(), SOCKET_MODE).await.context(Exit::Unavailable)?;

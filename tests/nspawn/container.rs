@@ -112,7 +112,7 @@ impl Container {
             last = container.output("systemctl is-system-running").map(|(_, text)| text).unwrap_or_default();
             matches!(last.trim(), "running" | "degraded").then_some(())
         });
-        booted.with_context(|| last.clone())?;
+        booted.with_context(|| format!("it said {last}"))?;
         ensure!(last.trim() == "running", "{name}: {}", container.run("systemctl --failed --no-legend")?);
         Ok(container)
     }
@@ -141,12 +141,13 @@ impl Container {
         command
             .args(["--foreground", "-k", "1", &SCRIPT_S_MAX.as_secs().to_string(), "nsenter", "--target"])
             .arg(self.leader.to_string())
-            .args(["--all", "--wdns=/", "--", "/bin/sh", "-c"])
-            .arg(format!("exec 2>&1\nexport PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8 SYSTEMD_COLORS=0\n{script}"))
+            .args(["--all", "--", "/bin/sh", "-c"])
+            .arg(format!("exec 2>&1\ncd /\nexport PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8 SYSTEMD_COLORS=0\n{script}"))
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default());
         let output = command.output().context("starting nsenter")?;
-        Ok((output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned()))
+        let said = [&output.stdout[..], &output.stderr[..]].concat();
+        Ok((output.status.code(), String::from_utf8_lossy(&said).into_owned()))
     }
 
     /// A property of a unit.

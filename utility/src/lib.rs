@@ -7,6 +7,7 @@
 
 pub mod api;
 pub mod app;
+pub mod args;
 pub mod client;
 pub mod config;
 pub mod console;
@@ -19,6 +20,7 @@ pub mod quota;
 pub mod readings;
 pub mod rules;
 pub mod sealed;
+pub mod self_test;
 pub mod service;
 pub mod sites;
 pub mod store;

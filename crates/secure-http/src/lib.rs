@@ -30,6 +30,7 @@ mod policy;
 mod receiver;
 mod revocation;
 mod rollover;
+mod self_test;
 mod sequence;
 mod signed;
 mod statement;
@@ -57,6 +58,7 @@ pub use receiver::{
 };
 pub use revocation::{RevocationError, RevocationList};
 pub use rollover::Rollover;
+pub use self_test::{SelfTestError, SelfTested, self_test};
 pub use sequence::Sequence;
 pub use statement::{Authority, Fingerprint, Statement, StatementDraft, StatementError, confirm_succession};
 pub use token::{EnrolmentToken, TokenError, TokenSecret, canonical_host};

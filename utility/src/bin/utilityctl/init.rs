@@ -210,8 +210,9 @@ fn with_settings(text: &str, section: &str, wanted: &[(&str, String)]) -> anyhow
     if missing.is_empty() {
         return Ok(None);
     }
+    // A string of JSON is one of TOML.
     let lines: String =
-        missing.iter().map(|(key, value)| format!("{key} = {}\n", toml::Value::from(value.as_str()))).collect();
+        missing.iter().map(|(key, value)| format!("{key} = {}\n", Value::from(value.as_str()))).collect();
     let head = format!("[{section}]");
     let is_head = |l: &str| l.split('#').next().is_some_and(|l| l.trim() == head);
     match (of_section, text.lines().position(is_head)) {
