@@ -43,7 +43,8 @@ fn output(command: &mut Command) -> Option<Output> {
 
 #[test]
 fn units_are_locked_as_tightly_as_promised() {
-    let names: BTreeSet<_> = files("systemd").iter().filter_map(|f| Some(f.file_name()?.to_str()?.to_owned())).collect();
+    let names: BTreeSet<_> =
+        files("systemd").iter().filter_map(|f| Some(f.file_name()?.to_str()?.to_owned())).collect();
     assert_eq!(names, EXPOSURE_MAX.iter().map(|(name, _)| (*name).to_owned()).collect(), "each unit has its bound");
     for (name, max) in EXPOSURE_MAX {
         let mut command = Command::new("systemd-analyze");

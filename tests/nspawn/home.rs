@@ -16,7 +16,11 @@ fn three_machines_form_a_home_by_installing_packages() {
         let freezer = Container::boot(lab, lan, "freezer", 2, Debian::Thirteen)?;
         let server = Container::boot(lab, lan, "server", UTILITY_NUMBER, Debian::Thirteen)?;
         gateway.run(&format!("{INSTALL} /debs/new/heg-gateway.deb"))?;
-        gateway.wait_status("heg-gateway", &["no appliance found yet", "install psm-agent", "hegctl enrol TOKEN"], SOON)?;
+        gateway.wait_status(
+            "heg-gateway",
+            &["no appliance found yet", "install psm-agent", "hegctl enrol TOKEN"],
+            SOON,
+        )?;
         freezer.run("printf '[Unit]\\nDescription=The work\\n' >/etc/systemd/system/appliance.target")?;
         freezer.run(&format!("{INSTALL} /debs/new/psm-agent.deb"))?;
         freezer.wait_status("psm-agent", &["gateway found: Energy gateway on gateway"], SOON)?;
@@ -85,5 +89,7 @@ fn token_of(printed: &str) -> Option<String> {
 fn keys_apart(server: &Container) -> Result<()> {
     let modes = server.run("stat -c '%a %U' /var/lib/heg-kmc /var/lib/heg-kmc/kmc.db")?;
     ensure!(modes == "700 heg-kmc\n600 heg-kmc\n", "{modes}");
-    server.run("! setpriv --reuid heg-utility --regid heg-utility --clear-groups ls /var/lib/heg-kmc 2>/dev/null").map(drop)
+    server
+        .run("! setpriv --reuid heg-utility --regid heg-utility --clear-groups ls /var/lib/heg-kmc 2>/dev/null")
+        .map(drop)
 }

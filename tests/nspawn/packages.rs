@@ -43,15 +43,24 @@ fn life(lab: &mut Lab, lan: &Lan, debian: Debian) -> Result<()> {
 /// What a person sees who has just installed it.
 fn first_run(machine: &Container) -> Result<()> {
     for unit in ["heg-firewall", "heg-gateway", "psm-agent", "heg-utility"] {
-        machine.wait_for(&format!("{unit} to be active"), &format!("systemctl is-active {unit}"), |s| s == "active\n")?;
+        machine
+            .wait_for(&format!("{unit} to be active"), &format!("systemctl is-active {unit}"), |s| s == "active\n")?;
         machine.ensure_active(unit)?;
         ensure!(machine.run(&format!("systemctl is-enabled {unit}"))?.trim() == "enabled", "{unit} is not enabled");
     }
     ensure!(machine.property("heg-kmc", "ConditionResult")? == "no", "heg-kmc has not been looked at");
     ensure!(machine.property("heg-kmc", "ActiveState")? == "inactive", "heg-kmc runs without keys");
     // Both are on this machine, so each finds the other.
-    machine.wait_status("heg-gateway", &["1 appliance: 1 OFF", "host0", "hegctl enrol TOKEN", "firewall as host"], SOON)?;
-    machine.wait_status("psm-agent", &["OFF", "unit appliance.target", "gateway found: Energy gateway on box"], SOON)?;
+    machine.wait_status(
+        "heg-gateway",
+        &["1 appliance: 1 OFF", "host0", "hegctl enrol TOKEN", "firewall as host"],
+        SOON,
+    )?;
+    machine.wait_status(
+        "psm-agent",
+        &["OFF", "unit appliance.target", "gateway found: Energy gateway on box"],
+        SOON,
+    )?;
     machine.wait_status("heg-utility", &["0 sites", "utilityctl init"], SOON)?;
     let status = machine.run("systemctl status --no-pager heg-gateway psm-agent heg-utility")?;
     for words in ["Home energy gateway", "Status: \"1 appliance", "man:heg-gateway(8)", "man:psm-agent(8)"] {
@@ -60,7 +69,8 @@ fn first_run(machine: &Container) -> Result<()> {
     // By the polkit rule: a user that is not root and has no session gets none otherwise.
     machine.wait_for("the delay lock", "psm-agent status", |text| text.contains("delay lock held"))?;
     // By the service beside the agent: no card of a container wakes anything.
-    machine.wait_for("the network cards asked", "cat /run/psm-agent-wake/links.json", |text| text.contains(":\"no\""))?;
+    machine
+        .wait_for("the network cards asked", "cat /run/psm-agent-wake/links.json", |text| text.contains(":\"no\""))?;
     let rules = machine.run("nft list table inet heg")?;
     ensure!(rules.contains("chain"), "no rules: {rules}");
     Ok(())
@@ -185,7 +195,9 @@ fn files(machine: &Container) -> Result<BTreeSet<String>> {
         "find / -xdev \\( -path /proc -o -path /sys -o -path /dev -o -path /tmp -o -path /var/lib/apt -o -path /var/cache \
          -o -path /var/log -o -path /var/lib/dpkg \\) -prune -o -print; find /run/systemd/system /run/heg* /run/psm* 2>/dev/null; true",
     )?;
-    let kept = |line: &&str| !["/etc/passwd-", "/etc/group-", "/etc/shadow-", "/etc/gshadow-", "/etc/.pwd.lock"].contains(line);
+    let kept = |line: &&str| {
+        !["/etc/passwd-", "/etc/group-", "/etc/shadow-", "/etc/gshadow-", "/etc/.pwd.lock"].contains(line)
+    };
     // What systemd itself leaves when a unit of a package goes.
     let of_systemd = |line: &&str| !line.starts_with("/var/lib/systemd/deb-systemd-helper");
     Ok(listed.lines().filter(kept).filter(of_systemd).map(str::to_owned).collect())

@@ -81,7 +81,11 @@ pub(crate) fn run(
     })?;
     let text = |name: &str| status.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
     let done = Done { made, fingerprint: text("fingerprint"), keys, host: text("host") };
-    if json { line(done.json())? } else { line(done.text())? }
+    if json {
+        line(done.json())?
+    } else {
+        line(done.text())?
+    }
     Ok(0)
 }
 
@@ -138,7 +142,8 @@ async fn enrol(server: &Server) -> anyhow::Result<KeysView> {
     }
     let token = said(Command::new("heg-kmc").args(["token", "new", "--role", "utility", "--no-qr", "--json"]))?;
     let token: Value = serde_json::from_str(&token).context("heg-kmc's token").context(Exit::Software)?;
-    let token = token.get("text").and_then(Value::as_str).context("heg-kmc printed no token").context(Exit::Software)?;
+    let token =
+        token.get("text").and_then(Value::as_str).context("heg-kmc printed no token").context(Exit::Software)?;
     let body = EnrolBody { token: token.to_owned(), id: None };
     read(&server.send(Method::POST, "/v1/enrol", &body).await?)
 }
@@ -193,7 +198,8 @@ fn configure(path: &Path, section: &str, wanted: &[(&str, String)]) -> anyhow::R
     let read = daemon_kit::state_dir::read_bounded(path, CONFIG_BYTES_MAX)?;
     let text = String::from_utf8(read.unwrap_or_default()).with_context(|| path.display().to_string());
     let text = text.context(Exit::Config)?;
-    let new = with_settings(&text, section, wanted).with_context(|| path.display().to_string()).context(Exit::Config)?;
+    let new =
+        with_settings(&text, section, wanted).with_context(|| path.display().to_string()).context(Exit::Config)?;
     let Some(new) = new else { return Ok(()) };
     if let Some(dir) = path.parent() {
         fs::create_dir_all(dir).with_context(|| dir.display().to_string()).context(Exit::IoErr)?;
