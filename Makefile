@@ -54,7 +54,7 @@ vm: ## the agent on a real Debian kernel with systemd in QEMU: every way to slee
 	@tests/vm/run
 
 nspawn: ## the packages under a real systemd, in containers of Debian 12 and 13 (skipped where there can be none)
-	@.ci/setup build ebpf nspawn
+	@.ci/setup build ebpf deb nspawn
 	@tests/nspawn/run
 
 interop: ## our programs against foreign UPnP stacks (builds libupnp, takes minutes the first time)
@@ -90,6 +90,7 @@ install: ## install programs, kernel probe, units, users, examples, man pages an
 		sed 's|/usr/bin/|$(PREFIX)/bin/|' $$unit >$(DESTDIR)$(PREFIX)/lib/systemd/system/$${unit##*/}; done
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/lib/sysusers.d packaging/sysusers/*.conf
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/lib/tmpfiles.d packaging/tmpfiles/*.conf
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/lib/sysctl.d packaging/sysctl/*.conf
 	@# polkit looks only here.
 	install -D -m 644 -t $(DESTDIR)/usr/share/polkit-1/rules.d packaging/polkit/*.rules
 	install -D -t $(DESTDIR)$(PREFIX)/bin $(addprefix target/release/,psm-agent heg-gateway hegctl heg-utility utilityctl heg-kmc)

@@ -96,23 +96,17 @@ impl Container {
             .args(["--capability=CAP_NET_ADMIN,CAP_BPF,CAP_PERFMON", "--system-call-filter=bpf perf_event_open"])
             .env("NAME", name)
             .env_remove("NOTIFY_SOCKET");
-        let mut nspawn = host.start("nspawn", &mut command)?;
-        let leader = wait_until(&format!("the first process of {name}"), BOOT_S_MAX, || {
-            let path = format!("/proc/{0}/task/{0}/children", nspawn.pid());
-            fs::read_to_string(path).ok()?.split_ascii_whitespace().next()?.parse().ok()
-        });
-        let leader = match leader {
-            Ok(leader) => leader,
-            Err(error) if nspawn.is_running() => return Err(error),
-            Err(error) => return Err(error.context(nspawn.log())),
-        };
-        let container = Self { name, leader, _host: host, nspawn };
+        let nspawn = host.start("nspawn", &mut command)?;
+        let mut container = Self { name, leader: 0, _host: host, nspawn };
         let mut last = String::new();
         let booted = wait_until(&format!("{name} to boot"), BOOT_S_MAX, || {
+            // Another one before it makes its namespaces, and ends.
+            let path = format!("/proc/{0}/task/{0}/children", container.nspawn.pid());
+            container.leader = fs::read_to_string(path).ok()?.split_ascii_whitespace().next()?.parse().ok()?;
             last = container.output("systemctl is-system-running").map(|(_, text)| text).unwrap_or_default();
             matches!(last.trim(), "running" | "degraded").then_some(())
         });
-        booted.with_context(|| format!("it said {last}"))?;
+        booted.with_context(|| format!("it said {last}{}", container.nspawn.log()))?;
         ensure!(last.trim() == "running", "{name}: {}", container.run("systemctl --failed --no-legend")?);
         Ok(container)
     }

@@ -31,6 +31,7 @@ fn life(lab: &mut Lab, lan: &Lan, debian: Debian) -> Result<()> {
     locked_in(&machine)?;
     let udn = identity(&machine)?;
     reload(&machine)?;
+    forwards_again(&machine)?;
     comes_back(&machine)?;
     ensure!(identity(&machine)? == udn, "another gateway came back");
     upgrade(&machine, &udn)?;
@@ -122,6 +123,20 @@ fn reload(machine: &Container) -> Result<()> {
     Ok(())
 }
 
+/// What the firewall's unit has switched off for want of rules, the daemon switches on again, though it is not root.
+fn forwards_again(machine: &Container) -> Result<()> {
+    for switch in ["net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding"] {
+        machine.run(&format!(
+            "echo 0 >/proc/sys/{switch}; echo 'proc/sys/{switch} 1' >/run/heg-firewall/forwarding; \
+             chown heg:heg /run/heg-firewall/forwarding; systemctl restart heg-gateway"
+        ))?;
+        machine.wait_for("forwarding to be on", &format!("cat /proc/sys/{switch}"), |text| text == "1\n")?;
+        machine.wait_for("its note to be gone", "ls /run/heg-firewall", str::is_empty)?;
+        machine.run(&format!("echo 0 >/proc/sys/{switch}"))?;
+    }
+    Ok(())
+}
+
 /// Killed, and hung: back at once, the appliance followed as before.
 fn comes_back(machine: &Container) -> Result<()> {
     for (unit, _) in SERVICES {
@@ -192,7 +207,7 @@ fn remove(machine: &Container) -> Result<()> {
 /// Every file of the machine, apart from what apt and the users' database keep for themselves.
 fn files(machine: &Container) -> Result<BTreeSet<String>> {
     let listed = machine.run(
-        "find / -xdev \\( -path /proc -o -path /sys -o -path /dev -o -path /tmp -o -path /var/lib/apt -o -path /var/cache \
+        "find / -xdev \\( -path /proc -o -path /sys -o -path /dev -o -path /tmp -o -path /var/tmp -o -path /var/lib/apt -o -path /var/cache \
          -o -path /var/log -o -path /var/lib/dpkg \\) -prune -o -print; find /run/systemd/system /run/heg* /run/psm* 2>/dev/null; true",
     )?;
     let kept = |line: &&str| {

@@ -115,6 +115,11 @@ fn psm_agent() -> Command {
                 )
                 .subcommand(Command::new("withdraw").about("Withdraw a request").arg(time("REGID"))),
         ))
+        .subcommand(
+            Command::new("wake-on-lan")
+                .about("Ask the network cards whether they wake this machine and arm them")
+                .arg(file("config", "Configuration file")),
+        )
 }
 
 fn socket() -> Arg {

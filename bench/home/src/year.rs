@@ -240,7 +240,9 @@ impl<'a> Year<'a> {
         for n in 0..self.run.days {
             days.push(self.day(self.run.first.checked_add(n.days())?)?);
         }
-        let switchings = self.house.switchings().map(|(udn, n)| (udn.bare().to_owned(), n)).collect();
+        let orders: std::collections::BTreeMap<_, _> = self.house.switchings().collect();
+        let of = |udn: &Udn| (udn.bare().to_owned(), orders.get(udn).copied().unwrap_or(0));
+        let switchings = self.machines.iter().map(of).collect();
         let figures = self.house.figures();
         let events = self.happened.into_iter().collect();
         Ok(Outcome { days, figures, switchings, wrong_cap: self.wrong_cap, limited: self.limited, events })

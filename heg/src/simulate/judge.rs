@@ -88,6 +88,7 @@ pub(super) struct May {
 pub(super) struct Judge {
     duties: BTreeMap<Udn, Duty>,
     zone: TimeZone,
+    comeback_s: i64,
     /// A limit held, last at this time.
     limited: Option<i64>,
     over_since: Option<i64>,
@@ -95,9 +96,10 @@ pub(super) struct Judge {
 }
 
 impl Judge {
-    pub(super) fn new(zone: TimeZone) -> Self {
+    /// Load comes back for `comeback_s` after a limit.
+    pub(super) fn new(zone: TimeZone, comeback_s: i64) -> Self {
         let (limited, over_since, findings) = (None, None, Findings::default());
-        Self { duties: BTreeMap::new(), zone, limited, over_since, findings }
+        Self { duties: BTreeMap::new(), zone, comeback_s, limited, over_since, findings }
     }
 
     pub(super) fn add(&mut self, udn: Udn, form: &LoadForm, consent: Consent) {
@@ -210,7 +212,8 @@ impl Judge {
             self.over_since = None;
             self.findings.over_excused_s += span.seconds();
         }
-        self.watch_windows(machines, may.limit_w.is_some(), span);
+        let limited = self.limited.is_some_and(|last| at - last <= self.comeback_s + LOOK_EVERY_S);
+        self.watch_windows(machines, limited, span);
     }
 
     /// Windows in which a machine is to run.
