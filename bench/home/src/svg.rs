@@ -114,8 +114,10 @@ impl Plot {
     pub(crate) fn dots(&mut self, points: impl IntoIterator<Item = (f64, f64)>, colour: &str) {
         for (x, y) in points {
             let (x, y) = self.at(x, y);
-            let _infallible =
-                writeln!(self.body, r#"<circle cx="{x:.1}" cy="{y:.1}" r="4" fill="{colour}" fill-opacity="0.75"/>"#);
+            let _infallible = writeln!(
+                self.body,
+                r#"<circle cx="{x:.1}" cy="{y:.1}" r="4" fill="{colour}" fill-opacity="0.75"/>"#
+            );
         }
     }
 
@@ -150,12 +152,8 @@ impl Plot {
         }
         for (value, name) in &self.x.ticks {
             let (x, _) = self.at(*value, self.y.from);
-            let _infallible = writeln!(
-                out,
-                r#"<text x="{x:.1}" y="{:.1}" text-anchor="middle">{}</text>"#,
-                bottom + 17.0,
-                escaped(name)
-            );
+            let _infallible =
+                writeln!(out, r#"<text x="{x:.1}" y="{:.1}" text-anchor="middle">{}</text>"#, bottom + 17.0, escaped(name));
         }
         let (_, zero) = self.at(self.x.from, 0.0f64.max(self.y.from));
         let _infallible = writeln!(
@@ -179,11 +177,7 @@ fn round_ticks(from: f64, to: f64) -> Vec<(f64, String)> {
     let unit = 10f64.powf(rough.log10().floor());
     let step = [1.0, 2.0, 5.0, 10.0].into_iter().map(|n| n * unit).find(|step| *step >= rough).unwrap_or(10.0 * unit);
     let first = (from / step).ceil() as i64;
-    (first..)
-        .map(|n| n as f64 * step)
-        .take_while(|tick| *tick <= to + step * 1e-9)
-        .map(|tick| (tick, word(tick)))
-        .collect()
+    (first..).map(|n| n as f64 * step).take_while(|tick| *tick <= to + step * 1e-9).map(|tick| (tick, word(tick))).collect()
 }
 
 fn word(value: f64) -> String {
