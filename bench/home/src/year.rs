@@ -104,7 +104,11 @@ struct Utility {
 impl Utility {
     fn set(&self) -> LimitSet {
         let limits: Vec<Limit> = self.limits.clone();
-        LimitSet { target: None, version: self.version, limits: limits.try_into().unwrap_or_else(|_| utility_wire::List::empty()) }
+        LimitSet {
+            target: None,
+            version: self.version,
+            limits: limits.try_into().unwrap_or_else(|_| utility_wire::List::empty()),
+        }
     }
 
     fn cap(&self, at: i64) -> Option<u32> {
@@ -161,14 +165,11 @@ impl<'a> Year<'a> {
         let last = run.first.checked_add(run.days.days())?.to_zoned(zone.clone())?.timestamp().as_second();
         ensure!(first <= start.as_second() && last <= end, "the prices do not reach over these days");
         let house = House::new(&config, zone.clone(), start)?;
-        let expected = Expected {
-            zone: config.tariff.price_zone.clone(),
-            time_zone: zone.clone(),
-            money: None,
-            whole_days: true,
-        };
+        let expected =
+            Expected { zone: config.tariff.price_zone.clone(), time_zone: zone.clone(), money: None, whole_days: true };
         let watched = Watched { source: Source::File, name: "prices.csv".to_owned(), expected };
-        let settings = Settings { terms: Terms::new(zone.clone()), currency: Some(CURRENCY.parse()?), watched: Some(watched) };
+        let settings =
+            Settings { terms: Terms::new(zone.clone()), currency: Some(CURRENCY.parse()?), watched: Some(watched) };
         let now = Now { boot: BootTime::ZERO, wall: start };
         let retention = Retention { age: Duration::from_secs(90 * 86_400), entries: 20_000 };
         let mut year = Self {
@@ -208,9 +209,10 @@ impl<'a> Year<'a> {
                 let (at, event) = match event {
                     // Nothing fails, and the market is in time.
                     _ if fault && !self.run.faults => continue,
-                    Event::Prices(next) if !self.run.faults => {
-                        (date.at(12, 57, 0, 0).to_zoned(self.zone.clone())?.timestamp().as_second(), Event::Prices(next))
-                    }
+                    Event::Prices(next) if !self.run.faults => (
+                        date.at(12, 57, 0, 0).to_zoned(self.zone.clone())?.timestamp().as_second(),
+                        Event::Prices(next),
+                    ),
                     event => (at, event),
                 };
                 self.events.insert((at, self.events.len()), event);
