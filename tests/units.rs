@@ -23,8 +23,8 @@ fn packaging(directory: &str) -> PathBuf {
 }
 
 fn files(directory: &str) -> Vec<PathBuf> {
-    let entries = fs::read_dir(packaging(directory)).unwrap();
-    let mut files: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+    let entries = fs::read_dir(packaging(directory)).expect("a directory of the sources");
+    let mut files: Vec<_> = entries.map(|entry| entry.expect("an entry of it").path()).collect();
     files.sort();
     assert!(!files.is_empty(), "nothing in {directory}");
     files
