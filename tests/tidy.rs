@@ -305,10 +305,12 @@ fn the_primitives_of_sealed_messages_are_used_in_one_module_only() {
 
 #[test]
 fn every_fuzz_target_is_one_of_the_list_that_make_fuzz_goes_through() {
-    let fuzz = MetadataCommand::new().manifest_path(root().join("fuzz/Cargo.toml")).no_deps().exec().expect("fuzz/Cargo.toml");
+    let fuzz =
+        MetadataCommand::new().manifest_path(root().join("fuzz/Cargo.toml")).no_deps().exec().expect("fuzz/Cargo.toml");
     let listed: BTreeSet<String> =
         fuzz.packages.iter().flat_map(|p| &p.targets).map(|t| format!("{}.rs", t.name)).collect();
-    let files: BTreeSet<String> = sources("fuzz/targets").into_iter().map(|path| path.replace("fuzz/targets/", "")).collect();
+    let files: BTreeSet<String> =
+        sources("fuzz/targets").into_iter().map(|path| path.replace("fuzz/targets/", "")).collect();
     assert_eq!(listed, files);
 }
 
