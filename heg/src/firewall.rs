@@ -581,7 +581,10 @@ impl Firewall {
                 self.release_forwarding();
                 self.answer_all(|_| true, now);
             }
-            Done::Removed(Err(error)) => self.failed(&error, now),
+            Done::Removed(Err(error)) => {
+                self.release_forwarding();
+                self.failed(&error, now);
+            }
         }
     }
 

@@ -268,6 +268,9 @@ pub const PLAN_AHEAD_MAX_S: i64 = 48 * 3600;
 pub const PLAN_SLOT_S: u32 = 900;
 /// A plan is made anew so often though nothing has changed, s: time goes on, and price slots of an hour begin.
 pub const PLAN_ROLL_S: i64 = 3600;
+/// What the plan has switched is not switched back by the next one within this, s, unless a limit holds: some cents are not worth a charge
+/// begun for seconds.
+pub const PLAN_SWITCH_APART_S: u32 = 300;
 /// Plans are made at least so far apart, s: several changes at once make one plan.
 pub const PLAN_APART_S: i64 = 5;
 /// A plan of few loads is searched so often for each pair of them: all the ways they fit together are soon seen.

@@ -71,6 +71,9 @@ use tariff::Tariff;
 /// Rows of the store.
 pub type Rows = Vec<(Slot, String)>;
 
+/// Whose, when it runs, and whether something of it is left undone.
+type Seen<'a> = (&'a Udn, Vec<(i64, i64)>, bool);
+
 /// The plan that is followed.
 #[derive(Debug)]
 struct Current {
@@ -89,7 +92,7 @@ impl Current {
     }
 
     /// What of it can be seen from `at` on: who runs when, and what is left undone. That time goes on, and the plan reaches further, is no news.
-    fn seen_from(&self, at: i64) -> Vec<(&Udn, Vec<(i64, i64)>, bool)> {
+    fn seen_from(&self, at: i64) -> Vec<Seen<'_>> {
         let end = |end: i64| if end >= self.until { i64::MAX } else { end };
         let runs = |load: &LoadPlan| {
             let ahead = load.runs.iter().map(|run| (run.span.start.max(at), end(run.span.end)));

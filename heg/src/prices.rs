@@ -147,7 +147,10 @@ impl HomePrices {
         let second = |at: UnixTime| i64::try_from(at.seconds()).unwrap_or(i64::MAX);
         let slots = self.prices.slots(unix(at - at.rem_euclid(3600)), unix(at + PLAN_AHEAD_MAX_S));
         let span = |slot: &tariff::Slot| Span { start: second(slot.from), end: second(slot.until) };
-        slots.iter().filter_map(|slot| Some(PriceSpan { span: span(slot), price: slot.priced?.price.count() })).collect()
+        slots
+            .iter()
+            .filter_map(|slot| Some(PriceSpan { span: span(slot), price: slot.priced?.price.count() }))
+            .collect()
     }
 
     /// Whether there is anything to say of prices.

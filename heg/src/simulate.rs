@@ -112,7 +112,7 @@ impl House {
     pub fn new(config: &Config, zone: TimeZone, start: Timestamp) -> Result<Self, SimulateError> {
         let now = Now { boot: BootTime::from_duration(Duration::from_secs(1000)), wall: start };
         let settings = config.planning(zone.clone());
-        let loads = settings.loads.clone();
+        let (loads, comeback_s) = (settings.loads.clone(), i64::from(settings.comeback.for_s));
         let mut house = Self {
             gateway: Gateway::new(config.settings(zone.clone()), Restored::default(), now),
             base_w: settings.base_w,
@@ -121,7 +121,7 @@ impl House {
             pending: Pending::new(Duration::from_secs(config.store.write_every_s.into())),
             now,
             machines: BTreeMap::new(),
-            judge: Judge::new(zone.clone()),
+            judge: Judge::new(zone.clone(), comeback_s),
             zone,
             switchings: BTreeMap::new(),
             figures: Figures::default(),

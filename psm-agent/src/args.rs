@@ -147,7 +147,7 @@ impl Args {
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         let unexpected = |word: &str| Err(ArgsError::Unexpected(word.into()));
         let task = match (words.as_slice(), help) {
-            ([], true) => Task::Print(HELP),
+            ([] | ["wake-on-lan"], true) => Task::Print(HELP),
             (["status", ..], true) => Task::Print(STATUS_HELP),
             (["request", ..], true) => Task::Print(REQUEST_HELP),
             ([], false) if json => return unexpected("--json"),
@@ -229,6 +229,7 @@ mod tests {
         assert_eq!(task("--check"), Task::Check);
         assert_eq!(task("status"), Task::Status);
         assert_eq!(task("wake-on-lan"), Task::WakeOnLan);
+        assert_eq!(task("wake-on-lan --help"), Task::Print(HELP));
         assert_eq!(task("request withdraw 7"), Task::Withdraw(7.try_into().unwrap()));
         let window = "22:00:00-06:00:00".parse().unwrap();
         assert_eq!(task("request no-standby-period 22:00:00 06:00:00"), Task::Request(Wish::NoStandbyPeriod(window)));

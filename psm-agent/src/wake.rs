@@ -11,7 +11,7 @@ use nix::errno::Errno;
 use nix::sys::socket::{
     AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, send, setsockopt, sockopt,
 };
-use nix::sys::time::TimeVal;
+use nix::sys::time::{TimeVal, TimeValLike as _};
 
 use crate::limits::{NETLINK_ANSWER_WITHIN, NETLINK_BYTES_MAX};
 
@@ -82,7 +82,7 @@ impl Waker {
         )?;
         bind(socket.as_raw_fd(), &NetlinkAddr::new(0, 0))?;
         let micros = i64::try_from(NETLINK_ANSWER_WITHIN.as_micros()).unwrap_or(i64::MAX);
-        setsockopt(&socket, sockopt::ReceiveTimeout, &TimeVal::new(micros / 1_000_000, micros % 1_000_000))?;
+        setsockopt(&socket, sockopt::ReceiveTimeout, &TimeVal::microseconds(micros))?;
         let mut waker = Self { socket, ethtool: None, nl80211: None, sequence: 0, refused: false };
         waker.ethtool = waker.family("ethtool")?;
         waker.nl80211 = waker.family("nl80211")?;

@@ -140,8 +140,9 @@ fn what_nft_or_kernel_lack_is_told_and_never_opens_and_a_thousand_appliances_fit
             ensure!(baseline.status.code() == Some(69) && said.contains("nft is not installed"), "{baseline:?}");
             ensure!(said.contains("forwarding is switched off"), "{said}");
             forwards(0)?;
-            // Nor does the daemon let it, whoever switches it on; with the rules it comes back.
-            shell(host, &format!("echo 1 >{v4}"))?;
+            succeeded(host.run(&gateway, &["firewall", "remove"])?)?;
+            forwards(1).context("after removal")?;
+            // Nor does the daemon let it; with the rules it comes back.
             let absent = wrap_nft(host, "absent", "echo 'Error: Protocol not supported' >&2; exit 1")?;
             fs::write(
                 &router,

@@ -117,7 +117,7 @@ fn psm_agent() -> Command {
         ))
         .subcommand(
             Command::new("wake-on-lan")
-                .about("Ask the network cards whether they wake this machine, and arm them")
+                .about("Ask the network cards whether they wake this machine and arm them")
                 .arg(file("config", "Configuration file")),
         )
 }

@@ -22,7 +22,9 @@ struct Mapped {
 /// Prints a table of all cases in `dir`.
 pub(crate) fn print(dir: &Path) -> Result<()> {
     println!("### evcc's optimizer: its test cases\n");
-    println!("Cost of charging by our plan and by the result that the case expects, at the same prices; energy in loads that are on or off.\n");
+    println!(
+        "Cost of charging by our plan and by the result that the case expects, at the same prices; energy in loads that are on or off.\n"
+    );
     println!("| case | maps | ours | theirs | over theirs % |\n|---|---|---|---|---|");
     let mut paths: Vec<_> = std::fs::read_dir(dir)?.map(|entry| Ok(entry?.path())).collect::<Result<_>>()?;
     paths.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
@@ -78,7 +80,8 @@ fn mapped(case: &Value) -> Result<Result<Mapped, &'static str>> {
     if batteries.iter().any(|b| numbers(&b["p_demand"]).iter().any(|wh| *wh > 0.0)) {
         return Ok(Err("a least power in each step"));
     }
-    let goal = |b: &Value| numbers(&b["s_goal"]).iter().rposition(|wh| *wh > 0.0).map(|at| (at, numbers(&b["s_goal"])[at]));
+    let goal =
+        |b: &Value| numbers(&b["s_goal"]).iter().rposition(|wh| *wh > 0.0).map(|at| (at, numbers(&b["s_goal"])[at]));
     if batteries.iter().all(|b| goal(b).is_none()) {
         return Ok(Err("no goal, only a worth of what is stored"));
     }
@@ -114,7 +117,12 @@ fn mapped(case: &Value) -> Result<Result<Mapped, &'static str>> {
         loads.push(Load {
             id: LoadId(u32::try_from(n)?),
             importance: Importance::Normal,
-            work: Work::Energy { watts: number(battery, "c_max") as u32, energy_wh, earliest: 0, deadline: slots[end].span.end },
+            work: Work::Energy {
+                watts: number(battery, "c_max") as u32,
+                energy_wh,
+                earliest: 0,
+                deadline: slots[end].span.end,
+            },
             min_on_s: 0,
             min_off_s: 0,
             start_cost: 0,
@@ -126,5 +134,8 @@ fn mapped(case: &Value) -> Result<Result<Mapped, &'static str>> {
         theirs += charged.iter().zip(&slots).map(|(wh, slot)| wh * slot.price.unwrap_or(0) as f64 / 1e3).sum::<f64>();
     }
     let budget = Budget::for_loads(loads.len());
-    Ok(Ok(Mapped { problem: Problem { slots, loads, before: Vec::new(), keep_unless_saves: 0, seed: 1, budget }, theirs }))
+    Ok(Ok(Mapped {
+        problem: Problem { slots, loads, before: Vec::new(), keep_unless_saves: 0, seed: 1, budget },
+        theirs,
+    }))
 }

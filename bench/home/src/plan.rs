@@ -87,7 +87,9 @@ pub(crate) fn print(oracle: Option<&Path>, seconds: u64, plots: Option<&Path>) -
     println!(
         "five first plans and three whole ones. HiGHS: one thread, begun from our plan, {seconds} s of the processor, no more undone than our plan."
     );
-    println!("Goals: default budget within 1 % of HiGHS; first plan under 5 ms, default budget under 300 ms at 160 loads; memory under 3 MB above");
+    println!(
+        "Goals: default budget within 1 % of HiGHS; first plan under 5 ms, default budget under 300 ms at 160 loads; memory under 3 MB above"
+    );
     println!("idle.\n");
     println!(
         "| loads | seed | undone | first plan ms | default budget ms | its cost | HiGHS | | s | first over HiGHS % | default over HiGHS % | default over best bound % |"
@@ -141,14 +143,14 @@ fn plot_cost(rows: &[Row]) -> String {
     let x = Axis::linear("home: loads/seed", 0.0, rows.len() as f64).with_ticks(ticks.collect());
     let mut plot = Plot::new("Cost of the plan at the default budget", x, Axis::linear("% above", -0.1, 1.5));
     plot.named("above the best bound known", COLOURS[3]);
-    let bars = rows.iter().enumerate().map(|(i, row)| {
-        (at(i) - 0.3, at(i) + 0.3, over(cents(row.plan.cost), row.bound()))
-    });
+    let bars =
+        rows.iter().enumerate().map(|(i, row)| (at(i) - 0.3, at(i) + 0.3, over(cents(row.plan.cost), row.bound())));
     plot.bars(bars, COLOURS[3]);
     let found = |row: &Row| row.optimum.as_ref()?.cost;
     if rows.iter().any(|row| found(row).is_some()) {
         plot.named("above HiGHS", COLOURS[0]);
-        let dots = rows.iter().enumerate().filter_map(|(i, row)| Some((at(i), over(cents(row.plan.cost), found(row)?))));
+        let dots =
+            rows.iter().enumerate().filter_map(|(i, row)| Some((at(i), over(cents(row.plan.cost), found(row)?))));
         plot.dots(dots, COLOURS[0]);
     }
     plot.named("goal: within 1 % of HiGHS", COLOURS[1]);

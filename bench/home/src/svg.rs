@@ -4,11 +4,11 @@ use std::fmt::Write as _;
 
 /// Of the whole picture, units.
 const WIDTH: f64 = 860.0;
-const HEIGHT: f64 = 360.0;
+const HEIGHT: f64 = 380.0;
 const LEFT: f64 = 70.0;
 const RIGHT: f64 = 20.0;
 const TOP: f64 = 56.0;
-const BOTTOM: f64 = 62.0;
+const BOTTOM: f64 = 82.0;
 /// Blue, orange, green, grey: told apart by people who see colours otherwise too.
 pub(crate) const COLOURS: [&str; 4] = ["#0072b2", "#d55e00", "#009e73", "#777777"];
 
@@ -28,12 +28,14 @@ pub(crate) struct Axis {
     pub(crate) scale: Scale,
     /// Values with their words; none: some round ones.
     pub(crate) ticks: Vec<(f64, String)>,
+    /// Long words stand aslant.
+    pub(crate) aslant: bool,
 }
 
 impl Axis {
     pub(crate) fn linear(name: &str, from: f64, to: f64) -> Self {
         let (from, to) = (from.min(0.0), if to > from { to } else { from + 1.0 });
-        Self { name: name.to_owned(), from, to, scale: Scale::Linear, ticks: round_ticks(from, to) }
+        Self { name: name.to_owned(), from, to, scale: Scale::Linear, ticks: round_ticks(from, to), aslant: false }
     }
 
     pub(crate) fn log(name: &str, from: f64, to: f64) -> Self {
@@ -43,11 +45,16 @@ impl Axis {
             ticks.push((tick, word(tick)));
             tick *= 10.0;
         }
-        Self { name: name.to_owned(), from, to, scale: Scale::Log, ticks }
+        Self { name: name.to_owned(), from, to, scale: Scale::Log, ticks, aslant: false }
     }
 
     pub(crate) fn with_ticks(self, ticks: Vec<(f64, String)>) -> Self {
         Self { ticks, ..self }
+    }
+
+    /// With words that do not fit beside each other.
+    pub(crate) fn with_names(self, ticks: Vec<(f64, String)>) -> Self {
+        Self { ticks, aslant: true, ..self }
     }
 
     fn part(&self, value: f64) -> f64 {
@@ -114,10 +121,8 @@ impl Plot {
     pub(crate) fn dots(&mut self, points: impl IntoIterator<Item = (f64, f64)>, colour: &str) {
         for (x, y) in points {
             let (x, y) = self.at(x, y);
-            let _infallible = writeln!(
-                self.body,
-                r#"<circle cx="{x:.1}" cy="{y:.1}" r="4" fill="{colour}" fill-opacity="0.75"/>"#
-            );
+            let _infallible =
+                writeln!(self.body, r#"<circle cx="{x:.1}" cy="{y:.1}" r="4" fill="{colour}" fill-opacity="0.75"/>"#);
         }
     }
 
@@ -152,8 +157,16 @@ impl Plot {
         }
         for (value, name) in &self.x.ticks {
             let (x, _) = self.at(*value, self.y.from);
-            let _infallible =
-                writeln!(out, r#"<text x="{x:.1}" y="{:.1}" text-anchor="middle">{}</text>"#, bottom + 17.0, escaped(name));
+            let (y, name) = (bottom + 17.0, escaped(name));
+            let _infallible = if self.x.aslant {
+                let (x, y) = (x + 4.0, y - 6.0);
+                writeln!(
+                    out,
+                    r#"<text transform="translate({x:.1} {y:.1}) rotate(-30)" text-anchor="end">{name}</text>"#
+                )
+            } else {
+                writeln!(out, r#"<text x="{x:.1}" y="{y:.1}" text-anchor="middle">{name}</text>"#)
+            };
         }
         let (_, zero) = self.at(self.x.from, 0.0f64.max(self.y.from));
         let _infallible = writeln!(
@@ -163,7 +176,7 @@ impl Plot {
              <text transform=\"translate(16 {:.1}) rotate(-90)\" text-anchor=\"middle\">{}</text>\n</svg>",
             self.body,
             (LEFT + right) / 2.0,
-            HEIGHT - 22.0,
+            HEIGHT - 14.0,
             escaped(&self.x.name),
             (TOP + bottom) / 2.0,
             escaped(&self.y.name)
@@ -177,7 +190,11 @@ fn round_ticks(from: f64, to: f64) -> Vec<(f64, String)> {
     let unit = 10f64.powf(rough.log10().floor());
     let step = [1.0, 2.0, 5.0, 10.0].into_iter().map(|n| n * unit).find(|step| *step >= rough).unwrap_or(10.0 * unit);
     let first = (from / step).ceil() as i64;
-    (first..).map(|n| n as f64 * step).take_while(|tick| *tick <= to + step * 1e-9).map(|tick| (tick, word(tick))).collect()
+    (first..)
+        .map(|n| n as f64 * step)
+        .take_while(|tick| *tick <= to + step * 1e-9)
+        .map(|tick| (tick, word(tick)))
+        .collect()
 }
 
 fn word(value: f64) -> String {

@@ -104,7 +104,11 @@ struct Utility {
 impl Utility {
     fn set(&self) -> LimitSet {
         let limits: Vec<Limit> = self.limits.clone();
-        LimitSet { target: None, version: self.version, limits: limits.try_into().unwrap_or_else(|_| utility_wire::List::empty()) }
+        LimitSet {
+            target: None,
+            version: self.version,
+            limits: limits.try_into().unwrap_or_else(|_| utility_wire::List::empty()),
+        }
     }
 
     fn cap(&self, at: i64) -> Option<u32> {
@@ -113,7 +117,7 @@ impl Utility {
             let (start, end) = limit.window(HOME);
             start <= unix && end.is_none_or(|end| unix < end)
         };
-        let limit = self.limits.iter().filter(holds).last().map(|limit| limit.watts.count().max(FAILSAFE_W));
+        let limit = self.limits.iter().rfind(holds).map(|limit| limit.watts.count().max(FAILSAFE_W));
         let lost = self.engaged && at - self.heard >= LOST_AFTER_S;
         if lost { Some(limit.unwrap_or(FAILSAFE_W).min(FAILSAFE_W)) } else { limit }
     }
@@ -161,14 +165,11 @@ impl<'a> Year<'a> {
         let last = run.first.checked_add(run.days.days())?.to_zoned(zone.clone())?.timestamp().as_second();
         ensure!(first <= start.as_second() && last <= end, "the prices do not reach over these days");
         let house = House::new(&config, zone.clone(), start)?;
-        let expected = Expected {
-            zone: config.tariff.price_zone.clone(),
-            time_zone: zone.clone(),
-            money: None,
-            whole_days: true,
-        };
+        let expected =
+            Expected { zone: config.tariff.price_zone.clone(), time_zone: zone.clone(), money: None, whole_days: true };
         let watched = Watched { source: Source::File, name: "prices.csv".to_owned(), expected };
-        let settings = Settings { terms: Terms::new(zone.clone()), currency: Some(CURRENCY.parse()?), watched: Some(watched) };
+        let settings =
+            Settings { terms: Terms::new(zone.clone()), currency: Some(CURRENCY.parse()?), watched: Some(watched) };
         let now = Now { boot: BootTime::ZERO, wall: start };
         let retention = Retention { age: Duration::from_secs(90 * 86_400), entries: 20_000 };
         let mut year = Self {
@@ -208,9 +209,10 @@ impl<'a> Year<'a> {
                 let (at, event) = match event {
                     // Nothing fails, and the market is in time.
                     _ if fault && !self.run.faults => continue,
-                    Event::Prices(next) if !self.run.faults => {
-                        (date.at(12, 57, 0, 0).to_zoned(self.zone.clone())?.timestamp().as_second(), Event::Prices(next))
-                    }
+                    Event::Prices(next) if !self.run.faults => (
+                        date.at(12, 57, 0, 0).to_zoned(self.zone.clone())?.timestamp().as_second(),
+                        Event::Prices(next),
+                    ),
                     event => (at, event),
                 };
                 self.events.insert((at, self.events.len()), event);
@@ -238,7 +240,9 @@ impl<'a> Year<'a> {
         for n in 0..self.run.days {
             days.push(self.day(self.run.first.checked_add(n.days())?)?);
         }
-        let switchings = self.house.switchings().map(|(udn, n)| (udn.bare().to_owned(), n)).collect();
+        let orders: std::collections::BTreeMap<_, _> = self.house.switchings().collect();
+        let of = |udn: &Udn| (udn.bare().to_owned(), orders.get(udn).copied().unwrap_or(0));
+        let switchings = self.machines.iter().map(of).collect();
         let figures = self.house.figures();
         let events = self.happened.into_iter().collect();
         Ok(Outcome { days, figures, switchings, wrong_cap: self.wrong_cap, limited: self.limited, events })

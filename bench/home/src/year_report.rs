@@ -57,13 +57,21 @@ pub(crate) fn print(wanted: &Wanted<'_>) -> Result<()> {
         "{days} days from {first} in virtual time (Central European time, with its changes of clocks), {} s of the processor: 20 appliances",
         took.tv_sec()
     );
-    println!("(bench/home/src/year/home.toml), the gateway's own registry, commands, planner, envelope, rules, journal, prices and database over");
-    println!("simulated machines. Prices: {}, by the hour, and 150 EUR/MWh of fees. What happens is drawn from a seed.\n", prices.name);
+    println!(
+        "(bench/home/src/year/home.toml), the gateway's own registry, commands, planner, envelope, rules, journal, prices and database over"
+    );
+    println!(
+        "simulated machines. Prices: {}, by the hour, and 150 EUR/MWh of fees. What happens is drawn from a seed.\n",
+        prices.name
+    );
     println!("| what happened | times |\n|---|---|");
     for (what, times) in &outcome.events {
         println!("| {what} | {times} |");
     }
-    println!("| minutes under a limit | {} |\n| of them by failsafe, as the utility was not heard | {} |\n", outcome.limited.0, outcome.limited.1);
+    println!(
+        "| minutes under a limit | {} |\n| of them by failsafe, as the utility was not heard | {} |\n",
+        outcome.limited.0, outcome.limited.1
+    );
     savings(&outcome);
     findings(&outcome);
     written(&outcome);
@@ -176,16 +184,12 @@ fn plot_switchings(outcome: &Outcome) -> String {
     let days = outcome.days.len().max(1) as f64;
     let all: Vec<(String, f64)> = outcome.switchings.iter().map(|(name, n)| (name.clone(), *n as f64 / days)).collect();
     let most = all.iter().map(|(_, n)| *n).fold(0.1, f64::max);
-    let ticks = all.iter().enumerate().map(|(i, (name, _))| (i as f64 + 0.5, short(name)));
-    let x = Axis::linear("appliance", 0.0, all.len() as f64).with_ticks(ticks.collect());
-    let mut plot = Plot::new("Orders of the planner a day, by appliance", x, Axis::linear("orders a day", 0.0, most * 1.05));
+    let ticks = all.iter().enumerate().map(|(i, (name, _))| (i as f64 + 0.5, name.clone()));
+    let x = Axis::linear("", 0.0, all.len() as f64).with_names(ticks.collect());
+    let mut plot =
+        Plot::new("Orders of the planner a day, by appliance", x, Axis::linear("orders a day", 0.0, most * 1.05));
     plot.bars(all.iter().enumerate().map(|(i, (_, n))| (i as f64 + 0.15, i as f64 + 0.85, *n)), COLOURS[0]);
     plot.finish()
-}
-
-/// As much of a name as fits below its bar.
-fn short(name: &str) -> String {
-    name.rsplit('-').next().unwrap_or(name).chars().take(9).collect()
 }
 
 fn plot_disk(outcome: &Outcome) -> String {

@@ -11,6 +11,7 @@ use jiff::civil::{Date, Time};
 use jiff::tz::{AmbiguousOffset, TimeZone};
 use jiff::{Timestamp, ToSpan};
 use nix::errno::Errno;
+use nix::libc;
 use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerSetTimeFlags};
 use nix::time::{ClockId as Clock, clock_gettime};
@@ -134,6 +135,9 @@ impl BootTimer {
     }
 }
 
+/// A moment that is not reached: the year 2106, or the last one that a C library with seconds of 32 bits can name.
+const FAR_S: libc::time_t = (i32::MAX as libc::time_t).saturating_mul(2);
+
 /// Tells that the wall clock was set, by a person, by NTP's step or by the clock chip after sleep; slow adjustment is
 /// not told.
 #[derive(Debug)]
@@ -151,7 +155,7 @@ impl WallClockChanges {
 
     /// The kernel cancels an absolute timer on CLOCK_REALTIME, however far off, when that clock jumps (timerfd_create(2)).
     fn arm(&self) -> Result<(), Errno> {
-        let far = TimeSpec::new(i64::from(i32::MAX) * 2, 0);
+        let far = TimeSpec::new(FAR_S, 0);
         let flags = TimerSetTimeFlags::TFD_TIMER_ABSTIME | TimerSetTimeFlags::TFD_TIMER_CANCEL_ON_SET;
         self.timer.set(Expiration::OneShot(far), flags)
     }

@@ -105,7 +105,8 @@ impl Endpoint {
         match address {
             SocketAddr::V4(_) => {
                 sys::setsockopt(&socket, sockopt::Ipv4PacketInfo, &true)?;
-                socket.set_multicast_all_v4(false)?;
+                // An emulated kernel (qemu-user) does not have it; the interface of every datagram is checked anyway.
+                let _ = socket.set_multicast_all_v4(false);
                 // Several of our programs run on one host and must hear each other.
                 socket.set_multicast_loop_v4(true)?;
                 socket.set_multicast_ttl_v4(multicast_ttl.into())?;

@@ -36,7 +36,12 @@ pub fn run(verb: Verb, named: Option<&Path>) -> anyhow::Result<Exit> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context(Exit::OsErr)?;
     runtime.block_on(async {
         match verb {
-            Verb::Remove => nft::remove().await.map_err(failed),
+            Verb::Remove => {
+                // Whether rules are left or not: with them it is safe, and without them it is what was asked for.
+                let released = Forwarding::default().release();
+                nft::remove().await.map_err(failed)?;
+                released.map(drop).context("forwarding is still switched off").context(Exit::OsErr)
+            }
             Verb::Baseline => baseline(named).await,
         }
     })?;

@@ -7,7 +7,6 @@ use http::StatusCode;
 use upnp::time::BootTime;
 
 use super::settings::{Mode, Settings};
-use super::shape::{Facts, Remembered, detect};
 use super::{Firewall, state};
 use crate::journal::Cause;
 use crate::limits::FIREWALL_ASKERS_MAX;
@@ -99,7 +98,7 @@ impl Firewall {
             self.open_tables_watch();
         }
         self.read_network();
-        (self.seen, self.ssh) = (self.known_to_a_person(&self.configured, &self.facts), BTreeSet::new());
+        (self.seen, self.ssh) = (self.seen.when_applied(&self.configured, &self.facts), BTreeSet::new());
         self.shape_anew();
         self.keep_ssh_sources();
         self.registry_changed = true;
@@ -107,13 +106,6 @@ impl Firewall {
         self.askers.push_back((ask, request));
         self.retry = None;
         self.begin_job(now);
-    }
-
-    /// What stays known when a person has the rules made anew: nothing, save that a router whose line is down is one.
-    pub(super) fn known_to_a_person(&self, settings: &Settings, facts: &Facts) -> Remembered {
-        let line_is_down = facts.links.iter().all(|link| !link.default_route);
-        let lost = self.seen.router && line_is_down && !detect(settings, facts, &Remembered::default()).router;
-        if lost { self.seen.clone() } else { Remembered::default() }
     }
 
     pub(super) fn confirmed(&mut self, cause: Cause) {

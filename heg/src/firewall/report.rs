@@ -118,7 +118,7 @@ impl Firewall {
 
     pub(super) fn plan_view(&self) -> PlanView {
         let facts = self.facts_now();
-        let shape = detect(&self.configured, &facts, &self.known_to_a_person(&self.configured, &facts));
+        let shape = detect(&self.configured, &facts, &self.seen.when_applied(&self.configured, &facts));
         let plan = Plan {
             shape,
             settings: self.configured.clone(),

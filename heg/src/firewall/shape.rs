@@ -56,6 +56,15 @@ pub struct Shape {
     pub why: String,
 }
 
+impl Remembered {
+    /// What stays of it when a person has the rules made anew: nothing, save that a router whose line is down is still one.
+    pub fn when_applied(&self, settings: &Settings, facts: &Facts) -> Self {
+        let line_is_down = facts.links.iter().all(|link| !link.default_route);
+        let lost = self.router && line_is_down && !detect(settings, facts, &Self::default()).router;
+        if lost { self.clone() } else { Self::default() }
+    }
+}
+
 impl Shape {
     /// Everything that is not toward the Internet.
     pub fn inside(&self) -> BTreeSet<String> {
@@ -328,6 +337,29 @@ mod tests {
     }
 
     #[test]
+    fn vlans_are_the_home_and_a_tunnel_to_a_provider_is_not_of_our_own_making() {
+        let wan = link("eth0.7", Some("vlan"), &["203.0.113.5/24"], true);
+        let lan = link("eth0.10", Some("vlan"), &["192.168.10.1/24"], false);
+        let guests = link("br-guests", Some("bridge"), &["192.168.20.1/24"], false);
+        let card = link("eth0", None, &[], false);
+        let tunnel =
+            |out| NetworkLink { point_to_point: true, ..link("wg0", Some("wireguard"), &["10.9.0.2/32"], out) };
+        let all = |tunnel| {
+            let ports = port("eth0.20", Some("vlan"), "br-guests");
+            auto(vec![card.clone(), wan.clone(), lan.clone(), guests.clone(), ports, tunnel], true)
+        };
+        let shape = all(tunnel(false));
+        assert_eq!((names(&shape.wan), names(&shape.lan)), (vec!["eth0.7"], vec!["br-guests", "eth0.10"]));
+        assert_eq!(names(&shape.inner), ["wg0"], "to who is away from home");
+        let shape = all(tunnel(true));
+        assert_eq!(
+            (names(&shape.wan), names(&shape.inner)),
+            (vec!["eth0.7", "wg0"], vec![]),
+            "all of the Internet is behind it"
+        );
+    }
+
+    #[test]
     fn a_server_with_a_public_address_has_no_lan() {
         let shape = auto(vec![link("eth0", None, &["203.0.113.5/24", "2001:db8::5/64"], true)], false);
         assert!(!shape.router && shape.lan.is_empty() && shape.prefixes.is_empty() && shape.wan.is_empty());
@@ -400,6 +432,23 @@ mod tests {
         sides(&[line("eth0"), line("eth2"), lan()], &mut known);
         let modem = link("eth0", None, &["192.168.100.2/24"], false);
         assert_eq!(sides(&[modem, line("eth2"), lan()], &mut known), both(&["eth0", "eth2"], &["eth1"]));
+    }
+
+    #[test]
+    fn settings_applied_while_the_line_is_down_do_not_open_a_router() {
+        let lan = || link("eth1", None, &["192.168.1.1/24"], false);
+        let mut known = Remembered::default();
+        sides(&[link("eth0", None, &["203.0.113.5/24"], true), lan()], &mut known);
+        let applied = |links: Vec<NetworkLink>, settings: &Settings| {
+            let facts = Facts { links, forwarding: true };
+            detect(settings, &facts, &known.when_applied(settings, &facts))
+        };
+        let down = || vec![link("eth0", None, &[], false), lan()];
+        let shape = applied(down(), &Settings::default());
+        assert_eq!((shape.router, names(&shape.wan)), (true, vec!["eth0"]));
+        assert!(!applied(down(), &Settings { mode: Mode::Host, ..Settings::default() }).router, "said so");
+        // Behind another router now.
+        assert!(!applied(vec![link("eth0", None, &["192.168.7.2/24"], true), lan()], &Settings::default()).router);
     }
 
     #[test]

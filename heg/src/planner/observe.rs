@@ -53,7 +53,10 @@ impl Planner {
             (Some(true), Some(power)) if power.count() > 0 => power.count(),
             _ => load.power_w,
         };
-        let differs = was != is || standing.load != load;
+        // What the plan itself has ordered it knows already.
+        let ordered = standing.ordered.map(|(to, _)| to);
+        let as_ordered = was.is_some() && is.is_some() && (ordered == is || standing.ours == is);
+        let differs = (was != is && !as_ordered) || standing.load != load;
         standing.on = is;
         standing.load = load;
         if was != is {
@@ -237,8 +240,11 @@ impl Planner {
             let fresh = !cycle || standing.since >= work.start;
             if standing.on == Some(true) && work.began.is_none() && fresh && work.start <= at && at < work.end {
                 work.began = Some(at);
+                let planned = standing.ours == Some(true);
                 self.save_work(udn);
-                self.replan(at);
+                if !planned {
+                    self.replan(at);
+                }
                 return;
             }
             let over = match (&task, work.began) {

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use energy_model::{DailyWindow, Flexibility, Importance};
+use energy_model::{Flexibility, Importance};
 use jiff::tz::TimeZone;
 use upnp::ids::Udn;
 
@@ -14,6 +14,7 @@ use crate::plan::Span;
 use crate::planner::daily;
 use crate::rules::Consent;
 use crate::rules::load::LoadForm;
+use crate::rules::window::Window;
 
 /// A limit is kept within this, s: planning waits for changes to gather, and commands take their time.
 pub const REACTION_S: i64 = 60;
@@ -49,9 +50,9 @@ pub struct Findings {
 /// What a machine is for, as its `[[load]]` says.
 #[derive(Clone, Debug)]
 struct Duty {
-    every_day: Option<(DailyWindow, u64)>,
-    only: Vec<DailyWindow>,
-    keep_on: Vec<DailyWindow>,
+    every_day: Option<(Window, u64)>,
+    only: Vec<Window>,
+    keep_on: Vec<Window>,
     price_max: bool,
     critical: bool,
     consent: Consent,
@@ -87,6 +88,7 @@ pub(super) struct May {
 pub(super) struct Judge {
     duties: BTreeMap<Udn, Duty>,
     zone: TimeZone,
+    comeback_s: i64,
     /// A limit held, last at this time.
     limited: Option<i64>,
     over_since: Option<i64>,
@@ -94,9 +96,10 @@ pub(super) struct Judge {
 }
 
 impl Judge {
-    pub(super) fn new(zone: TimeZone) -> Self {
+    /// Load comes back for `comeback_s` after a limit.
+    pub(super) fn new(zone: TimeZone, comeback_s: i64) -> Self {
         let (limited, over_since, findings) = (None, None, Findings::default());
-        Self { duties: BTreeMap::new(), zone, limited, over_since, findings }
+        Self { duties: BTreeMap::new(), zone, comeback_s, limited, over_since, findings }
     }
 
     pub(super) fn add(&mut self, udn: Udn, form: &LoadForm, consent: Consent) {
@@ -195,9 +198,11 @@ impl Judge {
         let most = [may.limit_w, may.fuse_w].into_iter().flatten().min();
         if most.is_none_or(|most| drawn_w <= most) {
             self.over_since = None;
-        } else if self.duties.iter().any(|(udn, duty)| {
-            machines.get(udn).is_some_and(|machine| duty.could_be_off(machine, &self.zone, at))
-        }) {
+        } else if self
+            .duties
+            .iter()
+            .any(|(udn, duty)| machines.get(udn).is_some_and(|machine| duty.could_be_off(machine, &self.zone, at)))
+        {
             let since = *self.over_since.get_or_insert(at);
             let beyond = Span { start: span.start.max(since + REACTION_S), end: span.end }.seconds();
             self.findings.over_limit_s += beyond;
@@ -207,7 +212,8 @@ impl Judge {
             self.over_since = None;
             self.findings.over_excused_s += span.seconds();
         }
-        self.watch_windows(machines, may.limit_w.is_some(), span);
+        let limited = self.limited.is_some_and(|last| at - last <= self.comeback_s + LOOK_EVERY_S);
+        self.watch_windows(machines, limited, span);
     }
 
     /// Windows in which a machine is to run.
@@ -261,6 +267,6 @@ impl Work {
     }
 }
 
-fn holds(windows: &[DailyWindow], zone: &TimeZone, at: i64) -> bool {
+fn holds(windows: &[Window], zone: &TimeZone, at: i64) -> bool {
     windows.iter().any(|window| !daily::spans(*window, zone, Span { start: at, end: at + 1 }).is_empty())
 }

@@ -28,8 +28,10 @@ complete -c heg-gateway -n "__fish_heg_gateway_needs_command" -l config -d 'Conf
 complete -c heg-gateway -n "__fish_heg_gateway_needs_command" -l check -d 'Check the configuration and exit'
 complete -c heg-gateway -n "__fish_heg_gateway_needs_command" -s h -l help -d 'Print help'
 complete -c heg-gateway -n "__fish_heg_gateway_needs_command" -s V -l version -d 'Print version'
+complete -c heg-gateway -n "__fish_heg_gateway_needs_command" -f -a "self-test" -d 'See whether this build works on this machine'
 complete -c heg-gateway -n "__fish_heg_gateway_needs_command" -f -a "simulate" -d 'Show what the planner would make of given prices'
 complete -c heg-gateway -n "__fish_heg_gateway_needs_command" -f -a "firewall" -d 'Put the firewall\'s rules in place or take them away, without the daemon'
+complete -c heg-gateway -n "__fish_heg_gateway_using_subcommand self-test" -s h -l help -d 'Print help'
 complete -c heg-gateway -n "__fish_heg_gateway_using_subcommand simulate" -l prices -d 'A price file; several follow each other' -r -F
 complete -c heg-gateway -n "__fish_heg_gateway_using_subcommand simulate" -l days -d 'How many days' -r
 complete -c heg-gateway -n "__fish_heg_gateway_using_subcommand simulate" -l config -d 'Configuration file' -r -F

@@ -45,14 +45,15 @@ complete -c heg-kmc -n "__fish_heg_kmc_using_subcommand init" -l config -d 'Conf
 complete -c heg-kmc -n "__fish_heg_kmc_using_subcommand init" -l socket -d 'Control socket of the daemon [default: the configuration\'s]' -r -F
 complete -c heg-kmc -n "__fish_heg_kmc_using_subcommand init" -l json -d 'Print JSON'
 complete -c heg-kmc -n "__fish_heg_kmc_using_subcommand init" -s h -l help -d 'Print help'
-complete -c heg-kmc -n "__fish_heg_kmc_using_subcommand root; and not __fish_seen_subcommand_from export import sign-issuing help" -l config -d 'Configuration file [default: /etc/heg/heg-kmc.toml, if it is there]' -r -F
-complete -c heg-kmc -n "__fish_heg_kmc_using_subcommand root; and not __fish_seen_subcommand_from export import sign-issuing help" -l socket -d 'Control socket of the daemon [default: the configuration\'s]' -r -F
-complete -c heg-kmc -n "__fish_heg_kmc_using_subcommand root; and not __fish_seen_subcommand_from export import sign-issuing help" -l json -d 'Print JSON'
-complete -c heg-kmc -n "__fish_heg_kmc_using_subcommand root; and not __fish_seen_subcommand_from export import sign-issuing help" -s h -l help -d 'Print help'
-complete -c heg-kmc -n "__fish_heg_kmc_using_subcommand root; and not __fish_seen_subcommand_from export import sign-issuing help" -f -a "export" -d 'Copy the root key into a file under a passphrase'
-complete -c heg-kmc -n "__fish_heg_kmc_using_subcommand root; and not __fish_seen_subcommand_from export import sign-issuing help" -f -a "import" -d 'Put an exported root key back'
-complete -c heg-kmc -n "__fish_heg_kmc_using_subcommand root; and not __fish_seen_subcommand_from export import sign-issuing help" -f -a "sign-issuing" -d 'Make a new issuing key and state it with the root key'
-complete -c heg-kmc -n "__fish_heg_kmc_using_subcommand root; and not __fish_seen_subcommand_from export import sign-issuing help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c heg-kmc -n "__fish_heg_kmc_using_subcommand root; and not __fish_seen_subcommand_from export import sign-issuing recover help" -l config -d 'Configuration file [default: /etc/heg/heg-kmc.toml, if it is there]' -r -F
+complete -c heg-kmc -n "__fish_heg_kmc_using_subcommand root; and not __fish_seen_subcommand_from export import sign-issuing recover help" -l socket -d 'Control socket of the daemon [default: the configuration\'s]' -r -F
+complete -c heg-kmc -n "__fish_heg_kmc_using_subcommand root; and not __fish_seen_subcommand_from export import sign-issuing recover help" -l json -d 'Print JSON'
+complete -c heg-kmc -n "__fish_heg_kmc_using_subcommand root; and not __fish_seen_subcommand_from export import sign-issuing recover help" -s h -l help -d 'Print help'
+complete -c heg-kmc -n "__fish_heg_kmc_using_subcommand root; and not __fish_seen_subcommand_from export import sign-issuing recover help" -f -a "export" -d 'Copy the root key into a file under a passphrase'
+complete -c heg-kmc -n "__fish_heg_kmc_using_subcommand root; and not __fish_seen_subcommand_from export import sign-issuing recover help" -f -a "import" -d 'Put an exported root key back'
+complete -c heg-kmc -n "__fish_heg_kmc_using_subcommand root; and not __fish_seen_subcommand_from export import sign-issuing recover help" -f -a "sign-issuing" -d 'Make a new issuing key and state it with the root key'
+complete -c heg-kmc -n "__fish_heg_kmc_using_subcommand root; and not __fish_seen_subcommand_from export import sign-issuing recover help" -f -a "recover" -d 'Have peers take the new keys of a party that lost its old ones'
+complete -c heg-kmc -n "__fish_heg_kmc_using_subcommand root; and not __fish_seen_subcommand_from export import sign-issuing recover help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c heg-kmc -n "__fish_heg_kmc_using_subcommand root; and __fish_seen_subcommand_from export" -l passphrase-file -d 'File with the passphrase, - for standard input' -r -F
 complete -c heg-kmc -n "__fish_heg_kmc_using_subcommand root; and __fish_seen_subcommand_from export" -l config -d 'Configuration file [default: /etc/heg/heg-kmc.toml, if it is there]' -r -F
 complete -c heg-kmc -n "__fish_heg_kmc_using_subcommand root; and __fish_seen_subcommand_from export" -l socket -d 'Control socket of the daemon [default: the configuration\'s]' -r -F
@@ -71,9 +72,16 @@ complete -c heg-kmc -n "__fish_heg_kmc_using_subcommand root; and __fish_seen_su
 complete -c heg-kmc -n "__fish_heg_kmc_using_subcommand root; and __fish_seen_subcommand_from sign-issuing" -l socket -d 'Control socket of the daemon [default: the configuration\'s]' -r -F
 complete -c heg-kmc -n "__fish_heg_kmc_using_subcommand root; and __fish_seen_subcommand_from sign-issuing" -l json -d 'Print JSON'
 complete -c heg-kmc -n "__fish_heg_kmc_using_subcommand root; and __fish_seen_subcommand_from sign-issuing" -s h -l help -d 'Print help'
+complete -c heg-kmc -n "__fish_heg_kmc_using_subcommand root; and __fish_seen_subcommand_from recover" -l root -d 'Use the root key in this exported file, without putting it back' -r -F
+complete -c heg-kmc -n "__fish_heg_kmc_using_subcommand root; and __fish_seen_subcommand_from recover" -l passphrase-file -d 'File with its passphrase, - for standard input' -r -F
+complete -c heg-kmc -n "__fish_heg_kmc_using_subcommand root; and __fish_seen_subcommand_from recover" -l config -d 'Configuration file [default: /etc/heg/heg-kmc.toml, if it is there]' -r -F
+complete -c heg-kmc -n "__fish_heg_kmc_using_subcommand root; and __fish_seen_subcommand_from recover" -l socket -d 'Control socket of the daemon [default: the configuration\'s]' -r -F
+complete -c heg-kmc -n "__fish_heg_kmc_using_subcommand root; and __fish_seen_subcommand_from recover" -l json -d 'Print JSON'
+complete -c heg-kmc -n "__fish_heg_kmc_using_subcommand root; and __fish_seen_subcommand_from recover" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c heg-kmc -n "__fish_heg_kmc_using_subcommand root; and __fish_seen_subcommand_from help" -f -a "export" -d 'Copy the root key into a file under a passphrase'
 complete -c heg-kmc -n "__fish_heg_kmc_using_subcommand root; and __fish_seen_subcommand_from help" -f -a "import" -d 'Put an exported root key back'
 complete -c heg-kmc -n "__fish_heg_kmc_using_subcommand root; and __fish_seen_subcommand_from help" -f -a "sign-issuing" -d 'Make a new issuing key and state it with the root key'
+complete -c heg-kmc -n "__fish_heg_kmc_using_subcommand root; and __fish_seen_subcommand_from help" -f -a "recover" -d 'Have peers take the new keys of a party that lost its old ones'
 complete -c heg-kmc -n "__fish_heg_kmc_using_subcommand root; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c heg-kmc -n "__fish_heg_kmc_using_subcommand token; and not __fish_seen_subcommand_from new list revoke help" -l config -d 'Configuration file [default: /etc/heg/heg-kmc.toml, if it is there]' -r -F
 complete -c heg-kmc -n "__fish_heg_kmc_using_subcommand token; and not __fish_seen_subcommand_from new list revoke help" -l socket -d 'Control socket of the daemon [default: the configuration\'s]' -r -F
@@ -168,6 +176,7 @@ complete -c heg-kmc -n "__fish_heg_kmc_using_subcommand help; and not __fish_see
 complete -c heg-kmc -n "__fish_heg_kmc_using_subcommand help; and __fish_seen_subcommand_from root" -f -a "export" -d 'Copy the root key into a file under a passphrase'
 complete -c heg-kmc -n "__fish_heg_kmc_using_subcommand help; and __fish_seen_subcommand_from root" -f -a "import" -d 'Put an exported root key back'
 complete -c heg-kmc -n "__fish_heg_kmc_using_subcommand help; and __fish_seen_subcommand_from root" -f -a "sign-issuing" -d 'Make a new issuing key and state it with the root key'
+complete -c heg-kmc -n "__fish_heg_kmc_using_subcommand help; and __fish_seen_subcommand_from root" -f -a "recover" -d 'Have peers take the new keys of a party that lost its old ones'
 complete -c heg-kmc -n "__fish_heg_kmc_using_subcommand help; and __fish_seen_subcommand_from token" -f -a "new" -d 'Make a token and print it, as text and as QR code'
 complete -c heg-kmc -n "__fish_heg_kmc_using_subcommand help; and __fish_seen_subcommand_from token" -f -a "list" -d 'List the newest tokens'
 complete -c heg-kmc -n "__fish_heg_kmc_using_subcommand help; and __fish_seen_subcommand_from token" -f -a "revoke" -d 'Make an open token worthless'

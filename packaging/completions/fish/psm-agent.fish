@@ -31,6 +31,7 @@ complete -c psm-agent -n "__fish_psm_agent_needs_command" -s h -l help -d 'Print
 complete -c psm-agent -n "__fish_psm_agent_needs_command" -s V -l version -d 'Print version'
 complete -c psm-agent -n "__fish_psm_agent_needs_command" -f -a "status" -d 'Show state, sources in use, gateways, last events and refusals'
 complete -c psm-agent -n "__fish_psm_agent_needs_command" -f -a "request" -d 'Ask something of the gateway, every day until it is withdrawn'
+complete -c psm-agent -n "__fish_psm_agent_needs_command" -f -a "wake-on-lan" -d 'Ask the network cards whether they wake this machine and arm them'
 complete -c psm-agent -n "__fish_psm_agent_using_subcommand status" -l config -d 'Configuration file, which may name the socket' -r -F
 complete -c psm-agent -n "__fish_psm_agent_using_subcommand status" -l socket -d 'Control socket' -r -F
 complete -c psm-agent -n "__fish_psm_agent_using_subcommand status" -l json -d 'As JSON'
@@ -45,3 +46,5 @@ complete -c psm-agent -n "__fish_psm_agent_using_subcommand request; and not __f
 complete -c psm-agent -n "__fish_psm_agent_using_subcommand request; and __fish_seen_subcommand_from wake-up-time" -s h -l help -d 'Print help'
 complete -c psm-agent -n "__fish_psm_agent_using_subcommand request; and __fish_seen_subcommand_from no-standby-period" -s h -l help -d 'Print help'
 complete -c psm-agent -n "__fish_psm_agent_using_subcommand request; and __fish_seen_subcommand_from withdraw" -s h -l help -d 'Print help'
+complete -c psm-agent -n "__fish_psm_agent_using_subcommand wake-on-lan" -l config -d 'Configuration file' -r -F
+complete -c psm-agent -n "__fish_psm_agent_using_subcommand wake-on-lan" -s h -l help -d 'Print help'

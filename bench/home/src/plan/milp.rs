@@ -147,8 +147,7 @@ fn runs_of(
         (first..end).map(|s| model.binary(f64::from(watts) * per_watt(problem, s), is_on(s))).collect();
     on.iter().enumerate().for_each(|(j, x)| draws[first + j].push((*x, f64::from(watts))));
     let begins = |s: usize| is_on(s) && (s == first || !is_on(s - 1));
-    let starts: Vec<usize> =
-        (first..end).map(|s| model.binary(load.start_cost as f64 / 1e4, begins(s))).collect();
+    let starts: Vec<usize> = (first..end).map(|s| model.binary(load.start_cost as f64 / 1e4, begins(s))).collect();
     for j in 0..on.len() {
         // A start where it was off before.
         let mut begin = vec![(starts[j], -1.0), (on[j], 1.0)];

@@ -62,10 +62,15 @@ pub fn day(date: Date, zone: &TimeZone, machines: usize, draw: &mut Draw) -> any
     }
     if workday || draw.in_thousand(300) {
         let energy = draw.between(40, 140) * 100;
-        events.push((at(date, 18, draw.between(0, 50) as i8)?, Event::Charge("uuid:car", energy as u32, at(tomorrow, 7, 0)?)));
+        events.push((
+            at(date, 18, draw.between(0, 50) as i8)?,
+            Event::Charge("uuid:car", energy as u32, at(tomorrow, 7, 0)?),
+        ));
     }
     let machine = |draw: &mut Draw| draw.between(0, machines as i64 - 1) as usize;
-    let moment = |draw: &mut Draw| anyhow::Ok(at(date, draw.between(0, 23) as i8, draw.between(0, 59) as i8)? + draw.between(0, 59));
+    let moment = |draw: &mut Draw| {
+        anyhow::Ok(at(date, draw.between(0, 23) as i8, draw.between(0, 59) as i8)? + draw.between(0, 59))
+    };
     for (times, conduct, minutes) in [(100, Conduct::Refuses, (30, 180)), (60, Conduct::Silent, (20, 240))] {
         if draw.in_thousand(times) {
             let (n, from) = (machine(draw), moment(draw)?);

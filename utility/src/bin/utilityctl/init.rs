@@ -104,7 +104,7 @@ impl Done {
              \n\
              What comes next:\n\
              \x20 heg-kmc root export FILE --passphrase-file - --remove   (heg-kmc stopped) its root key goes offline, twice\n\
-             \x20 utilityctl operator add NAME                            a token for each person\n\
+             \x20 utilityctl operator add NAME --role operator            a token for each person\n\
              \x20 utilityctl site add UUID --zone ZONE --group GROUP      takes up a home; its gateway is told what this prints: hegctl enrol\n\
              \x20 utilityctl price publish FILE --zone ZONE               prices for the homes of a zone\n\
              \x20 utilityctl status                                       what is still missing\n\
