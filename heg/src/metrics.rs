@@ -373,8 +373,10 @@ mod tests {
         }
     }
 
+    type Sample<'a> = (&'a str, Vec<(String, String)>, f64);
+
     /// A name, labels in braces with their quotes, a number; or what is wrong.
-    fn sample(line: &str) -> Result<(&str, Vec<(String, String)>, f64), String> {
+    fn sample(line: &str) -> Result<Sample<'_>, String> {
         let end = line.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == ':')).ok_or("no value")?;
         let (name, mut rest) = line.split_at(end);
         let mut labels = Vec::new();

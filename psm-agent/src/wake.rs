@@ -82,13 +82,8 @@ impl Waker {
         )?;
         bind(socket.as_raw_fd(), &NetlinkAddr::new(0, 0))?;
         let micros = i64::try_from(NETLINK_ANSWER_WITHIN.as_micros()).unwrap_or(i64::MAX);
-<<<<<<< HEAD
-        setsockopt(&socket, sockopt::ReceiveTimeout, &TimeVal::new(micros / 1_000_000, micros % 1_000_000))?;
-        let mut waker = Self { socket, ethtool: None, nl80211: None, sequence: 0, refused: false };
-=======
         setsockopt(&socket, sockopt::ReceiveTimeout, &TimeVal::microseconds(micros))?;
-        let mut waker = Self { socket, ethtool: None, nl80211: None, sequence: 0 };
->>>>>>> 18ed262457979ac559c2d77971fe54391a22ba3c
+        let mut waker = Self { socket, ethtool: None, nl80211: None, sequence: 0, refused: false };
         waker.ethtool = waker.family("ethtool")?;
         waker.nl80211 = waker.family("nl80211")?;
         Ok(waker)

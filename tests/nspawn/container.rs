@@ -95,6 +95,8 @@ impl Container {
             // As on a machine: a container is refused these if nothing is said.
             .args(["--capability=CAP_NET_ADMIN,CAP_BPF,CAP_PERFMON", "--system-call-filter=bpf perf_event_open"])
             .env("NAME", name)
+            // Its network is its own, which it is not told by the path: so may be what is set for it (/proc/sys/net).
+            .env("SYSTEMD_NSPAWN_API_VFS_WRITABLE", "network")
             .env_remove("NOTIFY_SOCKET");
         let nspawn = host.start("nspawn", &mut command)?;
         let mut container = Self { name, leader: 0, _host: host, nspawn };

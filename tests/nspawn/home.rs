@@ -7,12 +7,13 @@ use crate::container::{Container, Debian, test};
 use crate::limits::{PRICES_S_MAX, SOON};
 
 const INSTALL: &str = "DEBIAN_FRONTEND=noninteractive apt-get -y -qq install";
+const GATEWAY_NUMBER: u8 = 1;
 const UTILITY_NUMBER: u8 = 3;
 
 #[test]
 fn three_machines_form_a_home_by_installing_packages() {
     test(|lab, lan| {
-        let gateway = Container::boot(lab, lan, "gateway", 1, Debian::Twelve)?;
+        let gateway = Container::boot(lab, lan, "gateway", GATEWAY_NUMBER, Debian::Twelve)?;
         let freezer = Container::boot(lab, lan, "freezer", 2, Debian::Thirteen)?;
         let server = Container::boot(lab, lan, "server", UTILITY_NUMBER, Debian::Thirteen)?;
         gateway.run(&format!("{INSTALL} /debs/new/heg-gateway.deb"))?;
@@ -26,6 +27,8 @@ fn three_machines_form_a_home_by_installing_packages() {
         freezer.wait_status("psm-agent", &["gateway found: Energy gateway on gateway"], SOON)?;
         gateway.wait_status("heg-gateway", &["1 appliance: 1 OFF"], SOON)?;
         obeys(&gateway, &freezer)?;
+        // The way out that a machine has; by it the utility finds its own address.
+        server.run(&format!("ip route add default via {}", lan.ipv4(GATEWAY_NUMBER)))?;
         let price = joins(&gateway, &server, &lan.ipv4(UTILITY_NUMBER).to_string())?;
         gateway.wait_within("a price at home", "hegctl --json prices", PRICES_S_MAX, |text| text.contains(&price))?;
         for (machine, unit) in

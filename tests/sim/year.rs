@@ -1,4 +1,4 @@
-//! Weeks of a home of twenty appliances, those in which clocks change among them: nothing against its people, nothing over its limit
+//! Days of a home of twenty appliances, those on which clocks change among them: nothing against its people, nothing over its limit
 //! beyond the reaction time, and little for its SD card. The year is a benchmark (`bench/run year`).
 
 use std::path::Path;
@@ -9,7 +9,8 @@ use home_bench::year::{Outcome, Run, run};
 use jiff::civil::date;
 use jiff::tz::TimeZone;
 
-const DAYS: i64 = 5;
+/// Without optimisation a day takes some seconds.
+const DAYS: i64 = 3;
 /// Bytes a day that an SD card of the smallest sort bears for decades.
 const DISK_BYTES_MAX: u64 = 5_000_000;
 /// Times a day that an appliance may be switched at the most: once an hour.
@@ -17,7 +18,7 @@ const SWITCHED_MAX: u64 = 24;
 
 #[test]
 fn around_the_day_of_23_hours_with_failing_machines_nothing_is_against_the_people_or_over_the_limit() {
-    let outcome = lived((2023, 3, 23), true);
+    let outcome = lived((2023, 3, 25), true);
     good(&outcome);
     // The day on which an hour is skipped.
     assert!(outcome.days.iter().any(|day| day.minutes.len() < 24 * 60), "no day has 23 hours");
@@ -25,7 +26,7 @@ fn around_the_day_of_23_hours_with_failing_machines_nothing_is_against_the_peopl
 
 #[test]
 fn around_the_day_of_25_hours_with_failing_machines_nothing_is_against_the_people_or_over_the_limit() {
-    let outcome = lived((2023, 10, 26), true);
+    let outcome = lived((2023, 10, 28), true);
     good(&outcome);
     assert!(outcome.days.iter().any(|day| day.minutes.len() >= 25 * 60), "no day has 25 hours");
 }
@@ -36,7 +37,7 @@ fn where_nothing_fails_every_work_is_done_in_time_and_money_is_saved() {
     good(&outcome);
     let figures = &outcome.figures;
     let Findings { works, over_excused_s, .. } = figures.findings;
-    assert!(works > 20, "{figures:?}");
+    assert!(works > 10, "{figures:?}");
     assert_eq!(figures.findings, Findings { works, over_excused_s, ..Findings::default() });
     assert!(figures.sums.saved() * 100 > figures.sums.at_once, "less than a hundredth was saved: {figures:?}");
 }

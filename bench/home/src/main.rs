@@ -1,8 +1,8 @@
-//! Figures of docs/benchmarks.md about planning. `home-bench plan` compares the planner with the optimum, `home-bench year` lets a home
-//! live through a year; both print their section and write its plots.
+//! Figures of docs/benchmarks.md about planning. `home-bench plan` compares the planner with the optimum, `home-bench cases` with the test cases of
+//! evcc's optimizer, `home-bench year` lets a home live through a year; each prints its section and writes its plots.
 //!
-//! Options: `--plots DIR`; of plan `--oracle PYTHON` (one that has highspy), `--oracle-s SECONDS`, `--cases DIR` (of evcc's optimizer);
-//! of year `--prices FILE`, `--days N`, `--disk DIR`.
+//! Options: `--plots DIR`; of plan `--oracle PYTHON` (one that has highspy), `--oracle-s SECONDS`; of cases `--of DIR`; of year `--prices FILE`,
+//! `--days N`, `--disk DIR`.
 
 mod cases;
 mod memory;
@@ -16,7 +16,8 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 
-const USAGE: &str = "usage: home-bench plan [--plots DIR] [--oracle PYTHON] [--oracle-s SECONDS] [--cases DIR]
+const USAGE: &str = "usage: home-bench plan [--plots DIR] [--oracle PYTHON] [--oracle-s SECONDS]
+       home-bench cases --of DIR
        home-bench year [--plots DIR] [--prices FILE] [--days N] [--disk DIR]";
 /// HiGHS may take so long of the processor for each home.
 const ORACLE_S: u64 = 120;
@@ -33,13 +34,15 @@ fn main() -> Result<ExitCode> {
     let plots = plots.as_deref().map(Path::new);
     match what.as_str() {
         "plan" => {
-            let (oracle, cases) = (option("--oracle"), option("--cases"));
+            let oracle = option("--oracle");
             let seconds = option("--oracle-s").map_or(Ok(ORACLE_S), |s| s.parse())?;
             done(&options)?;
             plan::print(oracle.as_deref().map(Path::new), seconds, plots)?;
-            if let Some(cases) = cases {
-                cases::print(Path::new(&cases))?;
-            }
+        }
+        "cases" => {
+            let cases = option("--of").context(USAGE)?;
+            done(&options)?;
+            cases::print(Path::new(&cases))?;
         }
         "year" => {
             let (prices, disk) = (option("--prices"), option("--disk").unwrap_or_else(|| "target".into()));

@@ -176,7 +176,7 @@ impl Plot {
              <text transform=\"translate(16 {:.1}) rotate(-90)\" text-anchor=\"middle\">{}</text>\n</svg>",
             self.body,
             (LEFT + right) / 2.0,
-            HEIGHT - 14.0,
+            if self.x.aslant { HEIGHT - 10.0 } else { bottom + 44.0 },
             escaped(&self.x.name),
             (TOP + bottom) / 2.0,
             escaped(&self.y.name)

@@ -117,7 +117,7 @@ impl Utility {
             let (start, end) = limit.window(HOME);
             start <= unix && end.is_none_or(|end| unix < end)
         };
-        let limit = self.limits.iter().filter(holds).last().map(|limit| limit.watts.count().max(FAILSAFE_W));
+        let limit = self.limits.iter().rfind(holds).map(|limit| limit.watts.count().max(FAILSAFE_W));
         let lost = self.engaged && at - self.heard >= LOST_AFTER_S;
         if lost { Some(limit.unwrap_or(FAILSAFE_W).min(FAILSAFE_W)) } else { limit }
     }

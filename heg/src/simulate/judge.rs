@@ -270,3 +270,93 @@ impl Work {
 fn holds(windows: &[Window], zone: &TimeZone, at: i64) -> bool {
     windows.iter().any(|window| !daily::spans(*window, zone, Span { start: at, end: at + 1 }).is_empty())
 }
+
+#[cfg(test)]
+mod tests {
+    use energy_model::PowerState;
+
+    use super::*;
+
+    const HOUR: i64 = 3600;
+
+    /// One machine of 2 kW and its judge, at midnight.
+    fn one(form: &str) -> (Judge, BTreeMap<Udn, Machine>, Udn) {
+        let form = format!("load = [{{ udn = 'uuid:one', plan = 'yes', {form} }}]");
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("heg.toml");
+        std::fs::write(&path, form).unwrap();
+        let config = crate::config::Config::load(Some(&path)).unwrap();
+        let (udn, machine) = Machine::new(&config.load[0], 0, 0).unwrap();
+        let mut judge = Judge::new(TimeZone::UTC, 900);
+        judge.add(udn.clone(), &config.load[0], Consent::Yes);
+        let machines = BTreeMap::from([(udn.clone(), machine)]);
+        judge.look(&machines, 0);
+        (judge, machines, udn)
+    }
+
+    fn watched(judge: &mut Judge, machines: &BTreeMap<Udn, Machine>, from: i64, to: i64) {
+        let drawn = machines.values().map(|m| m.watts(from)).sum();
+        judge.watch(machines, drawn, May { limit_w: Some(1000), fuse_w: None }, Span { start: from, end: to });
+    }
+
+    #[test]
+    fn more_than_the_limit_counts_after_a_minute_and_only_by_what_could_be_off() {
+        let (mut judge, mut machines, udn) = one("kind = 'Curtailable', power-w = 2000");
+        watched(&mut judge, &machines, 0, 40);
+        watched(&mut judge, &machines, 40, 100);
+        assert_eq!((judge.findings.over_limit_s, judge.findings.over_excused_s), (40, 60));
+        machines.get_mut(&udn).unwrap().switch(PowerState::Off, 100);
+        watched(&mut judge, &machines, 100, 1000);
+        assert_eq!(judge.findings.over_limit_s, 40);
+        let (mut judge, machines, _) = one("kind = 'Curtailable', power-w = 2000, importance = 'Critical'");
+        watched(&mut judge, &machines, 0, 500);
+        assert_eq!((judge.findings.over_limit_s, judge.findings.over_excused_s), (0, 500));
+        judge.ordered_off(&Udn::parse("uuid:one").unwrap(), 500);
+        assert_eq!(judge.findings.comfort_broken, 1);
+    }
+
+    #[test]
+    fn a_charge_is_done_when_its_energy_was_taken_in_its_time_and_its_excuse_is_told() {
+        const CAR: &str = "kind = 'Interruptible', power-w = 2000, energy-wh = 4000, \
+                           every-day = { start = '01:00:00', end = '05:00:00' }";
+        for (hours, disturbed, expected) in [(2, false, (0, 0)), (1, false, (1, 0)), (1, true, (0, 1))] {
+            let (mut judge, mut machines, udn) = one(CAR);
+            judge.look(&machines, HOUR);
+            if disturbed {
+                judge.disturbed(&udn, 2 * HOUR);
+            }
+            machines.get_mut(&udn).unwrap().switch(PowerState::On, 2 * HOUR);
+            machines.get_mut(&udn).unwrap().switch(PowerState::Off, (2 + hours) * HOUR);
+            judge.look(&machines, 5 * HOUR);
+            let Findings { works, undone, undone_disturbed, .. } = judge.findings;
+            assert_eq!((works, (undone, undone_disturbed)), (1, expected), "{hours} h");
+        }
+    }
+
+    #[test]
+    fn a_cycle_begun_before_its_time_or_ended_after_it_is_not_done() {
+        const WASHER: &str = "kind = 'Deferrable', phases = [{ minutes = 60, watts = 2000 }], \
+                              every-day = { start = '01:00:00', end = '05:00:00' }";
+        for (start, undone) in [(0, 1), (HOUR, 0), (4 * HOUR, 0), (4 * HOUR + 60, 1)] {
+            let (mut judge, mut machines, udn) = one(WASHER);
+            judge.look(&machines, HOUR);
+            let machine = machines.get_mut(&udn).unwrap();
+            machine.switch(PowerState::On, start);
+            let end = machine.ends().unwrap();
+            machine.switch(PowerState::Off, end);
+            judge.look(&machines, 5 * HOUR);
+            assert_eq!(judge.findings.undone, undone, "begun at {start}");
+        }
+    }
+
+    #[test]
+    fn a_window_in_which_it_is_to_run_is_missed_after_a_minute() {
+        let (mut judge, machines, _) =
+            one("kind = 'Curtailable', power-w = 2000, only = [{ start = '01:00:00', end = '02:00:00' }]");
+        let unlimited = May { limit_w: None, fuse_w: None };
+        for (from, to) in [(0, HOUR), (HOUR, HOUR + 600), (HOUR + 600, 2 * HOUR), (2 * HOUR, 3 * HOUR)] {
+            judge.watch(&machines, 0, unlimited, Span { start: from, end: to });
+        }
+        assert_eq!(judge.findings.missed_s, HOUR - REACTION_S);
+    }
+}

@@ -71,14 +71,14 @@ pub fn day(date: Date, zone: &TimeZone, machines: usize, draw: &mut Draw) -> any
     let moment = |draw: &mut Draw| {
         anyhow::Ok(at(date, draw.between(0, 23) as i8, draw.between(0, 59) as i8)? + draw.between(0, 59))
     };
-    for (times, conduct, minutes) in [(100, Conduct::Refuses, (30, 180)), (60, Conduct::Silent, (20, 240))] {
+    for (times, conduct, minutes) in [(600, Conduct::Refuses, (30, 240)), (250, Conduct::Silent, (20, 240))] {
         if draw.in_thousand(times) {
             let (n, from) = (machine(draw), moment(draw)?);
             events.push((from, Event::Conduct(n, conduct)));
             events.push((from + draw.between(minutes.0, minutes.1) * 60, Event::Conduct(n, Conduct::Obeys)));
         }
     }
-    if draw.in_thousand(200) {
+    if draw.in_thousand(400) {
         events.push((moment(draw)?, Event::Press(machine(draw))));
     }
     // The grid is short on winter's workday evenings, mostly.
