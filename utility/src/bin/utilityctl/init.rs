@@ -9,9 +9,10 @@ use std::net::UdpSocket;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use daemon_kit::clock;
 use daemon_kit::exit::Exit;
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -130,13 +131,13 @@ fn found_centre() -> anyhow::Result<()> {
 
 /// The utility's standing, made now if there is none.
 async fn enrol(server: &Server) -> anyhow::Result<KeysView> {
-    let began = Instant::now();
+    let began = clock::boottime();
     loop {
         match server.get("/v1/keys").await {
             Ok(answer) => return read(&answer),
             Err(error) if error.downcast_ref::<Refused>().is_some_and(|r| r.code == "not-enrolled") => break,
             // It may still be starting.
-            Err(error) if refused(&error).is_some() || began.elapsed() > UP_WITHIN => return Err(error),
+            Err(error) if refused(&error).is_some() || clock::boottime() > began + UP_WITHIN => return Err(error),
             Err(_) => tokio::time::sleep(LOOK_EVERY).await,
         }
     }
@@ -167,11 +168,11 @@ fn said(command: &mut Command) -> anyhow::Result<String> {
 
 /// Tries until it succeeds; the last reason when it does not in time.
 fn until_up<T>(name: &str, mut attempt: impl FnMut() -> anyhow::Result<T>) -> anyhow::Result<T> {
-    let began = Instant::now();
+    let began = clock::boottime();
     loop {
         match attempt() {
             Ok(done) => return Ok(done),
-            Err(error) if began.elapsed() > UP_WITHIN => {
+            Err(error) if clock::boottime() > began + UP_WITHIN => {
                 return Err(error.context(format!("{name} does not answer; journalctl -u {name} may say why")));
             }
             Err(_) => thread::sleep(LOOK_EVERY),
