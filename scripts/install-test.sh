@@ -23,7 +23,7 @@ make_root() { # SUITE DIRECTORY
     local image=.cache/install-test-$1.tar
     if [ ! -e "$image" ]; then
         mkdir -p .cache
-        mmdebstrap --quiet --variant=minbase --include=systemd,systemd-sysv,dbus,nftables,tzdata,polkitd \
+        mmdebstrap --quiet --variant=minbase --include=systemd,systemd-sysv,dbus,nftables,tzdata,polkitd,apt-utils \
             "$1" "$image.new" "$archive"
         mv "$image.new" "$image"
     fi
