@@ -48,6 +48,8 @@ use machine::Machine;
 const TURNS_MAX: u32 = 1_000_000;
 /// A machine that is switched on again by the planner so soon after it was switched off is counted, s.
 const SOON_S: i64 = 300;
+/// A machine that obeys late does so after this time, s.
+const LATE_S: i64 = 20;
 
 /// What came of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -180,7 +182,9 @@ impl House {
     pub fn set_conduct(&mut self, udn: &Udn, conduct: Conduct) {
         let Some(machine) = self.machines.get_mut(udn) else { return };
         let before = std::mem::replace(&mut machine.conduct, conduct);
-        self.judge.disturbed(udn, self.now.wall.as_second());
+        if before.hinders() || conduct.hinders() {
+            self.judge.disturbed(udn, self.now.wall.as_second());
+        }
         match (before, conduct) {
             (Conduct::Silent, Conduct::Silent) => {}
             (_, Conduct::Silent) => {
@@ -273,6 +277,10 @@ impl House {
         let ended: Vec<Udn> = self.machines.iter().filter(|(_, m)| over(m)).map(|(udn, _)| udn.clone()).collect();
         for udn in ended {
             self.switch(&udn, PowerState::Off);
+        }
+        let late = self.machines.iter().filter_map(|(udn, m)| Some((udn.clone(), m.later.filter(|l| l.1 <= at)?.0)));
+        for (udn, state) in late.collect::<Vec<_>>() {
+            self.switch(&udn, state);
         }
     }
 
@@ -390,8 +398,17 @@ impl House {
             (Conduct::Refuses, _, Some(_)) => Err(refused()),
             _ => Ok(Answer::Obeyed(None)),
         };
-        if let (Ok(_), Some(state)) = (&result, to) {
-            self.switch(udn, state);
+        if to == Some(PowerState::Standby) && self.gateway.registrations().forbids_standby(udn, self.now.wall).is_some()
+        {
+            self.judge.requested_in_vain();
+        }
+        match (&result, to) {
+            (Ok(_), Some(state)) if conduct == Conduct::Late => {
+                let due = self.now.wall.as_second() + LATE_S;
+                self.machines.entry(udn.clone()).and_modify(|machine| machine.later = Some((state, due)));
+            }
+            (Ok(_), Some(state)) => self.switch(udn, state),
+            _ => {}
         }
         self.gateway.handle(Input::Answered { call, result }, self.now);
     }

@@ -2,6 +2,7 @@
 //! beyond the reaction time, and little for its SD card. The year is a benchmark (`bench/run year`).
 
 use std::path::Path;
+use std::sync::Mutex;
 
 use heg::simulate::Findings;
 use home_bench::year::prices::Prices;
@@ -42,11 +43,15 @@ fn where_nothing_fails_every_work_is_done_in_time_and_money_is_saved() {
     assert!(figures.sums.saved() * 100 > figures.sums.at_once, "less than a hundredth was saved: {figures:?}");
 }
 
+/// The kernel counts the writing of the whole process: one at a time.
+static ALONE: Mutex<()> = Mutex::new(());
+
 fn lived(from: (i16, i8, i8), faults: bool) -> Outcome {
     let zone = TimeZone::posix("CET-1CEST,M3.5.0,M10.5.0/3").expect("a zone");
     let first = date(from.0, from.1, from.2);
     let prices = Prices::built(&zone, first, DAYS).expect("prices");
     // Not in memory, where the kernel counts no writing.
+    let _alone = ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let dir = tempfile::tempdir_in(Path::new(env!("CARGO_TARGET_TMPDIR"))).expect("a directory");
     run(&Run { first, days: DAYS, faults, seed: 7 }, &prices, &zone, dir.path()).expect("some days")
 }
@@ -58,9 +63,12 @@ fn good(outcome: &Outcome) {
     println!("{figures:?}\n{:?}", outcome.events);
     assert_eq!((findings.undone, findings.comfort_broken, findings.missed_s), (0, 0, 0), "{figures:?}");
     assert_eq!((findings.over_limit_s, outcome.wrong_cap), (0, 0), "{figures:?}");
+    // Excuses are the exception.
+    assert!(findings.undone_limited + findings.undone_disturbed <= findings.works / 10, "{figures:?}");
+    assert!(findings.over_excused_s < 600, "{figures:?}");
     assert!(figures.switched_most <= SWITCHED_MAX, "{figures:?}");
     for day in &outcome.days {
         assert!(day.disk_bytes < DISK_BYTES_MAX, "{} bytes on {}", day.disk_bytes, day.date);
-        assert!(day.written_bytes > 0, "nothing was written on {}", day.date);
+        assert!(day.disk_bytes > 0, "no writing was counted on {}", day.date);
     }
 }

@@ -322,6 +322,7 @@ impl<'a> Year<'a> {
             Event::Run(..) => "cycle asked for",
             Event::Charge(..) => "charge asked for",
             Event::Conduct(_, Conduct::Refuses) => "machine refuses for a while",
+            Event::Conduct(_, Conduct::Late) => "machine obeys late for a while",
             Event::Conduct(_, Conduct::Silent) => "machine does not answer for a while",
             Event::Conduct(_, Conduct::Obeys) => "machine obeys again",
             Event::Press(_) => "machine switched by hand",

@@ -8,7 +8,7 @@ use energy_model::{Flexibility, Importance};
 use jiff::tz::TimeZone;
 use upnp::ids::Udn;
 
-use super::machine::{Conduct, Machine};
+use super::machine::Machine;
 use crate::limits::PLAN_RETRY_MAX_S;
 use crate::plan::Span;
 use crate::planner::daily;
@@ -33,13 +33,14 @@ pub struct Findings {
     pub works: u64,
     /// Of those not done in time, or not wholly: without any excuse.
     pub undone: u64,
-    /// While a limit held in their time.
+    /// For which a limit left too little of their time.
     pub undone_limited: u64,
     /// Whose machine refused, did not answer or was switched by hand in their time.
     pub undone_disturbed: u64,
-    /// Times a machine was switched off that was to stay on.
+    /// Times a machine was switched off that was to stay on, or sent to standby although a request forbids it.
     pub comfort_broken: u64,
-    /// Time in which a machine was off in a window in which it was to run, longer than [`REACTION_S`] and without excuse, s.
+    /// Time in which a machine was off in a window in which it was to run, or was switched off by the planner where nobody says when it is to
+    /// run, longer than [`REACTION_S`] and without excuse, s.
     pub missed_s: i64,
     /// Time in which more was drawn than allowed though something could have been switched off, longer than [`REACTION_S`], s.
     pub over_limit_s: i64,
@@ -64,6 +65,8 @@ struct Duty {
     /// It refused, was silent or switched by hand, last at this time.
     disturbed: Option<i64>,
     missed_since: Option<i64>,
+    /// The planner has switched it off.
+    paused: bool,
 }
 
 /// To be done within a time.
@@ -74,6 +77,8 @@ struct Work {
     need_ws: u64,
     /// What the machine had drawn at its start; `None` before it.
     drawn_ws: Option<u64>,
+    /// For so long of its time a limit held, or load came back after one, s.
+    limited_s: i64,
 }
 
 /// What the home may draw, W.
@@ -116,6 +121,7 @@ impl Judge {
             asked: Vec::new(),
             disturbed: None,
             missed_since: None,
+            paused: false,
         };
         self.duties.insert(udn, duty);
     }
@@ -123,7 +129,7 @@ impl Judge {
     /// A person has asked for work.
     pub(super) fn asked(&mut self, udn: &Udn, span: Span, need_wh: u32) {
         if let Some(duty) = self.duties.get_mut(udn) {
-            duty.asked.push(Work { span, need_ws: u64::from(need_wh) * 3600, drawn_ws: None });
+            duty.asked.push(Work { span, need_ws: u64::from(need_wh) * 3600, drawn_ws: None, limited_s: 0 });
         }
     }
 
@@ -146,10 +152,10 @@ impl Judge {
     pub(super) fn look(&mut self, machines: &BTreeMap<Udn, Machine>, at: i64) {
         for (udn, duty) in &mut self.duties {
             let Some(machine) = machines.get(udn) else { continue };
-            if machine.conduct != Conduct::Obeys {
+            if machine.conduct.hinders() {
                 duty.disturbed = Some(at);
             }
-            let (limited, disturbed) = (self.limited, duty.disturbed);
+            let disturbed = duty.disturbed;
             for work in duty.daily.iter_mut().chain(&mut duty.asked) {
                 if work.span.start <= at {
                     work.drawn_ws.get_or_insert(machine.drawn_ws(at));
@@ -158,10 +164,10 @@ impl Judge {
                     continue;
                 }
                 let findings = &mut self.findings;
-                let within = |last: Option<i64>, for_s| last.is_some_and(|last| last + for_s >= work.span.start);
+                let was_disturbed = disturbed.is_some_and(|last| last + DISTURBED_S >= work.span.start);
                 findings.works += 1;
                 if !work.is_done(machine, at) {
-                    match (within(disturbed, DISTURBED_S), within(limited, 0)) {
+                    match (was_disturbed, work.is_excused(machine)) {
                         (true, _) => findings.undone_disturbed += 1,
                         (false, true) => findings.undone_limited += 1,
                         (false, false) => findings.undone += 1,
@@ -177,7 +183,7 @@ impl Judge {
                     let ahead = daily::spans(window, &self.zone, Span { start: at, end: at + 3 * 86_400 });
                     let span = ahead.into_iter().find(|span| span.start > last)?;
                     let drawn_ws = (span.start <= at).then(|| machine.drawn_ws(at));
-                    Some(Work { span, need_ws, drawn_ws })
+                    Some(Work { span, need_ws, drawn_ws, limited_s: 0 })
                 });
             }
         }
@@ -185,8 +191,14 @@ impl Judge {
 
     /// A machine is ordered off by the planner.
     pub(super) fn ordered_off(&mut self, udn: &Udn, at: i64) {
-        let kept = self.duties.get(udn).is_some_and(|duty| duty.is_kept(&self.zone, at));
-        self.findings.comfort_broken += u64::from(kept);
+        let Some(duty) = self.duties.get_mut(udn) else { return };
+        duty.paused = true;
+        self.findings.comfort_broken += u64::from(duty.is_kept(&self.zone, at));
+    }
+
+    /// A machine is sent to standby although a request forbids it.
+    pub(super) fn requested_in_vain(&mut self) {
+        self.findings.comfort_broken += 1;
     }
 
     /// What is drawn over `span`, in which nothing changes, and what may be, by a limit and by the home's fuse.
@@ -215,19 +227,25 @@ impl Judge {
             self.findings.over_excused_s += span.seconds();
         }
         let limited = self.limited.is_some_and(|last| at - last <= self.comeback_s + LOOK_EVERY_S);
+        let works = self.duties.values_mut().flat_map(|duty| duty.daily.iter_mut().chain(&mut duty.asked));
+        for work in works.filter(|_| limited) {
+            work.limited_s += span.within(work.span).map_or(0, Span::seconds);
+        }
         self.watch_windows(machines, limited, span);
     }
 
-    /// Windows in which a machine is to run.
+    /// Windows in which a machine is to run, and what nobody wants off.
     fn watch_windows(&mut self, machines: &BTreeMap<Udn, Machine>, limited: bool, span: Span) {
         let at = span.start;
         for (udn, duty) in &mut self.duties {
-            if duty.only.is_empty() || duty.price_max || duty.consent != Consent::Yes {
+            let Some(machine) = machines.get(udn) else { continue };
+            duty.paused &= !machine.is_on();
+            if !machine.runs_always() || duty.price_max || duty.consent != Consent::Yes {
                 continue;
             }
-            let on = machines.get(udn).is_none_or(Machine::is_on);
+            let wanted = if duty.only.is_empty() { duty.paused } else { holds(&duty.only, &self.zone, at) };
             let excused = limited || duty.was_disturbed_lately(at);
-            if on || excused || !holds(&duty.only, &self.zone, at) {
+            if machine.is_on() || excused || !wanted {
                 duty.missed_since = None;
                 continue;
             }
@@ -249,7 +267,7 @@ impl Duty {
     /// Whether the planner may switch it off now.
     fn could_be_off(&self, machine: &Machine, zone: &TimeZone, at: i64) -> bool {
         let fixed = machine.facts.flexibility == Flexibility::Fixed || machine.has_cycles();
-        let bound = machine.conduct != Conduct::Obeys || at - machine.since < self.minimum_on_s;
+        let bound = machine.conduct.hinders() || at - machine.since < self.minimum_on_s;
         machine.is_on()
             && self.consent >= Consent::Limits
             && !fixed
@@ -260,6 +278,13 @@ impl Duty {
 }
 
 impl Work {
+    /// Whether a limit left less of its time than it needs.
+    fn is_excused(&self, machine: &Machine) -> bool {
+        let energy_s = self.need_ws / u64::from(machine.facts.rated_power.count().max(1));
+        let needed = if self.need_ws > 0 { i64::try_from(energy_s).unwrap_or(i64::MAX) } else { machine.cycle_s() };
+        self.span.seconds() - self.limited_s < needed
+    }
+
     fn is_done(&self, machine: &Machine, at: i64) -> bool {
         if self.need_ws > 0 {
             let drawn = machine.drawn_ws(at) - self.drawn_ws.unwrap_or(0);
@@ -332,6 +357,32 @@ mod tests {
             judge.look(&machines, 5 * HOUR);
             let Findings { works, undone, undone_disturbed, .. } = judge.findings;
             assert_eq!((works, (undone, undone_disturbed)), (1, expected), "{hours} h");
+        }
+    }
+
+    #[test]
+    fn a_limit_excuses_only_what_it_left_no_time_for() {
+        const CAR: &str = "kind = 'Interruptible', power-w = 2000, energy-wh = 4000, \
+                           every-day = { start = '01:00:00', end = '05:00:00' }";
+        for (limited, expected) in [(HOUR, (1, 0)), (3 * HOUR, (0, 1))] {
+            let (mut judge, machines, _) = one(CAR);
+            judge.look(&machines, HOUR);
+            watched(&mut judge, &machines, HOUR, HOUR + limited);
+            judge.look(&machines, 5 * HOUR);
+            assert_eq!((judge.findings.undone, judge.findings.undone_limited), expected, "limited for {limited} s");
+        }
+    }
+
+    #[test]
+    fn what_nobody_wants_off_is_missed_when_the_planner_has_switched_it_off_and_not_when_a_person_has() {
+        for (ordered, missed) in [(true, HOUR - REACTION_S), (false, 0)] {
+            let (mut judge, mut machines, udn) = one("kind = 'Curtailable', power-w = 2000");
+            if ordered {
+                judge.ordered_off(&udn, 0);
+            }
+            machines.get_mut(&udn).unwrap().switch(PowerState::Off, 0);
+            judge.watch(&machines, 0, May { limit_w: None, fuse_w: None }, Span { start: 0, end: HOUR });
+            assert_eq!(judge.findings.missed_s, missed);
         }
     }
 

@@ -16,8 +16,17 @@ pub enum Conduct {
     Obeys,
     /// It refuses to be switched, as one in the middle of something does.
     Refuses,
+    /// It says that it obeys, and does so a while later.
+    Late,
     /// It does not answer, and what happens to it is not told.
     Silent,
+}
+
+impl Conduct {
+    /// Whether it keeps the planner from having its way.
+    pub(super) fn hinders(self) -> bool {
+        matches!(self, Self::Refuses | Self::Silent)
+    }
 }
 
 /// See the module.
@@ -33,6 +42,8 @@ pub(super) struct Machine {
     pub(super) conduct: Conduct,
     /// What it has drawn while on up to `since`, W s.
     drawn_ws: u64,
+    /// What it will be, and when: it obeys late.
+    pub(super) later: Option<(PowerState, i64)>,
     /// The last cycle that went to its end.
     pub(super) last_cycle: Option<Span>,
 }
@@ -65,6 +76,7 @@ impl Machine {
             mac,
             conduct: Conduct::Obeys,
             drawn_ws: 0,
+            later: None,
             last_cycle: None,
         };
         Some((settings.udn().clone(), machine))
@@ -85,13 +97,22 @@ impl Machine {
         if self.is_on() && self.has_cycles() && self.ends().is_some_and(|end| end <= at) {
             self.last_cycle = Some(Span { start: self.since, end: at });
         }
-        (self.state, self.since) = (state, at);
+        (self.state, self.since, self.later) = (state, at, None);
+    }
+
+    /// Whether it is on for as long as nobody switches it off.
+    pub(super) fn runs_always(&self) -> bool {
+        matches!(self.facts.flexibility, Flexibility::Curtailable | Flexibility::StandbyAble | Flexibility::Fixed)
+    }
+
+    /// How long its cycle takes, s.
+    pub(super) fn cycle_s(&self) -> i64 {
+        self.phases.iter().map(|p| i64::from(p.seconds)).sum()
     }
 
     /// When it goes off by itself.
     pub(super) fn ends(&self) -> Option<i64> {
-        let length = self.phases.iter().map(|p| i64::from(p.seconds)).sum::<i64>();
-        (self.is_on() && self.has_cycles()).then_some(self.since + length)
+        (self.is_on() && self.has_cycles()).then_some(self.since + self.cycle_s())
     }
 
     /// When it next draws something else, or ends.
@@ -100,7 +121,8 @@ impl Machine {
             *edge += i64::from(phase.seconds);
             Some(*edge)
         });
-        edges.filter(|_| self.is_on()).find(|edge| *edge > at)
+        let phase = edges.filter(|_| self.is_on()).find(|edge| *edge > at);
+        phase.into_iter().chain(self.later.map(|(_, due)| due)).min()
     }
 
     /// What it draws now, W.

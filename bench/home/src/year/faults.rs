@@ -71,7 +71,9 @@ pub fn day(date: Date, zone: &TimeZone, machines: usize, draw: &mut Draw) -> any
     let moment = |draw: &mut Draw| {
         anyhow::Ok(at(date, draw.between(0, 23) as i8, draw.between(0, 59) as i8)? + draw.between(0, 59))
     };
-    for (times, conduct, minutes) in [(600, Conduct::Refuses, (30, 240)), (250, Conduct::Silent, (20, 240))] {
+    for (times, conduct, minutes) in
+        [(600, Conduct::Refuses, (30, 240)), (250, Conduct::Silent, (20, 240)), (250, Conduct::Late, (60, 600))]
+    {
         if draw.in_thousand(times) {
             let (n, from) = (machine(draw), moment(draw)?);
             events.push((from, Event::Conduct(n, conduct)));
