@@ -108,9 +108,12 @@ fn locked_in(machine: &Container) -> Result<()> {
 /// The agent's user may switch the appliance's work, and can't have systemd run anything of its choice as root for that.
 fn agent_is_not_root(machine: &Container) -> Result<()> {
     let agent = "runuser -u psm-agent -- ";
-    for verb in ["stop", "start"] {
+    let target = "/run/systemd/system/appliance.target";
+    machine.run(&format!("printf '[Unit]\\nDescription=Work\\n' >{target}; systemctl daemon-reload"))?;
+    for verb in ["start", "stop"] {
         machine.run(&format!("{agent}systemctl --no-ask-password {verb} appliance.target"))?;
     }
+    machine.run(&format!("rm {target}; systemctl daemon-reload"))?;
     for unit in ["appliance-x", "appliance", "appliance.target.service", "psm-agent-wake"] {
         machine.run(&format!("! {agent}systemd-run --no-ask-password --unit={unit} touch /run/owned"))?;
     }
