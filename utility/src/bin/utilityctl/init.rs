@@ -171,7 +171,11 @@ async fn enrol(server: &Server) -> anyhow::Result<KeysView> {
     let token =
         token.get("text").and_then(Value::as_str).context("heg-kmc printed no token").context(Exit::Software)?;
     let body = EnrolBody { token: token.to_owned(), id: None };
-    read(&server.send(Method::POST, "/v1/enrol", &body).await?)
+    match server.send(Method::POST, "/v1/enrol", &body).await {
+        Ok(answer) => read(&answer),
+        // The server may itself have finished meanwhile what was begun and broken off before.
+        Err(error) => server.get("/v1/keys").await.map_or(Err(error), |answer| read(&answer)),
+    }
 }
 
 fn refused(error: &anyhow::Error) -> Option<StatusCode> {
