@@ -222,7 +222,8 @@ impl Centre {
         let issuing = self.desk.authority.issuing().validity();
         if !issuing.contains(now.unix().plus(ISSUING_WARN_DAYS * DAY_S)) {
             let days = issuing.until().0.saturating_sub(now.unix().0) / DAY_S;
-            troubles.push(format!("the issuing key ends in {days} days: heg-kmc root sign-issuing"));
+            troubles
+                .push(format!("the issuing key ends in {days} days: runuser -u heg-kmc -- heg-kmc root sign-issuing"));
         }
         for trouble in troubles.iter().filter(|t| !self.troubles.contains(t)) {
             tracing::warn!("{trouble}");

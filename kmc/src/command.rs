@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal as _, Write as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -9,6 +10,7 @@ use daemon_kit::control::client::{self, encoded};
 use daemon_kit::exit::Exit;
 use daemon_kit::state_dir;
 use getrandom::SysRng;
+use nix::unistd::{User, geteuid};
 use qrcode::render::unicode::Dense1x2;
 use qrcode::{EcLevel, QrCode};
 use rand_core::{Rng as _, UnwrapErr};
@@ -22,10 +24,13 @@ use crate::api::{
 use crate::app::{keep_memory_private, keyring, now};
 use crate::args::{Command, PolicyCommand, RootCommand, StatementsCommand, TokenCommand, TokenRole};
 use crate::centre::{self, hex};
-use crate::config::Config;
+use crate::config::{Config, DEFAULT_STATE_DIR};
 use crate::key_file::Passphrase;
 use crate::limits::POLICY_FILE_BYTES_MAX;
 use crate::store::Store;
+
+/// Whose directory [`DEFAULT_STATE_DIR`] is, where the service is installed.
+const SERVICE_USER: &str = "heg-kmc";
 
 /// Carries out a command.
 ///
@@ -55,6 +60,7 @@ pub fn failed(error: &anyhow::Error, json: bool) {
 fn init(config: &Config, id: Option<PartyId>, days: u64, json: bool) -> anyhow::Result<Exit> {
     keep_memory_private()?;
     let dir = config.state_dir();
+    as_its_owner(&dir)?;
     state_dir::ensure(&dir)?;
     let id = id.map_or_else(random_id, Ok)?;
     let founding = centre::found(&dir, &keyring(config, &dir)?, id, days, now().unix()).context(Exit::Failure)?;
@@ -63,10 +69,32 @@ fn init(config: &Config, id: Option<PartyId>, days: u64, json: bool) -> anyhow::
         return print(&format!("{{\"id\":\"{}\",\"fingerprint\":\"{fingerprint}\"}}\n", founding.id));
     }
     print(&format!(
-        "Key management centre {} in {}\nFingerprint of its root key: {fingerprint}\nTake the root key offline: heg-kmc root export FILE --passphrase-file - --remove\n",
+        "Key management centre {} in {}\nFingerprint of its root key: {fingerprint}\nTake the root key offline, as the same user: heg-kmc root export FILE --passphrase-file - --remove\n",
         founding.id,
         dir.display()
     ))
+}
+
+/// Refuses to write key files that the daemon could not read: those in a directory belong to its owner.
+fn as_its_owner(dir: &Path) -> anyhow::Result<()> {
+    let owner = match std::fs::metadata(dir) {
+        Ok(found) => User::from_uid(found.uid().into()),
+        // Where the service's is not made yet, it will be its user's.
+        Err(error) if error.kind() == io::ErrorKind::NotFound && dir == Path::new(DEFAULT_STATE_DIR) => {
+            User::from_name(SERVICE_USER)
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error).with_context(|| dir.display().to_string()),
+    };
+    // Without a name there is nobody to run it as.
+    match owner.context("the users of this machine").context(Exit::OsErr)? {
+        Some(owner) if owner.uid != geteuid() => {
+            let (dir, name) = (dir.display(), owner.name);
+            Err(anyhow::anyhow!("{dir} is for {name} alone, run it as: runuser -u {name} -- heg-kmc ..."))
+                .context(Exit::NoPerm)
+        }
+        _ => Ok(()),
+    }
 }
 
 /// UUID version 4 (RFC 9562, 5.4).
@@ -83,6 +111,7 @@ fn random_id() -> anyhow::Result<PartyId> {
 fn root(config: &Config, command: RootCommand, json: bool) -> anyhow::Result<Exit> {
     keep_memory_private()?;
     let dir = config.state_dir();
+    as_its_owner(&dir)?;
     let mut store = Store::open(&dir).context(Exit::Unavailable)?;
     let (keyring, now) = (keyring(config, &dir)?, now().unix());
     let passphrase = |path: &Path| Passphrase::read(path).context(Exit::NoInput);
@@ -304,6 +333,19 @@ mod tests {
         assert!(lines[0].starts_with("\x1b[97;40m████"), "the quiet zone is light");
         assert!(lines.len() > 20 && lines.iter().all(|line| line.chars().count() == lines[0].chars().count()));
         assert_eq!(qr(&"x".repeat(5000)), None);
+    }
+
+    #[test]
+    fn keys_are_written_by_the_owner_of_their_directory_alone() {
+        let own = tempfile::tempdir().unwrap();
+        as_its_owner(own.path()).unwrap();
+        as_its_owner(&own.path().join("not-there-yet")).unwrap();
+        // Root makes a directory of somebody else; anybody else knows one of root.
+        let other = tempfile::tempdir().unwrap();
+        let given = std::os::unix::fs::chown(other.path(), Some(65534), None).is_ok();
+        let error = as_its_owner(if given { other.path() } else { Path::new("/") }).unwrap_err();
+        assert_eq!(Exit::of(&error), Exit::NoPerm, "{error:?}");
+        assert!(format!("{error:#}").contains("run it as: runuser -u "), "{error:?}");
     }
 
     #[test]

@@ -12,7 +12,8 @@ use crate::centre::{Power, Settings};
 
 /// Where the configuration is when no other file is named.
 pub const DEFAULT_PATH: &str = "/etc/heg/heg-kmc.toml";
-const DEFAULT_STATE_DIR: &str = "/var/lib/heg-kmc";
+/// Of the installed service.
+pub const DEFAULT_STATE_DIR: &str = "/var/lib/heg-kmc";
 const DEFAULT_SOCKET_DIR: &str = "/run/heg-kmc";
 const SOCKET_NAME: &str = "control.sock";
 const DAY_S: u64 = 86_400;

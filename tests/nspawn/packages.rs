@@ -29,6 +29,7 @@ fn life(lab: &mut Lab, lan: &Lan, debian: Debian) -> Result<()> {
     machine.run(&format!("{INSTALL} /debs/old/*.deb"))?;
     first_run(&machine)?;
     locked_in(&machine)?;
+    agent_is_not_root(&machine)?;
     let udn = identity(&machine)?;
     reload(&machine)?;
     wrong_configuration(&machine)?;
@@ -102,6 +103,23 @@ fn locked_in(machine: &Container) -> Result<()> {
         /var/lib/heg-utility 700 heg-utility:heg-utility\n/run/heg/control.sock 660 heg:heg\n";
     ensure!(modes == wanted, "{modes}");
     Ok(())
+}
+
+/// The agent's user may switch the appliance's work, and can't have systemd run anything of its choice as root for that.
+fn agent_is_not_root(machine: &Container) -> Result<()> {
+    let agent = "runuser -u psm-agent -- ";
+    let target = "/run/systemd/system/appliance.target";
+    machine.run(&format!("printf '[Unit]\\nDescription=Work\\n' >{target}; systemctl daemon-reload"))?;
+    for verb in ["start", "stop"] {
+        machine.run(&format!("{agent}systemctl --no-ask-password {verb} appliance.target"))?;
+    }
+    machine.run(&format!("rm {target}; systemctl daemon-reload"))?;
+    for unit in ["appliance-x", "appliance", "appliance.target.service", "psm-agent-wake"] {
+        machine.run(&format!("! {agent}systemd-run --no-ask-password --unit={unit} touch /run/owned"))?;
+    }
+    machine.run(&format!("! {agent}systemctl --no-ask-password stop heg-gateway"))?;
+    machine.run("test ! -e /run/owned")?;
+    machine.ensure_active("heg-gateway")
 }
 
 fn identity(machine: &Container) -> Result<String> {

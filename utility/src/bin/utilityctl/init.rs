@@ -3,9 +3,10 @@
 //! It does what an operator would by hand, with the programs and services that are installed: the centre's keys are made by `heg-kmc` as
 //! its own user, and what the utility gets of it is a token. Each step looks whether it is done already, so that it can be said again.
 
-use std::fs;
-use std::io;
-use std::net::UdpSocket;
+use std::fs::{self, File, Permissions};
+use std::io::{self, Write as _};
+use std::net::{TcpListener, UdpSocket};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
@@ -15,6 +16,7 @@ use anyhow::{Context as _, bail};
 use daemon_kit::clock;
 use daemon_kit::exit::Exit;
 use http::{Method, StatusCode};
+use nix::unistd::Group;
 use serde_json::{Value, json};
 use utility::api::{EnrolBody, KeysView};
 use utility::client::HttpUrl;
@@ -27,6 +29,8 @@ const UTILITY_CONFIG: &str = "/etc/heg/heg-utility.toml";
 const KMC_DATABASE: &str = "/var/lib/heg-kmc/kmc.db";
 /// The passphrase of the centre's key files, where heg-kmc.service is given it.
 const PASSPHRASE: &str = "/etc/heg/heg-kmc.passphrase.cred";
+/// What has it given.
+const PASSPHRASE_DROP_IN: &str = "/etc/systemd/system/heg-kmc.service.d/passphrase.conf";
 const KMC_PORT: u16 = 8440;
 const HOMES_PORT: u16 = 8460;
 /// A configuration file of ours has some kilobytes.
@@ -60,15 +64,22 @@ pub(crate) fn run(
             .context(Exit::NoPerm);
     }
     let host = host.map_or_else(own_address, Ok)?;
-    let kmc = [("listen", format!("[::]:{KMC_PORT}")), ("host", with_port(&host, KMC_PORT))];
-    configure(Path::new(KMC_CONFIG), "http", &kmc)?;
-    configure(Path::new(UTILITY_CONFIG), "homes", &[("reachable", with_port(&host, HOMES_PORT))])?;
+    let everywhere = everywhere();
+    let kmc =
+        [("listen", Value::from(with_port(everywhere, KMC_PORT))), ("host", Value::from(with_port(&host, KMC_PORT)))];
+    configure(Path::new(KMC_CONFIG), "heg-kmc", "http", &kmc)?;
+    let homes = [
+        ("listen", json!([with_port(everywhere, HOMES_PORT)])),
+        ("reachable", Value::from(with_port(&host, HOMES_PORT))),
+    ];
+    configure(Path::new(UTILITY_CONFIG), "heg-utility", "homes", &homes)?;
     said(Command::new("heg-kmc").arg("--check"))?;
     said(Command::new("heg-utility").arg("--check"))?;
     let made = !Path::new(KMC_DATABASE).exists();
     if made {
         found_centre()?;
     }
+    hand_passphrase()?;
     said(Command::new("systemctl").args(["--quiet", "enable", "heg-kmc.service", "heg-utility.service"]))?;
     // Again, where it runs: the configuration may be new.
     said(Command::new("systemctl").args(["restart", "heg-kmc.service", "heg-utility.service"]))?;
@@ -104,7 +115,9 @@ impl Done {
              Utility {}, enrolled there. Its operator \"admin\" is whoever may read its state directory.\n\
              \n\
              What comes next:\n\
-             \x20 heg-kmc root export FILE --passphrase-file - --remove   (heg-kmc stopped) its root key goes offline, twice\n\
+             \x20 systemctl stop heg-kmc                                  for its root key to go offline, twice:\n\
+             \x20 runuser -u heg-kmc -- heg-kmc root export FILE --passphrase-file - --remove\n\
+             \x20 systemctl start heg-kmc\n\
              \x20 utilityctl operator add NAME --role operator            a token for each person\n\
              \x20 utilityctl site add UUID --zone ZONE --group GROUP      takes up a home; its gateway is told what this prints: hegctl enrol\n\
              \x20 utilityctl price publish FILE --zone ZONE               prices for the homes of a zone\n\
@@ -129,6 +142,18 @@ fn found_centre() -> anyhow::Result<()> {
     said(command.args(["heg-kmc", "init", "--json"])).map(drop)
 }
 
+/// Has the centre's service given the passphrase of its keys, where there is one.
+fn hand_passphrase() -> anyhow::Result<()> {
+    let drop_in = Path::new(PASSPHRASE_DROP_IN);
+    if !Path::new(PASSPHRASE).exists() || drop_in.exists() {
+        return Ok(());
+    }
+    let text = format!("# By utilityctl init.\n[Service]\nLoadCredentialEncrypted=heg-kmc.passphrase:{PASSPHRASE}\n");
+    let dir = drop_in.parent().map_or(Ok(()), fs::create_dir_all);
+    dir.and_then(|()| replace(drop_in, &text, 0, 0o644)).context(PASSPHRASE_DROP_IN).context(Exit::IoErr)?;
+    said(Command::new("systemctl").arg("daemon-reload")).map(drop)
+}
+
 /// The utility's standing, made now if there is none.
 async fn enrol(server: &Server) -> anyhow::Result<KeysView> {
     let began = clock::boottime();
@@ -146,7 +171,11 @@ async fn enrol(server: &Server) -> anyhow::Result<KeysView> {
     let token =
         token.get("text").and_then(Value::as_str).context("heg-kmc printed no token").context(Exit::Software)?;
     let body = EnrolBody { token: token.to_owned(), id: None };
-    read(&server.send(Method::POST, "/v1/enrol", &body).await?)
+    match server.send(Method::POST, "/v1/enrol", &body).await {
+        Ok(answer) => read(&answer),
+        // The server may itself have finished meanwhile what was begun and broken off before.
+        Err(error) => server.get("/v1/keys").await.map_or(Err(error), |answer| read(&answer)),
+    }
 }
 
 fn refused(error: &anyhow::Error) -> Option<StatusCode> {
@@ -190,12 +219,17 @@ fn own_address() -> anyhow::Result<String> {
     ask().context("this machine has no way out; say --host NAME, as homes reach it").context(Exit::Usage)
 }
 
+/// All of this machine's addresses, those of IPv4 too; these alone where it has no IPv6.
+fn everywhere() -> &'static str {
+    if TcpListener::bind("[::]:0").is_ok() { "::" } else { "0.0.0.0" }
+}
+
 fn with_port(host: &str, port: u16) -> String {
     if host.contains(':') && !host.starts_with('[') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
 
-/// Sets what is not set in a configuration file. Nothing that somebody has set is changed.
-fn configure(path: &Path, section: &str, wanted: &[(&str, String)]) -> anyhow::Result<()> {
+/// Sets what is not set in the configuration file of a service, whose group has the same name. Nothing that somebody has set is changed.
+fn configure(path: &Path, group: &str, section: &str, wanted: &[(&str, Value)]) -> anyhow::Result<()> {
     let read = daemon_kit::state_dir::read_bounded(path, CONFIG_BYTES_MAX)?;
     let text = String::from_utf8(read.unwrap_or_default()).with_context(|| path.display().to_string());
     let text = text.context(Exit::Config)?;
@@ -205,21 +239,50 @@ fn configure(path: &Path, section: &str, wanted: &[(&str, String)]) -> anyhow::R
     if let Some(dir) = path.parent() {
         fs::create_dir_all(dir).with_context(|| dir.display().to_string()).context(Exit::IoErr)?;
     }
-    // In place: mode and owner stay as the package set them.
-    fs::write(path, new).with_context(|| path.display().to_string()).context(Exit::IoErr)
+    let group = Group::from_name(group)
+        .context("the groups of this machine")
+        .context(Exit::OsErr)?
+        .with_context(|| format!("there is no group {group}; the package makes it, or systemd-sysusers"));
+    let group = group.context(Exit::Unavailable)?.gid.as_raw();
+    replace(path, &new, group, 0o640).with_context(|| path.display().to_string()).context(Exit::IoErr)
+}
+
+/// Writes a file beside and renames it, so that a loss of power leaves one or the other. Mode and owner stay; a new file belongs to root
+/// and `group`, with `mode`.
+fn replace(path: &Path, text: &str, group: u32, mode: u32) -> io::Result<()> {
+    // What a link points to, not the link.
+    let path = &path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let (owner, group, mode) = match path.metadata() {
+        Ok(old) => (old.uid(), old.gid(), old.permissions().mode()),
+        Err(_) => (0, group, mode),
+    };
+    let mut beside = path.clone().into_os_string();
+    beside.push(".new");
+    let written = || {
+        let mut file = File::options().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
+        file.write_all(text.as_bytes())?;
+        fchown(&file, Some(owner), Some(group))?;
+        file.set_permissions(Permissions::from_mode(mode))?;
+        file.sync_all()?;
+        fs::rename(&beside, path)
+    };
+    written().inspect_err(|_| {
+        // Best effort: the next attempt writes it anew.
+        let _ = fs::remove_file(&beside);
+    })?;
+    path.parent().map_or(Ok(()), |dir| File::open(dir)?.sync_all())
 }
 
 /// The text with the settings that it lacks; none when it lacks nothing.
-fn with_settings(text: &str, section: &str, wanted: &[(&str, String)]) -> anyhow::Result<Option<String>> {
+fn with_settings(text: &str, section: &str, wanted: &[(&str, Value)]) -> anyhow::Result<Option<String>> {
     let table: toml::Table = toml::from_str(text)?;
     let of_section = table.get(section).and_then(toml::Value::as_table);
     let missing: Vec<_> = wanted.iter().filter(|(key, _)| of_section.is_none_or(|t| !t.contains_key(*key))).collect();
     if missing.is_empty() {
         return Ok(None);
     }
-    // A string of JSON is one of TOML.
-    let lines: String =
-        missing.iter().map(|(key, value)| format!("{key} = {}\n", Value::from(value.as_str()))).collect();
+    // A string of JSON is one of TOML, and so is an array of them.
+    let lines: String = missing.iter().map(|(key, value)| format!("{key} = {value}\n")).collect();
     let head = format!("[{section}]");
     let is_head = |l: &str| l.split('#').next().is_some_and(|l| l.trim() == head);
     match (of_section, text.lines().position(is_head)) {
@@ -247,7 +310,7 @@ mod tests {
     use super::*;
 
     fn set(text: &str) -> Option<String> {
-        let wanted = [("listen", "[::]:8440".to_owned()), ("host", "192.0.2.7:8440".to_owned())];
+        let wanted = [("listen", "[::]:8440".into()), ("host", "192.0.2.7:8440".into())];
         with_settings(text, "http", &wanted).unwrap()
     }
 
@@ -269,9 +332,32 @@ mod tests {
 
     #[test]
     fn a_file_that_is_written_in_another_way_is_not_edited_but_named() {
-        let error = with_settings("http = { host = \"a\" }\n", "http", &[("listen", "b".to_owned())]).unwrap_err();
+        let error = with_settings("http = { host = \"a\" }\n", "http", &[("listen", "b".into())]).unwrap_err();
         assert_eq!(error.to_string(), "add to http: listen = \"b\"");
         assert!(with_settings("[http\n", "http", &[]).is_err());
+    }
+
+    #[test]
+    fn several_addresses_are_an_array() {
+        let new = with_settings("", "homes", &[("listen", json!([with_port("::", 8460)]))]).unwrap().unwrap();
+        let config: toml::Table = toml::from_str(&new).unwrap();
+        assert_eq!(config["homes"]["listen"].as_array().unwrap()[0].as_str(), Some("[::]:8460"));
+    }
+
+    #[test]
+    fn a_file_that_is_replaced_keeps_mode_and_owner_and_what_a_link_points_to() {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, link) = (dir.path().join("file"), dir.path().join("link"));
+        fs::write(&file, "old").unwrap();
+        fs::set_permissions(&file, Permissions::from_mode(0o604)).unwrap();
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        let before = file.metadata().unwrap();
+        replace(&link, "new", 0, 0o640).unwrap();
+        let after = file.metadata().unwrap();
+        assert_eq!(fs::read_to_string(&file).unwrap(), "new");
+        assert_eq!((after.mode(), after.uid(), after.gid()), (before.mode(), before.uid(), before.gid()));
+        assert!(link.is_symlink());
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2, "nothing is left beside it");
     }
 
     #[test]
