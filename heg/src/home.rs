@@ -5,7 +5,7 @@
 //! both clocks; what follows from it is worked out when the effects are taken, all of them before the next input.
 #![forbid(unsafe_code)]
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -18,6 +18,7 @@ use upnp::net::{Channel, Datagram, HttpAnswer, IncomingRequest, Interface, Owner
 use upnp::time::{BootTime, earliest};
 use utility_wire::Poll;
 
+use crate::commands::Verb;
 use crate::control_point::Appliances;
 use crate::gateway::{self, AskId, Gateway, Input, Reply};
 use crate::journal::{Cause, Entry};
@@ -25,11 +26,13 @@ use crate::now::Now;
 use crate::plan::slots::PriceSpan;
 use crate::planner::{self, Decision, Planner};
 use crate::prices::{self, HomePrices, News};
-use crate::store::batch::{Batch, Pending, Settled};
+use crate::store::batch::{Batch, Mark, Pending, Settled};
 use crate::utility::{self, Link, Question, Utility};
 use crate::wake::SecureOn;
 
 mod planning;
+#[cfg(test)]
+mod tests;
 
 /// An order to `app.rs`.
 #[derive(Debug)]
@@ -92,6 +95,9 @@ pub struct Home {
     /// The prices that the planner has.
     planned: Vec<PriceSpan>,
     pending: Pending<(AskId, Reply)>,
+    /// Orders of the planner's that wait for the disk, by number.
+    held: BTreeMap<u64, (Udn, Verb, Cause)>,
+    last_held: u64,
     effects: VecDeque<Effect>,
     now: Now,
 }
@@ -112,7 +118,22 @@ impl Home {
         planner.stored_limits(utility.known().limits().clone(), now);
         let prices = HomePrices::new(prices::Settings::nothing(gateway.zone().clone()), None, now);
         let (told, planned) = (Vec::new(), Vec::new());
-        Self { gateway, appliances, device, utility, planner, prices, told, planned, pending, effects, now }
+        let (held, last_held) = (BTreeMap::new(), 0);
+        Self {
+            gateway,
+            appliances,
+            device,
+            utility,
+            planner,
+            prices,
+            told,
+            planned,
+            pending,
+            held,
+            last_held,
+            effects,
+            now,
+        }
     }
 
     /// The same home, which knows what energy costs.
@@ -178,6 +199,9 @@ impl Home {
         self.now = now;
         if matches!(input, Input::ClockChanged) {
             self.planner.handle(planner::Input::ClockChanged, now);
+            // Under another clock other hours are ahead, and the hours known so far may be none of them.
+            self.prices.handle_timeout(now);
+            self.prices_changed(now);
         }
         self.gateway.handle(input, now);
     }
@@ -249,8 +273,14 @@ impl Home {
     pub fn written(&mut self, result: Result<(), (Box<Batch>, String)>, now: Now) -> Vec<(AskId, Reply)> {
         self.now = now;
         let Settled { saved, marks, replies } = self.pending.written(result, now.boot);
-        for (ticket, result) in marks {
-            self.utility.handle(utility::Input::Saved { ticket, result }, &self.gateway, now);
+        for (mark, result) in marks {
+            match mark {
+                Mark::Utility(ticket) => {
+                    self.utility.handle(utility::Input::Saved { ticket, result }, &self.gateway, now);
+                }
+                // On a full disk too: a limit is kept all the same.
+                Mark::Order(number) => self.order_held(number),
+            }
         }
         for (ask, result) in saved {
             self.gateway.handle(Input::Saved { ask, result }, now);
@@ -314,12 +344,13 @@ impl Home {
         if due(self.utility.poll_timeout()) {
             self.utility.handle_timeout(&self.gateway, now);
         }
-        if due(self.planner.poll_timeout()) {
-            self.planner.handle_timeout(&self.gateway, now);
-        }
+        // Before the planner, whose hour begins at the same moment.
         if due(self.prices.poll_timeout()) {
             self.prices.handle_timeout(now);
             self.prices_changed(now);
+        }
+        if due(self.planner.poll_timeout()) {
+            self.planner.handle_timeout(&self.gateway, now);
         }
     }
 
@@ -418,7 +449,7 @@ impl Home {
                 self.planner.handle(planner::Input::Ended { udn, verb, cause, outcome }, self.now);
             }
             utility::Effect::Save { slot, value, soon } => self.pending.utility(slot, value, soon, boot),
-            utility::Effect::Flush { ticket } => self.pending.mark(ticket, boot),
+            utility::Effect::Flush { ticket } => self.pending.mark(Mark::Utility(ticket), boot),
             utility::Effect::Journal(entry) => self.journal(entry),
             utility::Effect::Answer { ask, reply } => self.pending.reply((ask, reply), boot),
         }

@@ -283,6 +283,8 @@ pub const PLAN_RETRY_FIRST_S: i64 = 300;
 pub const PLAN_RETRY_MAX_S: i64 = 3600;
 /// A change of state so long after a command's end is still its, s: an appliance may need that to say so.
 pub const COMMANDED_WITHIN_S: i64 = 60;
+/// A change of state so long after an order of the plan's that nobody confirmed is still its, s: until it would be asked again at the latest.
+pub const LATE_OBEYED_S: i64 = PLAN_RETRY_MAX_S;
 /// An appliance that its WakeUpTime woke is not sent back to sleep within this, s: it was woken for something.
 pub const WOKEN_KEPT_S: i64 = 900;
 /// Limits remembered after their end, while load comes back.

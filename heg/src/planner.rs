@@ -41,7 +41,7 @@ use crate::plan::{Improver, LoadPlan, Plan, Span};
 use crate::rules::book::Book;
 use crate::rules::form::RuleForm;
 use crate::rules::load::Load;
-use crate::rules::{Author, Rule, RuleId};
+use crate::rules::{Author, Consent, Rule, RuleId};
 
 mod build;
 pub(crate) mod daily;
@@ -65,7 +65,7 @@ pub use slot::Slot;
 use build::timestamp;
 use decisions::Decisions;
 use savings::Ledger;
-use standing::Standing;
+use standing::{Pause, Standing};
 use tariff::Tariff;
 
 /// Rows of the store.
@@ -148,7 +148,7 @@ pub struct Planner {
     /// Works of appliances not seen since the start.
     restored_work: BTreeMap<Udn, work::Work>,
     /// What the plan had switched off, of those not seen since the start.
-    restored_paused: BTreeSet<Udn>,
+    restored_paused: BTreeMap<Udn, Pause>,
     /// When each load runs by the last plan.
     runs: BTreeMap<Udn, Vec<Span>>,
     current: Option<Current>,
@@ -156,6 +156,8 @@ pub struct Planner {
     plan_number: u64,
     /// Plans made since the start, and how long the last one took.
     made: (u64, Option<Duration>),
+    /// When a plan was last begun, of whatever there was to plan.
+    begun: Option<i64>,
     /// A plan is to be made, not before then.
     plan_due: Option<i64>,
     changed: BTreeSet<Udn>,
@@ -192,12 +194,13 @@ impl Planner {
             ended: Vec::new(),
             standings: BTreeMap::new(),
             restored_work: BTreeMap::new(),
-            restored_paused: BTreeSet::new(),
+            restored_paused: BTreeMap::new(),
             runs: BTreeMap::new(),
             current: None,
             drawing: None,
             plan_number: u64::try_from(now.wall.as_second()).unwrap_or(0),
             made: (0, None),
+            begun: None,
             plan_due: Some(now.wall.as_second()),
             changed: BTreeSet::new(),
             all_changed: true,
@@ -235,7 +238,7 @@ impl Planner {
             // Looked for before.
             Slot::Engaged => {}
             Slot::Work(udn) => _ = self.restored_work.insert(udn.clone(), serde_json::from_str(value).ok()?),
-            Slot::Paused(udn) => _ = self.restored_paused.insert(udn.clone()),
+            Slot::Paused(udn) => _ = self.restored_paused.insert(udn.clone(), Pause::parse(value)?),
             Slot::Plan => {
                 let runs: Vec<(String, Vec<(i64, i64)>)> = serde_json::from_str(value).ok()?;
                 for (udn, runs) in runs {
@@ -255,8 +258,9 @@ impl Planner {
         let works = self.standings.iter().filter_map(|(udn, standing)| {
             Some((Slot::Work(udn.clone()), serde_json::to_string(standing.work.as_ref()?).ok()?))
         });
-        let paused = self.standings.iter().filter(|(_, standing)| standing.ours == Some(false)).map(|(udn, _)| udn);
-        let paused = paused.chain(&self.restored_paused).map(|udn| (Slot::Paused(udn.clone()), "yes".to_owned()));
+        let paused = self.standings.iter().filter_map(|(udn, standing)| Some((udn, standing.pause()?)));
+        let paused = paused.chain(self.restored_paused.iter().map(|(udn, pause)| (udn, *pause)));
+        let paused = paused.map(|(udn, pause)| (Slot::Paused(udn.clone()), pause.word().to_owned()));
         let plan = self.plan_row().map(|row| (Slot::Plan, row));
         let engaged = self.envelope.is_engaged().then(|| (Slot::Engaged, "yes".to_owned()));
         rules.chain([last]).chain(engaged).chain(works).chain(paused).chain(plan).chain(self.ledger.rows()).collect()
@@ -487,8 +491,9 @@ impl Planner {
             self.observe(gateway, now);
             self.pass_time(now);
         }
-        let stale = self.current.as_ref().is_some_and(|current| at >= next_hour(current.made));
-        if stale && self.drawing.is_none() && self.plan_due.is_none() {
+        // Also while there is nothing to plan: a window or work that was too far away comes nearer.
+        let stale = self.begun.is_some_and(|begun| at >= next_hour(begun));
+        if stale && self.may_plan() && self.drawing.is_none() && self.plan_due.is_none() {
             self.replan(at);
         }
         if self.plan_due.is_some_and(|due| due <= at) {
@@ -509,8 +514,13 @@ impl Planner {
         self.due = self.next_due(at);
     }
 
+    /// Whether somebody has said yes to anything.
+    fn may_plan(&self) -> bool {
+        self.standings.values().any(|standing| standing.load.consent.0 != Consent::No)
+    }
+
     fn begin(&mut self, gateway: &Gateway, at: i64) {
-        self.plan_due = None;
+        (self.plan_due, self.begun) = (None, Some(at));
         self.plan_number += 1;
         let begun = self.last.boot;
         let drawing = self.problem(gateway, at).map_err(|e| e.to_string()).and_then(|(problem, whose)| {
@@ -591,7 +601,7 @@ impl Planner {
         if self.drawing.is_some() || !self.changed.is_empty() || self.all_changed {
             return Some(at);
         }
-        let edge = self.current.as_ref().map(|_| next_hour(at));
+        let edge = (self.current.is_some() || self.may_plan()).then(|| next_hour(at));
         let runs = self.current.iter().flat_map(|c| &c.plan.loads).flat_map(|l| &l.runs);
         let runs = runs.flat_map(|run| [run.span.start, run.span.end]);
         let of_standings = self.standings.values().flat_map(|s| {

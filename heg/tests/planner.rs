@@ -417,6 +417,144 @@ fn a_clock_that_is_set_back_switches_nobody() {
     assert_eq!(house.switched(), ["27T17:00 pump off price"]);
 }
 
+#[test]
+fn a_window_that_is_days_away_is_not_slept_through() {
+    // The 27th is a Friday.
+    let heater = "[[load]]\nudn = 'uuid:heater'\nplan = 'yes'\nonly = [{ start = '06:00:00', end = '08:00:00', days = 'mon-fri' }]\n";
+    let mut house = House::new(heater, "07:00:00");
+    house.find("heater", Flexibility::Curtailable, 1000, On);
+    house.run_to("27T20:00:00");
+    assert_eq!(house.switched(), ["27T08:00 heater off window"]);
+    house.run_to("30T09:00:00");
+    assert_eq!(house.switched()[1..], ["30T06:00 heater on window", "30T08:00 heater off window"]);
+}
+
+#[test]
+fn what_obeys_late_is_the_plans_doing_and_goes_on_again() {
+    // It confirms and does nothing yet, is not heard at all, or vanishes meanwhile.
+    for (ending, silent) in [(Ending::TimedOut, false), (Ending::Unreachable, false), (Ending::Unreachable, true)] {
+        let mut house = House::new("[[rule]]\nkind = 'plan'\nplan = 'limits'\n[plan]\nfloor-w = 0\n", "12:00:00");
+        house.find("boiler", Flexibility::Curtailable, 3000, On);
+        house.limit(Some(1000));
+        house.appliance("boiler").slow = ending == Ending::Unreachable;
+        house.appliance("boiler").dawdles = true;
+        house.run_minutes(3);
+        let given_up = house.planner.decisions(&udn("boiler")).last().unwrap().outcome.clone().unwrap();
+        assert_eq!(given_up.0, ending);
+        if silent {
+            house.gateway.handle(Input::Gone { udn: udn("boiler"), why: "byebye" }, house.now);
+            house.run_minutes(0);
+        }
+        house.held.clear();
+        house.appliance("boiler").slow = false;
+        house.appliance("boiler").dawdles = false;
+        house.tell("boiler", Off);
+        assert!(
+            house.planner.book().iter().all(|rule| rule.by != Author::Hand),
+            "nobody's hand was there: {ending} {silent}"
+        );
+        house.run_minutes(30);
+        house.limit(None);
+        house.run_hours(1);
+        assert_eq!(house.state("boiler"), On, "{ending} {silent}: {:?}", house.switched());
+    }
+}
+
+#[test]
+fn what_is_ordered_off_goes_on_again_though_the_gateway_dies_before_it_hears_of_it() {
+    for obeyed in [true, false] {
+        let mut house = House::new("[[rule]]\nkind = 'plan'\nplan = 'limits'\n[plan]\nfloor-w = 0\n", "12:00:00");
+        house.find("boiler", Flexibility::Curtailable, 3000, On);
+        house.appliance("boiler").slow = true;
+        house.limit(Some(1000));
+        house.run_for(Duration::from_secs(10));
+        assert_eq!(house.held.len(), 1, "the order is on its way");
+        house.held.clear();
+        house.appliance("boiler").slow = false;
+        house.appliance("boiler").state = if obeyed { Off } else { On };
+        house.restart();
+        house.run_minutes(10);
+        assert!(house.planner.book().iter().all(|rule| rule.by != Author::Hand), "nobody's hand was there: {obeyed}");
+        house.limit(None);
+        house.run_hours(2);
+        assert_eq!(house.state("boiler"), On, "{obeyed}: {:?}", house.switched());
+        assert!(!house.rows.keys().any(|slot| slot.key().starts_with("paused")), "{:?}", house.rows);
+    }
+}
+
+#[test]
+fn an_order_that_is_refused_leaves_nothing_to_go_on_again() {
+    let mut house = House::new("[[rule]]\nkind = 'plan'\nplan = 'limits'\n[plan]\nfloor-w = 0\n", "12:00:00");
+    house.find("nas", Flexibility::StandbyAble, 3000, On);
+    house.appliance("nas").refuses = Some("a backup is running");
+    house.limit(Some(1000));
+    house.run_minutes(1);
+    assert_eq!(house.switched().len(), 1);
+    assert!(!house.rows.keys().any(|slot| slot.key().starts_with("paused")), "{:?}", house.rows);
+}
+
+#[test]
+fn what_the_utility_switched_off_goes_on_when_its_control_is_over() {
+    for consent in ["yes", "limits", "no"] {
+        let rule = format!("[[rule]]\nkind = 'plan'\nplan = '{consent}'\n");
+        let mut house = House::new(&rule, "00:00:00");
+        for (name, state) in [("boiler", On), ("lamp", Off)] {
+            house.find(name, Flexibility::Curtailable, 1000, state);
+            let order = Input::UtilityOrders { id: EventId::new(9).unwrap(), udn: udn(name), verb: Verb::Off };
+            house.gateway.handle(order, house.now);
+        }
+        house.run_minutes(119);
+        assert_eq!(house.state("boiler"), Off, "{consent}");
+        house.restart();
+        house.run_minutes(120);
+        assert_eq!((house.state("boiler"), house.state("lamp")), (On, Off), "{consent}: {:?}", house.switched());
+    }
+}
+
+#[test]
+fn minimum_times_end_when_they_end_and_not_with_the_quarter_hour() {
+    let load = "[[load]]\nudn = 'uuid:heater'\nplan = 'yes'\nminimum-off-s = 480\nonly = [{ start = '06:00:00', end = '08:00:00' }]\n";
+    let mut house = House::new(load, "05:58:00");
+    house.find("heater", Flexibility::Curtailable, 1000, Off);
+    house.run_to("27T06:30:00");
+    assert_eq!(house.switched(), ["27T06:06 heater on window"]);
+}
+
+#[test]
+fn for_a_wanted_window_nothing_waits_for_five_minutes_to_pass() {
+    let load = "[[load]]\nudn = 'uuid:heater'\nplan = 'yes'\nonly = [{ start = '06:00:00', end = '08:00:00' }]\n";
+    let mut house = House::new(load, "05:58:00");
+    house.find("heater", Flexibility::Curtailable, 1000, On);
+    house.run_to("27T06:30:00");
+    assert_eq!(house.switched(), ["27T05:58 heater off window", "27T06:00 heater on window"]);
+}
+
+#[test]
+fn over_the_fuse_what_was_just_switched_on_goes_off_at_once() {
+    let config = format!("{PUMP}price-max = 0.35\n[plan]\nfuse-w = 5000\n");
+    let mut house = House::new(&config, "19:00:00");
+    house.find("pump", Flexibility::Curtailable, 3000, On);
+    house.importance = Importance::Critical;
+    house.find("oven", Flexibility::Curtailable, 3000, Off);
+    house.run_to("27T20:01:00");
+    assert_eq!((house.state("pump"), house.switched().len()), (On, 2), "{:?}", house.switched());
+    house.tell("oven", On);
+    house.run_minutes(1);
+    assert_eq!(house.state("pump"), Off, "{:?}", house.switched());
+}
+
+#[test]
+fn who_says_that_there_is_no_minimum_time_gets_none() {
+    let load = format!("{PUMP}price-max = 0.35\nminimum-on-s = 0\nminimum-off-s = 0\n");
+    let mut house = House::new(&load, "12:00:00");
+    house.find("pump", Flexibility::Curtailable, 1000, On);
+    house.run_to("27T17:01:00");
+    assert_eq!(house.state("pump"), Off);
+    house.rule(r#"{"kind":"price-max","appliance":"uuid:pump","price":0.9}"#);
+    house.run_minutes(1);
+    assert_eq!(house.state("pump"), On, "{:?}", house.switched());
+}
+
 // A house.
 
 struct Machine {
@@ -425,6 +563,8 @@ struct Machine {
     refuses: Option<&'static str>,
     /// Answers to orders wait for [`House::answers`].
     slow: bool,
+    /// It says yes and stays as it is.
+    dawdles: bool,
 }
 
 struct House {
@@ -505,7 +645,7 @@ impl House {
     fn find(&mut self, name: &str, flexibility: Flexibility, watts: u32, state: PowerState) {
         let (minimum_on_s, minimum_off_s, importance) = (0, 0, self.importance);
         let facts = Facts { rated_power: Watts::new(watts), importance, flexibility, minimum_on_s, minimum_off_s };
-        self.machines.insert(name.into(), Machine { state, facts, refuses: None, slow: false });
+        self.machines.insert(name.into(), Machine { state, facts, refuses: None, slow: false, dawdles: false });
         self.found(name);
     }
 
@@ -706,7 +846,7 @@ impl House {
             (_, Some(_), Some(why)) => Err(CallFailure::Fault { code: 801, reason: why.into() }),
             _ => Ok(Answer::Obeyed(None)),
         };
-        if let (Ok(_), Some(state)) = (&result, to) {
+        if let (Ok(_), Some(state), false) = (&result, to, machine.dawdles) {
             machine.state = state;
             self.gateway.handle(Input::PowerStateTold { udn: of.clone(), state }, now);
         }

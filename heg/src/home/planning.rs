@@ -14,6 +14,7 @@ use crate::journal::{Cause, Ending, Entry};
 use crate::limits::{REASON_BYTES_MAX, bounded};
 use crate::now::Now;
 use crate::planner::{self, Planner};
+use crate::store::batch::Mark;
 use crate::utility;
 
 /// What an answer of the utility says of limits: when the next is due, and which there are.
@@ -94,9 +95,22 @@ impl Home {
         }
     }
 
+    /// The disk has been told of an order of the planner's: it goes out.
+    pub(super) fn order_held(&mut self, number: u64) {
+        if let Some((udn, verb, cause)) = self.held.remove(&number) {
+            self.gateway.handle(Input::PlannerOrders { udn, verb, cause }, self.now);
+        }
+    }
+
     pub(super) fn pass_on_of_planner(&mut self, effect: planner::Effect) {
         let boot = self.now.boot;
         match effect {
+            // That it is to go on again is on the disk before it is off (docs/decisions/0058).
+            planner::Effect::Order { udn, verb: verb @ (Verb::Off | Verb::Standby), cause } => {
+                self.last_held += 1;
+                self.held.insert(self.last_held, (udn, verb, cause));
+                self.pending.mark(Mark::Order(self.last_held), boot);
+            }
             planner::Effect::Order { udn, verb, cause } => {
                 self.gateway.handle(Input::PlannerOrders { udn, verb, cause }, self.now);
             }

@@ -129,7 +129,7 @@ impl Improver {
             let left = i64::from(self.budget.rebuilds - self.rebuilds);
             let heat = HEAT_MOST * left / i64::from(self.budget.rebuilds);
             let apart = self.apart();
-            if apart.is_some_and(|apart| apart <= self.good_enough) {
+            if self.is_good_enough() {
                 self.rebuilds = self.budget.rebuilds;
                 return true;
             }
@@ -157,6 +157,15 @@ impl Improver {
         self.bound.lower(&loss).map(|lower| (cost - lower).max(0))
     }
 
+    /// Whether nothing that could still be found would be changed for. The bound is about plans that leave as much undone: where a cap leaves
+    /// some undone, part of the budget is for a plan that leaves less.
+    fn is_good_enough(&self) -> bool {
+        let (loss, _) = self.search.best.score;
+        let unavoidable = loss.iter().zip(&self.setup.unavoidable).all(|(loss, least)| loss <= least);
+        let searched = unavoidable || self.rebuilds >= self.budget.rebuilds / 8;
+        searched && self.apart().is_some_and(|apart| apart <= self.good_enough)
+    }
+
     fn raise_bound(&mut self) {
         let score = &self.search.best.score;
         if self.aimed.is_none() {
@@ -165,7 +174,7 @@ impl Improver {
         }
         self.bound.step(&self.setup, score, &mut self.scratch);
         self.bound_steps += 1;
-        if self.apart().is_some_and(|apart| apart <= self.good_enough) {
+        if self.is_good_enough() {
             // Proven: nothing is cheaper, by so much that it would be changed for it.
             self.bound_steps = self.budget.bound_steps.max(self.bound_steps);
             self.rebuilds = self.budget.rebuilds;

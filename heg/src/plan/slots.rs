@@ -53,6 +53,8 @@ pub struct Outlook<'a> {
     pub comeback: Option<Comeback>,
     /// What is drawn by what isn't planned, watts; nothing where nothing is said.
     pub base: &'a [(Span, u32)],
+    /// Other instants at which something changes, such as the end of a minimum time.
+    pub edges: &'a [i64],
 }
 
 /// Why no slots can be cut.
@@ -97,7 +99,9 @@ pub fn cut(outlook: &Outlook<'_>) -> Result<Vec<Slot>, SlotsError> {
     let first = span.start.div_euclid(step) * step + step;
     let grid = (0..).map(|k| first + k * step).take_while(|edge| *edge < span.end);
     let spans = prices.iter().map(|p| p.span).chain(limits.iter().chain(&base).map(|(s, _)| *s));
-    edges.extend(grid.chain(spans.flat_map(|s| [s.start, s.end])).filter(|e| (span.start..span.end).contains(e)));
+    let spans = spans.flat_map(|s| [s.start, s.end]);
+    let all = grid.chain(spans).chain(outlook.edges.iter().copied());
+    edges.extend(all.filter(|e| (span.start..span.end).contains(e)));
     if edges.len() > PLAN_SLOTS_MAX + 1 {
         return Err(SlotsError::TooMany);
     }

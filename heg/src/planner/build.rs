@@ -36,6 +36,8 @@ impl Planner {
                 None => base_w = base_w.saturating_add(drawn(gateway, udn, standing)),
             }
         }
+        // A minimum time ends within a quarter hour: what it holds up waits no longer than that.
+        let edges: Vec<i64> = loads.iter().filter_map(minimum_ends).collect();
         let slots = cut(&Outlook {
             span,
             slot_s: PLAN_SLOT_S,
@@ -44,6 +46,7 @@ impl Planner {
             always_w: self.settings.fuse_w,
             comeback: Some(self.settings.comeback),
             base: &[(span, base_w)],
+            edges: &edges,
         })?;
         let seed = plan::seed(&self.home, self.plan_number);
         let keep_unless_saves = self.settings.keep_unless_saves;
@@ -99,25 +102,28 @@ impl Planner {
             }
         };
         let since = span.start - standing.since;
-        let fresh = standing.ours == Some(on) && ordered.is_none() && self.has_room(span.start);
-        let apart = if fresh && since < i64::from(PLAN_SWITCH_APART_S) { PLAN_SWITCH_APART_S } else { 0 };
+        let fresh = standing.ours == Some(on) && ordered.is_none() && since < i64::from(PLAN_SWITCH_APART_S);
+        let free = if on { self.is_roomy(gateway, span.start) } else { !begins_since(&work, standing.since) };
+        let apart = if fresh && free { PLAN_SWITCH_APART_S } else { 0 };
+        // Somebody who says how long means it, less than that too.
+        let seconds = |own: u32, named: bool| if named { own } else { own.max(apart) };
         Some(plan::Load {
             id,
             importance: load.importance.0,
             work,
-            min_on_s: load.minimum_on_s.max(apart),
-            min_off_s: load.minimum_off_s.max(apart),
+            min_on_s: seconds(load.minimum_on_s, load.minimum_on_named),
+            min_off_s: seconds(load.minimum_off_s, load.minimum_off_named),
             start_cost: load.start_cost,
             now: if on { Now::On(Some(standing.since)) } else { Now::Off(Some(standing.since)) },
             ordered: ordered.map(|(on, _, until)| Override { on, until }),
         })
     }
 
-    /// Whether no limit holds and what is on now is within the home's fuse: nothing has to go off at once.
-    fn has_room(&self, at: i64) -> bool {
-        let on = self.standings.values().filter(|s| s.on == Some(true)).map(|s| s.power_w);
-        let drawn = on.fold(self.settings.base_w, u32::saturating_add);
-        self.cap(at).is_none() && self.settings.fuse_w.is_none_or(|fuse| drawn <= fuse)
+    /// Whether nothing has to go off at once: no limit holds, none is being come back from, and the fuse bears what is on.
+    fn is_roomy(&self, gateway: &Gateway, at: i64) -> bool {
+        let drawn = || self.standings.iter().map(|(udn, standing)| u64::from(drawn(gateway, udn, standing)));
+        let total = || u64::from(self.settings.base_w) + drawn().sum::<u64>();
+        !self.is_rising(at) && self.cap(at).is_none() && self.settings.fuse_w.is_none_or(|fuse| total() <= fuse.into())
     }
 
     /// When it is wanted on. Where nobody says when, it is wanted for as long as it is on, or was switched off by the plan.
@@ -192,6 +198,21 @@ impl Planner {
 fn drawn(gateway: &Gateway, udn: &Udn, standing: &Standing) -> u32 {
     let last_known = || is_on(gateway.registry().get(udn)?.profile().last_known);
     if standing.on.or_else(last_known) == Some(true) { standing.power_w } else { 0 }
+}
+
+/// When the minimum time that holds a load now is over.
+fn minimum_ends(load: &plan::Load) -> Option<i64> {
+    match load.now {
+        Now::On(since) => Some(since? + i64::from(load.min_on_s)),
+        Now::Off(since) => Some(since? + i64::from(load.min_off_s)),
+    }
+}
+
+/// Whether it began to be wanted after that instant, within the time in which nothing is switched back.
+fn begins_since(work: &plan::Work, since: i64) -> bool {
+    let soon = since..=since + i64::from(PLAN_SWITCH_APART_S);
+    // What is wanted already has a beginning before, or that of the plan.
+    matches!(work, plan::Work::Presence { wanted, .. } if wanted.iter().any(|span| soon.contains(&span.start)))
 }
 
 /// The instant as the rest of the gateway has it.

@@ -9,13 +9,15 @@ use super::build::timestamp;
 use super::decisions::{Act, Decision};
 use super::exchange::Control;
 use super::savings::Sums;
-use super::standing::{Standing, Unwilling, is_on, switches};
+use super::standing::{Pause, Standing, Unwilling, is_on, switches};
 use super::work::{self, cycle_s};
 use super::{Effect, Planner, Slot, Soon};
 use crate::commands::{Outcome, Verb};
 use crate::gateway::Gateway;
 use crate::journal::{Cause, Ending};
-use crate::limits::{ACCOUNT_GAP_MAX_S, COMMANDED_WITHIN_S, ORDER_S_MAX, REASON_BYTES_MAX, WOKEN_KEPT_S, bounded};
+use crate::limits::{
+    ACCOUNT_GAP_MAX_S, COMMANDED_WITHIN_S, LATE_OBEYED_S, ORDER_S_MAX, REASON_BYTES_MAX, WOKEN_KEPT_S, bounded,
+};
 use crate::now::Now;
 use crate::plan::Span;
 use crate::rules::form::{Kind, RuleForm};
@@ -41,10 +43,12 @@ impl Planner {
         let at = now.wall.as_second();
         let load = self.new_load(gateway, udn, now);
         let restored = &mut self.restored_work;
-        let paused = self.restored_paused.remove(udn).then_some(false);
+        let paused = self.restored_paused.remove(udn);
         let standing = self.standings.entry(udn.clone()).or_insert_with(|| Standing {
             work: restored.remove(udn),
-            ours: paused,
+            ours: (paused == Some(Pause::Off)).then_some(false),
+            late: (paused == Some(Pause::Ordered)).then_some((false, at + LATE_OBEYED_S)),
+            kept_pause: paused,
             ..Standing::new(load.clone())
         });
         let (was, is) = (standing.on, is_on(appliance.state()));
@@ -64,7 +68,8 @@ impl Planner {
             standing.since = profile.since.as_second().min(at);
         }
         // Who was silent meanwhile was as we had left it.
-        if let (Some(was), Some(is)) = (was.or(standing.ours), is)
+        let left = standing.ours.or(standing.late.map(|(to, _)| !to));
+        if let (Some(was), Some(is)) = (was.or(left), is)
             && was != is
         {
             self.switched(gateway, udn, is, now);
@@ -81,21 +86,32 @@ impl Planner {
         let mut under_way = gateway.commands().iter().filter(|c| c.udn == *udn && switches(c.verb) == Some(on));
         let ended = standing.commanded.filter(|(to, _, until)| *to == on && *until >= at).map(|(_, cause, _)| cause);
         let cause = under_way.next().map(|c| c.cause).or(ended);
-        let ours = standing.ours == Some(on) || standing.ordered.is_some_and(|(to, _)| to == on);
-        let before = standing.ours == Some(false);
-        standing.ours = ours.then_some(on);
-        self.keep_paused(udn, before);
+        let late = standing.late.take().is_some_and(|(to, until)| to == on && until >= at);
+        let ours = late || standing.ours == Some(on) || standing.ordered.is_some_and(|(to, _)| to == on);
+        // What a control switches off goes on when that is over.
+        let paused = !on && matches!(cause, Some(Cause::Utility(_)));
+        standing.ours = (ours || paused).then_some(on);
+        if late {
+            standing.unwilling = None;
+        }
+        self.keep_paused(udn);
         let finished = !on && self.finish_by_itself(udn, cause.is_some() || ours, now);
         if cause.is_none() && !ours && !finished {
             self.by_hand(udn, on, Author::Hand, now);
         }
     }
 
-    /// What the plan has switched off goes on again after a restart too.
-    fn keep_paused(&mut self, udn: &Udn, before: bool) {
-        let Some(standing) = self.standings.get(udn).filter(|s| (s.ours == Some(false)) != before) else { return };
-        let row = (standing.ours == Some(false)).then(|| "yes".to_owned());
-        self.save(Slot::Paused(udn.clone()), row, Soon::Soon);
+    /// What the plan has switched off, or is about to, goes on again after a restart too.
+    pub(super) fn keep_paused(&mut self, udn: &Udn) {
+        let Some(standing) = self.standings.get_mut(udn) else { return };
+        let pause = standing.pause();
+        let before = std::mem::replace(&mut standing.kept_pause, pause);
+        if before == pause {
+            return;
+        }
+        // That it went off as ordered changes nothing for whoever finds it off.
+        let soon = if (before, pause) == (Some(Pause::Ordered), Some(Pause::Off)) { Soon::Lazily } else { Soon::Soon };
+        self.save(Slot::Paused(udn.clone()), pause.map(|pause| pause.word().to_owned()), soon);
     }
 
     /// A cycle that is over, or a charge that has what it needs, goes off by itself.
@@ -146,23 +162,28 @@ impl Planner {
         if outcome.is_success() || outcome.ending == Ending::TimedOut {
             standing.commanded = Some((to, cause, at + COMMANDED_WITHIN_S));
         }
-        let before = standing.ours == Some(false);
         let ours = standing.ordered == Some((to, cause));
         if ours {
             standing.ordered = None;
             match outcome.ending {
                 Ending::Done | Ending::Already => {
-                    standing.unwilling = None;
+                    (standing.unwilling, standing.late) = (None, None);
                     standing.ours = Some(to);
                 }
                 Ending::Superseded => {}
-                _ => {
+                ending => {
+                    match ending {
+                        // It may have been heard, and be obeyed yet.
+                        Ending::TimedOut | Ending::Unreachable => standing.late = Some((to, at + LATE_OBEYED_S)),
+                        Ending::Refused => standing.late = None,
+                        _ => {}
+                    }
                     let why = format!("{}: {}", outcome.ending, outcome.reason);
                     standing.unwilling = Some(Unwilling::again(standing.unwilling.as_ref(), &why, at));
                     self.replan(at);
                 }
             }
-            self.keep_paused(udn, before);
+            self.keep_paused(udn);
             if let Some(decision) = self.decisions.ended(udn, outcome.ending, &outcome.reason).cloned() {
                 self.effects.push_back(Effect::Decided(decision));
             }
@@ -227,12 +248,14 @@ impl Planner {
         let (control, woken) = (standing.control, standing.woken);
         standing.control = control.filter(|c| c.until > at);
         standing.woken = woken.filter(|(_, until)| *until > at);
+        standing.late = standing.late.filter(|(_, until)| *until >= at);
         let again = standing.unwilling.as_mut().filter(|u| u.until <= at && !u.over).map(|u| u.over = true);
         let ended = again.is_some() || control != standing.control || woken != standing.woken;
         let task = standing.load.task.clone();
         if ended {
             self.replan(at);
         }
+        self.keep_paused(udn);
         let (Ok(task), Some(standing)) = (task, self.standings.get_mut(udn)) else { return };
         if let Some(work) = standing.work.as_mut().filter(|w| !w.done) {
             let length = if let Task::Cycle { phases, .. } = &task { cycle_s(phases) } else { 0 };

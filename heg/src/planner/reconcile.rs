@@ -56,6 +56,8 @@ impl Planner {
             outcome: None,
         };
         self.decided(decision, now);
+        // Before the order, which goes out when that is written: what is off after a power cut would stay off.
+        self.keep_paused(udn);
         self.effects.push_back(Effect::Order { udn: udn.clone(), verb, cause });
     }
 
@@ -114,6 +116,10 @@ impl Planner {
             (None, _) if planned && standing.ours == Some(true) && self.is_charged(standing) => {
                 Some((false, Why::Window))
             }
+            // The utility's own say over it ends, also where nothing else is planned: what it switched off goes on.
+            (None, _) if standing.ours == Some(false) && standing.load.consent.0 == Consent::No => {
+                Some((true, Why::Cap))
+            }
             _ => None,
         };
         Claims {
@@ -148,13 +154,17 @@ impl Planner {
 
     /// What leaves no room, where the plan says that nothing is left.
     fn limited(&self, at: i64) -> Limited {
-        let for_s = i64::from(self.settings.comeback.for_s);
-        let rising = self.ended.iter().any(|limit| limit.span.end + for_s > at);
         match self.cap(at) {
             Some(cap) => Limited::By(cap.cause),
-            None if rising => Limited::Comeback,
+            None if self.is_rising(at) => Limited::Comeback,
             None => Limited::Fuse,
         }
+    }
+
+    /// Whether load comes back after a limit.
+    pub(super) fn is_rising(&self, at: i64) -> bool {
+        let for_s = i64::from(self.settings.comeback.for_s);
+        self.ended.iter().any(|limit| limit.span.end + for_s > at)
     }
 
     fn comfort(&self, standing: &Standing, at: i64) -> Option<Source> {

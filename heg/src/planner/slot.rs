@@ -14,7 +14,7 @@ pub enum Slot {
     Engaged,
     /// How far an appliance's work of the day is done: JSON.
     Work(Udn),
-    /// That the plan has switched an appliance off, and it is to go on again: `yes`.
+    /// That the plan or a control has switched an appliance off, and it is to go on again: `yes`; `ordered` while nobody knows whether it went off.
     Paused(Udn),
     /// When each load runs by the plan: JSON.
     Plan,

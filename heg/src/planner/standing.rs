@@ -25,6 +25,10 @@ pub(super) struct Standing {
     pub(super) ours: Option<bool>,
     /// An order of ours under way.
     pub(super) ordered: Option<(bool, Cause)>,
+    /// An order of ours that nobody knows to have been obeyed: to what, and until when a change of state counts as its.
+    pub(super) late: Option<(bool, i64)>,
+    /// What the store has of its pause.
+    pub(super) kept_pause: Option<Pause>,
     /// The command that ended last: to what, for whom, and until when a change of state counts as its.
     pub(super) commanded: Option<(bool, Cause, i64)>,
     /// It has refused, or did not answer.
@@ -39,6 +43,30 @@ pub(super) struct Standing {
     pub(super) told_start: Option<i64>,
     /// What was told last to be left undone, so much.
     pub(super) told_dropped: Option<u32>,
+}
+
+/// That the plan or a control has switched an appliance off that is to go on again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pause {
+    /// It is ordered, and may not have happened.
+    Ordered,
+    /// It is off.
+    Off,
+}
+
+impl Pause {
+    /// As it is kept.
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Ordered => "ordered",
+            Self::Off => "yes",
+        }
+    }
+
+    /// From what was kept.
+    pub(super) fn parse(word: &str) -> Option<Self> {
+        [Self::Ordered, Self::Off].into_iter().find(|pause| pause.word() == word)
+    }
 }
 
 /// An order that was not obeyed.
@@ -73,6 +101,8 @@ impl Standing {
             power_w: 0,
             ours: None,
             ordered: None,
+            late: None,
+            kept_pause: None,
             commanded: None,
             unwilling: None,
             woken: None,
@@ -80,6 +110,15 @@ impl Standing {
             work: None,
             told_start: None,
             told_dropped: None,
+        }
+    }
+
+    /// Its pause, as it has to be in the store.
+    pub(super) fn pause(&self) -> Option<Pause> {
+        let ordered = self.ordered.map(|(to, _)| to) == Some(false) || self.late.is_some_and(|(to, _)| !to);
+        match self.ours {
+            Some(false) => Some(Pause::Off),
+            _ => ordered.then_some(Pause::Ordered),
         }
     }
 

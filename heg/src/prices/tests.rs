@@ -111,8 +111,9 @@ fn what_becomes_late_is_journalled_at_that_minute_and_once() {
     told(&mut home);
     // 14:00 in Stockholm.
     let due = now("2026-11-27T13:00:00Z");
-    assert_eq!(home.poll_timeout(), Some(due.boot));
+    assert_eq!(home.poll_timeout(), Some(now("2026-11-27T11:00:00Z").boot), "each hour there is one more for the plan");
     home.handle_timeout(now("2026-11-27T12:59:59Z"));
+    assert_eq!(home.poll_timeout(), Some(due.boot));
     assert!(home.stale().is_empty());
     home.handle_timeout(due);
     home.handle_timeout(now("2026-11-27T13:00:01Z"));

@@ -241,6 +241,10 @@ pub struct Load {
     pub minimum_on_s: u32,
     /// Once off it stays off for so long, s.
     pub minimum_off_s: u32,
+    /// Whether a person has said the minimum time on, by rule or configuration.
+    pub minimum_on_named: bool,
+    /// Whether a person has said the minimum time off.
+    pub minimum_off_named: bool,
     /// What a start costs, millionths of the currency.
     pub start_cost: i64,
 }
@@ -288,6 +292,8 @@ impl Load {
             rest_w: form.map_or(0, |f| f.rest_w).min(power_w),
             minimum_on_s: seconds(on_s, form.and_then(|f| f.minimum_on_s), facts.map(|f| f.minimum_on_s)),
             minimum_off_s: seconds(off_s, form.and_then(|f| f.minimum_off_s), facts.map(|f| f.minimum_off_s)),
+            minimum_on_named: on_s.or(form.and_then(|f| f.minimum_on_s)).is_some(),
+            minimum_off_named: off_s.or(form.and_then(|f| f.minimum_off_s)).is_some(),
             start_cost: cost.unwrap_or(said.map_or(0, |s| s.start_cost)),
         }
     }

@@ -58,13 +58,22 @@ impl Batch {
     }
 }
 
+/// Who waits for everything before to be written, though nobody has asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mark {
+    /// The dealings with the utility, by their ticket.
+    Utility(u64),
+    /// An order of the planner's, by its number.
+    Order(u64),
+}
+
 /// What to do for those who waited, now that a batch is written or was not.
 #[derive(Debug)]
 pub struct Settled<R> {
     /// Registrations asked for, with what came of the writing.
     pub saved: Vec<(AskId, Result<(), String>)>,
     /// Marks that were set, with what came of the writing.
-    pub marks: Vec<(u64, Result<(), String>)>,
+    pub marks: Vec<(Mark, Result<(), String>)>,
     /// Answers that were to go out after the writing. They go out even if it failed: the thing has happened.
     pub replies: Vec<R>,
 }
@@ -74,7 +83,7 @@ pub struct Settled<R> {
 pub struct Pending<R> {
     batch: Batch,
     asks: Vec<(AskId, Key)>,
-    marks: Vec<u64>,
+    marks: Vec<Mark>,
     replies: Vec<R>,
     due: Option<BootTime>,
     in_flight: Option<InFlight<R>>,
@@ -87,7 +96,7 @@ pub struct Pending<R> {
 #[derive(Debug)]
 struct InFlight<R> {
     asks: Vec<(AskId, Key)>,
-    marks: Vec<u64>,
+    marks: Vec<Mark>,
     replies: Vec<R>,
     /// Nothing is written: this only lets the replies go, and shows nothing about the disk.
     empty: bool,
@@ -176,7 +185,7 @@ impl<R> Pending<R> {
     }
 
     /// Everything up to here is written at once, and its mark comes back with what came of that.
-    pub fn mark(&mut self, mark: u64, now: BootTime) {
+    pub fn mark(&mut self, mark: Mark, now: BootTime) {
         self.marks.push(mark);
         self.due = Some(now);
     }

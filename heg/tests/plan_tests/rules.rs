@@ -136,6 +136,21 @@ fn a_plan_is_kept_where_leaving_it_saves_too_little_and_left_where_it_saves_enou
 }
 
 #[test]
+fn work_left_undone_by_the_plan_before_is_still_looked_for_a_place() {
+    // Alone each is cheapest in the middle, where there is room for one; side by side both fit.
+    let washers = [1, 2].map(|id| load(id, Importance::Normal, cycle(&[1000, 1000], 0, 3)));
+    let mut problem = problem(slots(&[90_000, 10_000, 10_000, 90_000], Some(1000)), washers.to_vec());
+    problem.before = vec![Before { id: LoadId(1), runs: vec![span(QUARTER, 3 * QUARTER)] }];
+    // No money would be worth moving it.
+    problem.keep_unless_saves = 1_000_000;
+    let plan = plan(&problem).expect("a plan");
+    assert_eq!(dropped(&plan), []);
+    let mut both = [quarters(&plan, 1), quarters(&plan, 2)].concat();
+    both.sort_unstable();
+    assert_eq!(both, [(0, 2), (2, 4)]);
+}
+
+#[test]
 fn a_plan_before_that_no_longer_fits_is_left() {
     let mut problem =
         problem(slots(&[100_000, 200_000, 300_000, 300_000], Some(500)), vec![load(1, NORMAL, cycle(&[1000], 0, 3))]);

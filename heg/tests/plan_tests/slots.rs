@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use crate::home::span;
 
 fn outlook(span: Span) -> Outlook<'static> {
-    Outlook { span, slot_s: 900, prices: &[], limits: &[], always_w: None, comeback: None, base: &[] }
+    Outlook { span, slot_s: 900, prices: &[], limits: &[], always_w: None, comeback: None, base: &[], edges: &[] }
 }
 
 fn hourly(count: i64) -> Vec<PriceSpan> {
@@ -113,7 +113,7 @@ proptest! {
         let limits: Vec<_> = limits.into_iter().map(limit).collect();
         let comeback = comeback.map(|(watts_per_minute, for_s)| Comeback { watts_per_minute, for_s });
         let whole = span(start, start + length);
-        let asked = Outlook { span: whole, slot_s, prices: &prices, limits: &limits, always_w: None, comeback, base: &[] };
+        let asked = Outlook { span: whole, slot_s, prices: &prices, limits: &limits, always_w: None, comeback, base: &[], edges: &[] };
         if let Ok(slots) = cut(&asked) {
             prop_assert_eq!((slots[0].span.start, slots[slots.len() - 1].span.end), (whole.start, whole.end));
             prop_assert!(slots.windows(2).all(|two| two[0].span.end == two[1].span.start));
