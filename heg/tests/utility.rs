@@ -13,6 +13,7 @@ use heg::limits::{EVENTS_OPEN_MAX, REPORT_QUEUE_BYTES_MAX, UTILITY_RETRY_MAX};
 use heg::now::Now;
 use heg::planner::Limited;
 use heg::registry::{Found, Offers};
+use heg::rules::RuleId;
 use heg::utility::{
     Allowed, Configured, Effect, Failure, Fetched, Input, Link, Object, Question, Settings, Slot, Utility,
 };
@@ -242,10 +243,10 @@ fn the_utility_learns_why_a_limit_is_not_kept() {
     assert!(reason.starts_with("it is exceeded by 1100 W"), "{reason}");
     house.keeps(Some(11), 0);
     house.keeps(Some(11), 900);
-    assert_eq!(house.next_poll(5), [], "the last word is said once");
+    assert_eq!(house.next_poll(5), [], "it is said once");
 
     let mut house = House::with_tv(Allowed::None);
-    house.feed(Input::Limited(Limited { accepted: false, holds: None, over_w: 0 }));
+    house.feed(Input::Limited(Limited { accepted: false, ..Limited::default() }));
     let mut command = house.command();
     command.limits = Some(limits(5, &[(11, 0, None, 4200)]));
     command.current.limits = 5;
@@ -262,6 +263,49 @@ fn the_utility_learns_why_a_limit_is_not_kept() {
     house.answer_poll(command);
     house.until_poll();
     assert_eq!(kinds(house.polls.last().unwrap()), [(11, OutcomeKind::Expired)]);
+}
+
+#[test]
+fn a_limit_that_was_exceeded_and_is_kept_when_it_ends_is_done_after_all() {
+    for kept_at_the_end in [true, false] {
+        let mut house = House::with_tv(Allowed::None);
+        let mut command = house.command();
+        command.limits = Some(limits(5, &[(11, 0, Some(28_800), 4200)]));
+        command.current.limits = 5;
+        house.answer_poll(command);
+        house.keeps(Some(11), 1100);
+        house.next_poll(5);
+        assert_eq!(house.refusal(11).0, RefusalCode::FAILED);
+        house.next_poll(5);
+        house.keeps(Some(11), 0);
+        let mut house = house.restart(60);
+        house.until_poll();
+        house.keeps(Some(11), if kept_at_the_end { 0 } else { 300 });
+        assert_eq!(house.next_poll(5), [], "not before it ends");
+        house.pass(28_900);
+        house.keeps(None, 0);
+        assert_eq!(house.next_poll(5), if kept_at_the_end { vec![(11, OutcomeKind::Done)] } else { vec![] });
+        house.pass(3600);
+        assert_eq!(house.next_poll(5), []);
+    }
+}
+
+#[test]
+fn a_limit_below_the_homes_floor_or_that_never_held_is_not_told_as_kept() {
+    let mut house = House::with_tv(Allowed::None);
+    let mut command = house.command();
+    command.limits = Some(limits(5, &[(11, 0, Some(1800), 2000), (12, 0, Some(1800), 5000)]));
+    command.current.limits = 5;
+    house.answer_poll(command);
+    house.holds(Some(11), 4200, 0);
+    house.next_poll(5);
+    assert_eq!(house.refusal(11), (RefusalCode::NO_CONSENT, "not below the home's floor of 4200 W".into()));
+    house.pass(1900);
+    house.keeps(None, 0);
+    house.next_poll(5);
+    let (code, reason) = house.refusal(12);
+    assert_eq!(code, RefusalCode::SUPERSEDED);
+    assert!(reason.starts_with("it never held here"), "{reason}");
 }
 
 #[test]
@@ -303,6 +347,9 @@ fn decisions_leave_the_home_only_about_appliances_whose_people_consent_and_witho
         for (action, cause, ending) in [
             ("plan off", Cause::Price, Ending::Decided),
             ("OperationOff", Cause::Person(1000), Ending::Refused),
+            ("plan on", Cause::Rule(RuleId(3)), Ending::Decided),
+            ("OperationOn", Cause::Utility(id(7)), Ending::Done),
+            ("OperationOn", Cause::Utility(id(7)), Ending::Refused),
             ("PowerState OFF", Cause::Appliance, Ending::Observed),
             ("rule 3: opt-out all", Cause::Person(1000), Ending::Registered),
             ("WakeUpTime 06:30:00", Cause::Appliance, Ending::Registered),
@@ -327,12 +374,45 @@ fn decisions_leave_the_home_only_about_appliances_whose_people_consent_and_witho
     all(&mut house);
     let told: Vec<_> = house.answer_reports(300).into_iter().flat_map(|report| report.decisions.to_vec()).collect();
     let words: Vec<_> = told.iter().map(|d| format!("{} {} by {}: {}", d.of, d.action, d.cause, d.outcome)).collect();
-    assert_eq!(words, ["tv plan off by price: decided", "tv OperationOff by person: refused"]);
-    assert!(told.iter().all(|d| d.reason.as_str() == "0.42 EUR/kWh now" && d.at.seconds() >= T0));
+    let expected = [
+        "tv plan off by price: decided",
+        "tv OperationOff by person: refused",
+        "tv plan on by rule: decided",
+        "tv OperationOn by utility:7: done",
+        "tv OperationOn by utility:7: refused",
+    ];
+    assert_eq!(words, expected);
+    // The home's own tariff, rules and people's orders, and what an appliance says, are not the utility's business.
+    let reasons: Vec<_> = told.iter().map(|d| d.reason.as_str()).collect();
+    assert_eq!(reasons, ["", "", "", "0.42 EUR/kWh now", ""]);
+    assert!(told.iter().all(|d| d.at.seconds() >= T0));
     // Decided while it was allowed, and not on its way when it no longer was.
     house.utility.journalled(&entry("tv", "plan on", Cause::Price, Ending::Decided), house.now);
     house.feed(Input::Said { ask: AskId(2), uid: 1000, of: Some(udn("tv")), yes: false });
     house.pass(600);
+    assert!(house.answer_reports(300).iter().all(|report| report.decisions.is_empty()));
+}
+
+#[test]
+fn a_consent_taken_back_in_an_outage_takes_decisions_out_of_the_batches_that_wait() {
+    let mut house = House::with_tv(Allowed::None);
+    house.until_report();
+    house.answer_reports(300);
+    house.feed(Input::Said { ask: AskId(1), uid: 1000, of: Some(udn("tv")), yes: true });
+    house.fail_all("no route");
+    let (at, udn_tv) = (house.now.wall, Some(udn("tv")));
+    let (action, reason) = ("plan off".into(), "".into());
+    let entry = Entry { at, udn: udn_tv, action, cause: Cause::Price, ending: Ending::Decided, reason };
+    house.utility.journalled(&entry, house.now);
+    house.pass(1800);
+    let waiting = |house: &House| -> usize {
+        let batches = house.disk.iter().filter(|(slot, _)| matches!(slot, Slot::Batch(_)));
+        batches.map(|(_, body)| Report::decode(body).unwrap().decisions.len()).sum()
+    };
+    assert_eq!(waiting(&house), 1);
+    house.feed(Input::Said { ask: AskId(2), uid: 1000, of: Some(udn("tv")), yes: false });
+    assert_eq!(waiting(&house), 0, "on the disk");
+    house.pass(1800);
     assert!(house.answer_reports(300).iter().all(|report| report.decisions.is_empty()));
 }
 
@@ -684,11 +764,20 @@ fn with_another_utility_nothing_of_the_old_one_holds() {
     let mut command = house.command();
     command.limits = Some(limits(5, &[(11, 0, None, 4200)]));
     house.answer_poll(command);
+    house.keeps(Some(11), 0);
     assert!(house.utility.limit_in_force(house.now).is_some());
     let other = Link { peer: Some("2fac1234-31f8-41b4-a222-0800deadbeef".into()), ..house.ready(T0 + 10) };
     house.feed(Input::Link(other));
     assert!(house.utility.limit_in_force(house.now).is_none());
     assert!(!house.disk.contains_key(&Slot::Limits) && !house.disk.contains_key(&Slot::Event(id(11))));
+    // Its limits are numbered anew: that 11 held here is not said of the new 11.
+    house.until_poll();
+    let mut command = house.command();
+    command.limits = Some(limits(1, &[(11, 7200, None, 4200)]));
+    command.current.limits = 1;
+    house.answer_poll(command);
+    house.until_poll();
+    assert_eq!(kinds(house.polls.last().unwrap()), [(11, OutcomeKind::Received)]);
     assert!(house.utility.consent().allows(&udn("tv")), "consent is the home's");
 }
 
@@ -797,7 +886,11 @@ impl House {
 
     /// How the planner keeps limits.
     fn keeps(&mut self, holds: Option<u64>, over_w: u32) {
-        self.feed(Input::Limited(Limited { accepted: true, holds: holds.map(id), over_w }));
+        self.holds(holds, 4200, over_w);
+    }
+
+    fn holds(&mut self, holds: Option<u64>, held_w: u32, over_w: u32) {
+        self.feed(Input::Limited(Limited { accepted: true, holds: holds.map(id), held_w, over_w }));
     }
 
     /// The poll under way is answered without news; what the next one tells.
