@@ -347,7 +347,7 @@ fn decisions_leave_the_home_only_about_appliances_whose_people_consent_and_witho
         for (action, cause, ending) in [
             ("plan off", Cause::Price, Ending::Decided),
             ("OperationOff", Cause::Person(1000), Ending::Refused),
-            ("plan on", Cause::Rule(RuleId(3)), Ending::Decided),
+            ("plan on", Cause::Rule(RuleId::Made(3)), Ending::Decided),
             ("OperationOn", Cause::Utility(id(7)), Ending::Done),
             ("OperationOn", Cause::Utility(id(7)), Ending::Refused),
             ("PowerState OFF", Cause::Appliance, Ending::Observed),
@@ -412,6 +412,8 @@ fn a_consent_taken_back_in_an_outage_takes_decisions_out_of_the_batches_that_wai
     assert_eq!(waiting(&house), 1);
     house.feed(Input::Said { ask: AskId(2), uid: 1000, of: Some(udn("tv")), yes: false });
     assert_eq!(waiting(&house), 0, "on the disk");
+    // What was on its way then did not arrive.
+    house.fail_all("no route");
     house.pass(1800);
     assert!(house.answer_reports(300).iter().all(|report| report.decisions.is_empty()));
 }
