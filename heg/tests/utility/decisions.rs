@@ -1,6 +1,5 @@
 //! Which decisions leave the home.
 
-use energy_model::PowerState;
 use heg::gateway::AskId;
 use heg::journal::{Cause, Ending, Entry};
 use heg::rules::RuleId;
@@ -8,7 +7,7 @@ use heg::utility::{Allowed, Input, Slot};
 use utility_wire::limits::DECISIONS_MAX;
 use utility_wire::{Message as _, Report};
 
-use crate::house::{House, T0, entry, id, now, udn};
+use crate::house::{House, T0, id, now, udn};
 
 #[test]
 fn decisions_leave_the_home_only_about_appliances_whose_people_consent_and_without_saying_who_it_was() {
