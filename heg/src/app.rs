@@ -23,12 +23,13 @@ use daemon_kit::{boot_counter, identity, state_dir};
 use http::StatusCode;
 use nix::time::{ClockId, clock_gettime};
 use tokio::sync::mpsc;
-use upnp::device::{ActionCall, presentation_response};
+use upnp::device::{ActionCall, not_found, presentation_response};
 use upnp::ids::Udn;
 use upnp::net::{IncomingRequest, Interface};
 use upnp::time::{BootTime, earliest};
 use upnp_net::{InterfaceFilter, Net, NetConfig, NetEvent, Responder};
 
+use crate::api::access::is_near;
 use crate::api::planning::{DecisionView, PlanView};
 use crate::api::{ApplianceView, EntryView, WatchLine};
 use crate::config::Config;
@@ -332,6 +333,9 @@ impl App {
     }
 
     fn http_request(&mut self, request: IncomingRequest, responder: Responder, now: Now) {
+        if !is_near(request.peer, request.local, &self.interfaces) {
+            return responder.send(not_found());
+        }
         match self.home.handle_request(&request, now) {
             Incoming::Answered(response) => responder.send(response),
             Incoming::Page => {

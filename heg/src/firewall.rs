@@ -45,9 +45,6 @@ use crate::limits::{
     FIREWALL_LOOK_EVERY, FIREWALL_RETRY_FIRST, FIREWALL_SETTLE, FIREWALL_SETTLE_MAX, FIREWALL_SSH_SOURCES_MAX,
 };
 
-/// Where the SSH server has its configuration.
-const SSH_DIR: &str = "/etc/ssh";
-
 /// Something for the journal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Note {
@@ -99,6 +96,8 @@ pub struct Firewall {
     seen: Remembered,
     ssh: BTreeSet<IpAddr>,
     ssh_ports: BTreeSet<u16>,
+    /// Why these may not be all.
+    ssh_trouble: Option<String>,
     http_port: Option<u16>,
     sealed_port: Option<u16>,
     appliances: BTreeSet<MacAddress>,
@@ -156,6 +155,7 @@ impl Firewall {
             configured,
             dead_man,
             ssh_ports: BTreeSet::new(),
+            ssh_trouble: None,
             facts: Facts::default(),
             shape: Shape::default(),
             http_port: (http_port != 0).then_some(http_port),
@@ -410,7 +410,8 @@ impl Firewall {
     fn shape_anew(&mut self) {
         let settings = self.dead_man.in_force();
         let shape = detect(&settings, &self.facts, &self.seen);
-        self.ssh_ports = ssh::ports(&settings.ssh_ports, Path::new(SSH_DIR));
+        self.ssh_ports = ssh::ports(&settings.ssh_ports);
+        self.ssh_trouble = ssh::trouble();
         if shape != self.shape {
             tracing::info!(router = shape.router, wan = ?shape.wan, lan = ?shape.lan, why = shape.why, "shape of the firewall");
         }
@@ -440,7 +441,7 @@ impl Firewall {
         if settings.ssh == Ssh::Lan {
             return BTreeSet::new();
         }
-        let mut sources = ssh::sources(&ssh::ports(&settings.ssh_ports, Path::new(SSH_DIR))).unwrap_or_else(|error| {
+        let mut sources = ssh::sources(&ssh::ports(&settings.ssh_ports)).unwrap_or_else(|error| {
             tracing::warn!(%error, "open SSH connections cannot be listed");
             BTreeSet::new()
         });

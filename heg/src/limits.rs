@@ -289,7 +289,7 @@ pub const LATE_OBEYED_S: i64 = PLAN_RETRY_MAX_S;
 pub const WOKEN_KEPT_S: i64 = 900;
 /// Limits remembered after their end, while load comes back.
 pub const ENDED_LIMITS_MAX: usize = 8;
-/// A limit that is still exceeded so long after it began is told the utility as not kept, s: what runs for its minimum time, and an appliance
+/// A limit that is exceeded for so long without a break is told the utility as not kept, s: what runs for its minimum time, and an appliance
 /// that is asked again after it refused, is off by then.
 pub const LIMIT_REACTION_S: i64 = 600;
 /// Decisions remembered of one appliance; the journal has them all.

@@ -133,9 +133,10 @@ pub struct Planner {
     envelope: Envelope,
     /// What the home may draw from each instant on, as far as is known.
     caps: Vec<(i64, Option<Cap>)>,
-    /// The limit that held last, and since when.
+    /// The limit that held last.
     last_cap: Option<Cap>,
-    cap_since: i64,
+    /// Since when the utility's limits are exceeded, by what is not to be switched off.
+    over_since: Option<i64>,
     /// The key management centre's time at a moment since boot.
     clock: Option<(BootTime, UnixTime)>,
     /// The machine's wall clock less that time, s.
@@ -187,7 +188,7 @@ impl Planner {
             envelope: Envelope::new(home.into(), settings.terms, None, engaged, now.boot),
             caps: Vec::new(),
             last_cap: None,
-            cap_since: now.wall.as_second(),
+            over_since: None,
             clock: None,
             shift: 0,
             limited: Limited::default(),
@@ -355,7 +356,6 @@ impl Planner {
         }
         if self.last_cap != cap {
             tracing::info!(watts = cap.map(|c| c.watts.count()), cause = ?cap.map(|c| c.cause), "limit");
-            self.cap_since = at;
         }
         self.last_cap = cap;
         // The first holds since some time already.
@@ -373,14 +373,15 @@ impl Planner {
 
     /// Tells the utility's side how limits are kept, where that is news.
     fn tell_limits(&mut self, at: i64) {
-        let holds = match self.cap(at).map(|cap| cap.cause) {
-            Some(envelope::Cause::Limit(id)) => Some(id),
-            _ => None,
+        let (holds, held_w) = match self.cap(at) {
+            Some(Cap { cause: envelope::Cause::Limit(id), watts }) => (Some(id), watts.count()),
+            _ => (None, 0),
         };
-        // What is running may take a while to go off.
-        let lasts = holds.is_some() && at >= self.cap_since + LIMIT_REACTION_S;
-        let over_w = if lasts { self.over_w(at) } else { 0 };
-        let limited = Limited { accepted: self.settings.terms.accepted, holds, over_w };
+        // What is running may take a while to go off, and what is asked again soon is no excess that lasts.
+        let over_w = if holds.is_some() { self.over_w(at) } else { 0 };
+        self.over_since = if over_w > 0 { self.over_since.or(Some(at)) } else { None };
+        let over_w = if self.over_since.is_some_and(|since| at >= since + LIMIT_REACTION_S) { over_w } else { 0 };
+        let limited = Limited { accepted: self.settings.terms.accepted, holds, held_w, over_w };
         if limited != self.limited {
             self.limited = limited;
             self.effects.push_back(Effect::Limited(limited));
@@ -619,7 +620,7 @@ impl Planner {
         let charging = || self.standings.values().any(|s| s.work.as_ref().is_some_and(|w| !w.done && w.taken_ws > 0));
         let savings = (self.ledger.is_unsaved() || charging()).then_some(self.write_savings_at);
         let caps = self.caps.iter().map(|(start, _)| *start);
-        let reacted = self.last_cap.map(|_| self.cap_since + LIMIT_REACTION_S);
+        let reacted = self.over_since.map(|since| since + LIMIT_REACTION_S);
         let some = [edge, rules, savings, reacted].into_iter().chain(of_standings).flatten();
         some.chain(runs).chain(caps).filter(|due| *due > at).chain(self.plan_due).min()
     }

@@ -321,6 +321,7 @@ impl Utility {
             pace.set_spread(settings.spread);
         }
         self.settings = settings;
+        self.withdraw_decisions();
     }
 
     fn linked(&mut self, link: Link, now: Now) {
@@ -361,6 +362,8 @@ impl Utility {
             }
             (self.known, self.events, self.heard) = (Known::default(), Events::default(), None);
             self.saving.clear();
+            // The new one's limits may have the old one's numbers.
+            self.limited = Limited { accepted: self.limited.accepted, ..Limited::default() };
             (self.complete, self.acquainted) = (true, false);
         }
         self.heard_at = now.boot;
@@ -604,6 +607,7 @@ impl Utility {
         for (slot, value) in self.consent.say(of.clone(), yes) {
             self.save(slot, value, Soon::Soon);
         }
+        self.withdraw_decisions();
         let action = if yes { "utility control allowed" } else { "utility control forbidden" };
         let reason = if of.is_none() { "of all appliances" } else { "" };
         self.journal(of.as_ref(), action, Cause::Person(uid), Ending::Done, reason, now);
@@ -612,7 +616,8 @@ impl Utility {
             None => self.changed.extend(gateway.registry().iter().map(|a| a.udn().clone())),
         }
         self.urgent(now);
-        let reply = Reply::Outcome(Outcome::new(Ending::Done, ""));
+        let also = if yes { "the utility also learns what is decided here about it, and what came of it" } else { "" };
+        let reply = Reply::Outcome(Outcome::new(Ending::Done, also));
         self.effects.push_back(Effect::Answer { ask, reply });
     }
 

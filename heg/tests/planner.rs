@@ -283,6 +283,17 @@ fn how_a_limit_is_kept_is_told_when_it_begins_is_exceeded_and_ends() {
     house.tell("pump", Off);
     house.run_minutes(1);
     assert_eq!(told(&house).last(), Some(&(true, id, 0)));
+    // On again for a while: an excess counts from when it begins.
+    house.tell("pump", On);
+    house.run_minutes(8);
+    house.tell("pump", Off);
+    house.run_minutes(4);
+    house.tell("pump", On);
+    house.run_minutes(8);
+    assert_eq!(told(&house).last(), Some(&(true, id, 0)));
+    house.run_minutes(4);
+    assert_eq!(told(&house).last(), Some(&(true, id, 1100)));
+    assert_eq!(house.limited.last().unwrap().held_w, 4200);
     house.limit(None);
     house.run_minutes(1);
     assert_eq!(told(&house).last(), Some(&(true, None, 0)));

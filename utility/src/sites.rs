@@ -154,7 +154,8 @@ pub fn examine(report: &Report, now: UnixTime) -> Result<(), ReportError> {
         .consumption
         .iter()
         .map(|run| run.start.plus(run.energy.len() as u64 * u64::from(run.interval.seconds())))
-        .chain(report.gaps.iter().map(|gap| gap.end));
+        .chain(report.gaps.iter().map(|gap| gap.end))
+        .chain(report.decisions.iter().map(|decision| decision.at));
     let ahead = ends.map(|end| end.seconds().saturating_sub(now.seconds())).max().unwrap_or(0);
     if ahead > REPORT_AHEAD_S_MAX { Err(ReportError::Future(ahead)) } else { Ok(()) }
 }
@@ -172,7 +173,7 @@ pub fn until_next(site: &SiteId, period_s: u32, now: UnixTime) -> u32 {
 #[cfg(test)]
 mod tests {
     use energy_model::WattHours;
-    use utility_wire::{Consumption, Gap, GapReason, IntervalLength, List};
+    use utility_wire::{Consumption, DecisionReport, Gap, GapReason, IntervalLength, List, Text};
 
     use super::*;
 
@@ -219,6 +220,18 @@ mod tests {
         assert_eq!(examine(&report(run.clone(), gap.clone()), at(0)), Ok(()));
         let later = Consumption { start: at(1), ..run.clone() };
         assert_eq!(examine(&report(later, gap.clone()), at(0)), Err(ReportError::Future(3601)));
+        let decided = |at| DecisionReport {
+            at,
+            of: "tv".parse().unwrap(),
+            action: Text::cut("plan off"),
+            cause: Text::cut("price"),
+            outcome: Text::cut("done"),
+            reason: Text::cut(""),
+        };
+        let with = |at| Report { decisions: List::fill([decided(at)]), ..report(run.clone(), gap.clone()) };
+        assert_eq!(examine(&with(at(3600)), at(0)), Ok(()));
+        let far = UnixTime::new(i64::MAX as u64);
+        assert!(matches!(examine(&with(far), at(0)), Err(ReportError::Future(_))), "it would stay on top for ever");
         let turned = Gap { end: at(0), ..gap };
         assert_eq!(examine(&report(run, turned), at(0)), Err(ReportError::Gap));
     }

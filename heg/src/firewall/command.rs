@@ -14,7 +14,7 @@ use super::nft::{self, NftError};
 use super::ruleset::Plan;
 use super::settings::Mode;
 use super::shape::detect;
-use super::{SSH_DIR, ssh, state};
+use super::{ssh, state};
 use crate::config::Config;
 use crate::limits::BASELINE_TRIES;
 
@@ -60,7 +60,7 @@ async fn baseline(named: Option<&Path>) -> anyhow::Result<()> {
     if settings.mode != Mode::Off {
         let facts = state::facts().context("the network cannot be read").context(Exit::OsErr)?;
         let mut sources = dead_man.record().ssh.clone();
-        let ssh_ports = ssh::ports(&settings.ssh_ports, Path::new(SSH_DIR));
+        let ssh_ports = ssh::ports(&settings.ssh_ports);
         sources.extend(ssh::sources(&ssh_ports).unwrap_or_default());
         let plan = Plan {
             shape: detect(&settings, &facts, &dead_man.record().seen),

@@ -50,11 +50,12 @@ impl Forwarding {
         let mut held = self.noted();
         held.retain(|(switch, _)| on.iter().all(|(other, _)| other != switch));
         let note: String = held.iter().chain(&on).map(|(switch, value)| format!("{switch} {value}\n")).collect();
-        let noted = self.note(&note);
+        let mut done = self.note(&note);
         for (switch, _) in on {
-            std::fs::write(self.root.join(switch), "0")?;
+            // One family that stays on is no reason to leave the other on.
+            done = done.and(std::fs::write(self.root.join(switch), "0"));
         }
-        noted.map(|()| true)
+        done.map(|()| true)
     }
 
     /// Switches on again what [`Self::hold`] switched off. True if there was something.
@@ -134,5 +135,21 @@ mod tests {
         std::fs::write(dir.path().join(NOTE), "etc/passwd 1\nproc/sys/net/ipv4/ip_forward 7\nnonsense\n").unwrap();
         forwarding.release().unwrap();
         assert_eq!(values(), ["0", "0"]);
+    }
+
+    #[test]
+    fn a_switch_that_cannot_be_written_leaves_the_other_off_and_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let (v4, v6) = (dir.path().join(SWITCHES[0]), dir.path().join(SWITCHES[1]));
+        for path in [&v4, &v6] {
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        }
+        // A number that root cannot write either.
+        std::os::unix::fs::symlink("/proc/sys/kernel/cap_last_cap", &v4).unwrap();
+        std::fs::write(&v6, "1\n").unwrap();
+        let forwarding = Forwarding { root: dir.path().to_owned() };
+        assert!(forwarding.hold().is_err());
+        assert_eq!(std::fs::read_to_string(&v6).unwrap(), "0");
+        assert!(forwarding.is_held());
     }
 }

@@ -1,7 +1,6 @@
 //! What the firewall says of itself: status, plan, metrics, and what is not well.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 
 use daemon_kit::control::ControlRequest;
 use upnp::time::BootTime;
@@ -10,7 +9,7 @@ use super::deadman::Phase;
 use super::ruleset::{self, Counts, Feature, Plan};
 use super::settings::Mode;
 use super::shape::{Facts, detect};
-use super::{Firewall, SSH_DIR, describe, ssh, state};
+use super::{Firewall, describe, ssh, state};
 use crate::api::firewall::{DropView, FirewallView, PlanView};
 
 impl Firewall {
@@ -48,6 +47,7 @@ impl Firewall {
         if self.in_kernel.as_ref().is_some_and(|k| k.plan.leaves_ssh_as_it_was()) {
             let how = "`hegctl firewall apply` and `confirm` close it save for who is logged in";
             parts.push(format!("SSH is open toward the Internet as before the installation; {how}"));
+            parts.extend(self.ssh_trouble.clone());
         }
         parts.extend(self.forwarding_trouble.clone());
         parts.extend(self.lacks().map(|lack| format!("firewall with {lack}, which this kernel lacks")));
@@ -126,7 +126,7 @@ impl Firewall {
             sealed_port: self.sealed_port,
             appliances: self.appliances.clone(),
             ssh: self.open_ssh(),
-            ssh_ports: ssh::ports(&self.configured.ssh_ports, Path::new(SSH_DIR)),
+            ssh_ports: ssh::ports(&self.configured.ssh_ports),
             ssh_as_it_was: false,
             utility: self.utility.clone(),
         };

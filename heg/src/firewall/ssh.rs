@@ -8,16 +8,51 @@ use std::path::{Path, PathBuf};
 
 use crate::limits::{FIREWALL_LIST_MAX, FIREWALL_SSH_SOURCES_MAX, SSHD_CONFIG_BYTES_MAX, TCP_TABLE_BYTES_MAX};
 
-/// The ports that are `set`, and those that sshd is told to serve below `dir` (`/etc/ssh`), as far as it may be read.
-pub fn ports(set: &[u16], dir: &Path) -> BTreeSet<u16> {
+/// Where the SSH server has its configuration.
+const DIR: &str = "/etc/ssh";
+/// Lines of it that the package noted as root when it was installed: the daemon may not be able to read that.
+const NOTE: &str = "/var/lib/heg/sshd-ports";
+
+/// The ports that are `set`, and those that sshd is told to serve on this machine, as far as that may be read.
+pub fn ports(set: &[u16]) -> BTreeSet<u16> {
+    ports_in(set, Path::new(DIR), Path::new(NOTE))
+}
+
+fn ports_in(set: &[u16], dir: &Path, note: &Path) -> BTreeSet<u16> {
+    let files = files(dir).into_iter().chain([note.to_owned()]);
+    let texts: Vec<String> = files.filter_map(|file| read(file, SSHD_CONFIG_BYTES_MAX).ok()).collect();
+    let named = texts.iter().flat_map(|text| served(text)).take(FIREWALL_LIST_MAX);
+    set.iter().copied().chain(named).collect()
+}
+
+fn files(dir: &Path) -> Vec<PathBuf> {
     let mut files: Vec<PathBuf> = std::fs::read_dir(dir.join("sshd_config.d"))
         .map(|entries| entries.flatten().map(|e| e.path()).take(FIREWALL_LIST_MAX).collect())
         .unwrap_or_default();
     files.retain(|file| file.extension().is_some_and(|e| e == "conf"));
     files.push(dir.join("sshd_config"));
-    let texts: Vec<String> = files.iter().filter_map(|file| read(file, SSHD_CONFIG_BYTES_MAX).ok()).collect();
-    let named = texts.iter().flat_map(|text| served(text)).take(FIREWALL_LIST_MAX);
-    set.iter().copied().chain(named).collect()
+    files
+}
+
+/// Why it is not known on which ports SSH is served: something of the server's configuration may not be read, and is newer than the note.
+pub fn trouble() -> Option<String> {
+    let denied = |path: &Path| {
+        let opened =
+            if path.is_dir() { std::fs::read_dir(path).map(drop) } else { std::fs::File::open(path).map(drop) };
+        opened.is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied)
+    };
+    trouble_in(Path::new(DIR), Path::new(NOTE), denied)
+}
+
+fn trouble_in(dir: &Path, note: &Path, denied: impl Fn(&Path) -> bool) -> Option<String> {
+    let changed = |path: &Path| std::fs::metadata(path).and_then(|file| file.modified()).ok();
+    let noted = changed(note);
+    let hidden = |path: &PathBuf| denied(path) && noted.is_none_or(|noted| changed(path).is_none_or(|at| at > noted));
+    let path = [dir.to_owned(), dir.join("sshd_config.d")].into_iter().chain(files(dir)).find(hidden)?;
+    Some(format!(
+        "{} may not be read: if SSH has another port than those in ssh-ports, name it there, or it will be closed on the WAN side",
+        path.display()
+    ))
 }
 
 /// The ports in `Port` and `ListenAddress` lines of an sshd_config(5).
@@ -108,12 +143,33 @@ mod tests {
             ListenAddress 2001:db8::22\nListenAddress 0.0.0.0\nListenAddress";
         assert_eq!(served(text).collect::<Vec<_>>(), [2222, 2200, 2201, 2022, 2023]);
         let dir = tempfile::tempdir().unwrap();
-        assert_eq!(ports(&[22], dir.path()), [22].into(), "no server");
+        let note = dir.path().join("sshd-ports");
+        let ports = || ports_in(&[22], dir.path(), &note);
+        assert_eq!(ports(), [22].into(), "no server");
         std::fs::create_dir(dir.path().join("sshd_config.d")).unwrap();
         std::fs::write(dir.path().join("sshd_config"), "Port 2222\n").unwrap();
         std::fs::write(dir.path().join("sshd_config.d/own.conf"), "Port 443\n").unwrap();
         std::fs::write(dir.path().join("sshd_config.d/own.conf.old"), "Port 80\n").unwrap();
-        assert_eq!(ports(&[22], dir.path()), [22, 443, 2222].into());
+        assert_eq!(ports(), [22, 443, 2222].into());
+        // What the daemon may not read was noted when the package was installed.
+        std::fs::write(&note, "Port 2244\nListenAddress 0.0.0.0:2245\n").unwrap();
+        assert_eq!(ports(), [22, 443, 2222, 2244, 2245].into());
+    }
+
+    #[test]
+    fn a_configuration_that_may_not_be_read_is_told_unless_it_was_noted_since() {
+        let dir = tempfile::tempdir().unwrap();
+        let (config, note) = (dir.path().join("sshd_config"), dir.path().join("sshd-ports"));
+        std::fs::write(&config, "Port 2222\n").unwrap();
+        let trouble = |hidden: bool| trouble_in(dir.path(), &note, |path| hidden && path == config);
+        assert_eq!(trouble(false), None);
+        let said = trouble(true).unwrap();
+        assert!(said.contains("sshd_config may not be read") && said.contains("ssh-ports"), "{said}");
+        std::fs::write(&note, "Port 2222\n").unwrap();
+        assert_eq!(trouble(true), None);
+        let later = std::fs::metadata(&note).unwrap().modified().unwrap() + std::time::Duration::from_secs(60);
+        std::fs::File::options().write(true).open(&config).unwrap().set_modified(later).unwrap();
+        assert!(trouble(true).is_some(), "changed since");
     }
 
     #[cfg(target_endian = "little")]

@@ -120,13 +120,15 @@ pub struct Limited {
     pub accepted: bool,
     /// The limit that holds; none: there is none, or the failsafe limit holds instead.
     pub holds: Option<EventId>,
+    /// How much the home may draw by that limit, W: what the limit says, or the home's floor where that is higher.
+    pub held_w: u32,
     /// By how much it is exceeded, W, by what is not to be switched off; told only when that lasts.
     pub over_w: u32,
 }
 
 impl Default for Limited {
     fn default() -> Self {
-        Self { accepted: true, holds: None, over_w: 0 }
+        Self { accepted: true, holds: None, held_w: 0, over_w: 0 }
     }
 }
 

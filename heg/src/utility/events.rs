@@ -50,6 +50,8 @@ pub(super) struct Event {
     pub(super) step: Step,
     /// It has come into force here (limits).
     pub(super) started: bool,
+    /// It was refused because it was exceeded, and has not ended: whether it is kept since (limits).
+    pub(super) kept_again: Option<bool>,
     end: Option<OutcomeKind>,
     at: Option<UnixTime>,
     told: Told,
@@ -92,7 +94,15 @@ impl Events {
         let control = control.clone();
         self.all.insert(
             control.id,
-            Event { control: Some(control), step: Step::Saving, started: false, end: None, at, told: Told::Nothing },
+            Event {
+                control: Some(control),
+                step: Step::Saving,
+                started: false,
+                kept_again: None,
+                end: None,
+                at,
+                told: Told::Nothing,
+            },
         );
         true
     }
@@ -100,7 +110,15 @@ impl Events {
     /// A limit that is new: it is told that it was received, once it is written down.
     pub(super) fn limit(&mut self, id: EventId, at: Option<UnixTime>) {
         let (step, told) = (Step::Saving, Told::Nothing);
-        self.all.entry(id).or_insert(Event { control: None, step, started: false, end: None, at, told });
+        self.all.entry(id).or_insert(Event {
+            control: None,
+            step,
+            started: false,
+            kept_again: None,
+            end: None,
+            at,
+            told,
+        });
     }
 
     /// It is on the disk, or is not.
@@ -130,15 +148,28 @@ impl Events {
         true
     }
 
+    /// A limit that was refused because it was exceeded is kept again, or is not; `None`: it has ended.
+    pub(super) fn kept_again(&mut self, id: EventId, kept: Option<bool>) {
+        if let Some(event) = self.all.get_mut(&id) {
+            event.kept_again = kept;
+        }
+    }
+
     /// Limits that have not ended, each with when it came here.
     pub(super) fn limits(&self) -> Vec<(EventId, Option<UnixTime>)> {
-        let open = self.all.iter().filter(|(_, e)| e.control.is_none() && e.end.is_none());
+        let is_open = |e: &Event| e.end.is_none() || e.kept_again.is_some();
+        let open = self.all.iter().filter(|(_, e)| e.control.is_none() && is_open(e));
         open.map(|(id, e)| (*id, e.at.filter(|_| !e.started))).collect()
     }
 
     /// It came to an end.
     pub(super) fn end(&mut self, id: EventId, end: OutcomeKind, at: Option<UnixTime>) {
         if let Some(event) = self.all.get_mut(&id) {
+            if event.control.is_none() {
+                // Its second word, where the first was that it was exceeded.
+                event.told = event.told.min(Told::Started);
+                event.kept_again = None;
+            }
             (event.step, event.end, event.at) = (Step::Over, Some(end), at.or(event.at));
         }
     }
@@ -249,7 +280,9 @@ impl Events {
         };
         let told = *TOLD.get(usize::from(row.told))?;
         let (started, at) = (row.started, row.at.map(UnixTime::new));
-        self.all.insert(id, Event { control, step, started, end, at, told });
+        let exceeded = |end: &OutcomeKind| matches!(end, OutcomeKind::Refused(r) if r.code == RefusalCode::FAILED);
+        let kept_again = end.as_ref().filter(|end| control.is_none() && exceeded(end)).map(|_| false);
+        self.all.insert(id, Event { control, step, started, kept_again, end, at, told });
         Some(row.ordered)
     }
 }

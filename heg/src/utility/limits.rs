@@ -1,7 +1,7 @@
 //! What came of the utility's limits: that one is in force here, is over, came too late, or is not kept, and why.
 //!
 //! The planner says how limits are kept ([`Limited`](crate::planner::Limited)), the limits say when they end; what came of each is told with the next poll, the last
-//! word once: `received`, `started`, then `done`, `expired` or `refused`.
+//! word once: `received`, `started`, then `done`, `expired` or `refused`. One that was refused because it was exceeded, and is kept when it ends, is `done` after all.
 #![forbid(unsafe_code)]
 
 use utility_wire::{EventId, OutcomeKind, RefusalCode, UnixTime};
@@ -22,14 +22,35 @@ impl Utility {
                 // Called off, or no longer told of.
                 _ => Some(UnixTime::new(0)),
             };
-            let late = limit.is_some_and(|l| !l.cancelled) && end.zip(came).is_some_and(|(end, came)| end <= came);
             let holds = self.limited.holds == Some(id);
-            let kind = match end {
+            let over = end.is_some_and(|end| end <= time);
+            let event = self.events.get(id);
+            if let Some(kept) = event.and_then(|e| e.kept_again) {
+                match (over, kept) {
+                    (true, true) => self.limit_ended(id, OutcomeKind::Done, now),
+                    (true, false) => self.events.kept_again(id, None),
+                    (false, _) if holds => self.events.kept_again(id, Some(self.limited.over_w == 0)),
+                    (false, _) => {}
+                }
+                continue;
+            }
+            let listed = limit.filter(|l| !l.cancelled);
+            let late = listed.is_some() && end.zip(came).is_some_and(|(end, came)| end <= came);
+            let started = event.is_some_and(|e| e.started);
+            let kind = match listed {
                 _ if !self.limited.accepted => {
                     Some(refused(RefusalCode::NO_CONSENT, "the people at home take no limits"))
                 }
                 _ if late => Some(OutcomeKind::Expired),
-                Some(end) if end <= time => Some(OutcomeKind::Done),
+                Some(_) if over && !started => Some(refused(
+                    RefusalCode::SUPERSEDED,
+                    "it never held here: another limit did, or the gateway was off",
+                )),
+                _ if over => Some(OutcomeKind::Done),
+                Some(limit) if holds && self.limited.held_w > limit.watts.count() => {
+                    let floor = self.limited.held_w;
+                    Some(refused(RefusalCode::NO_CONSENT, &format!("not below the home's floor of {floor} W")))
+                }
                 _ if holds && self.limited.over_w > 0 => {
                     let over = self.limited.over_w;
                     let why = format!("it is exceeded by {over} W, by what is not to be switched off");
@@ -37,8 +58,12 @@ impl Utility {
                 }
                 _ => None,
             };
+            let exceeded = matches!(&kind, Some(OutcomeKind::Refused(refusal)) if refusal.code == RefusalCode::FAILED);
             match kind {
-                Some(kind) => self.limit_ended(id, kind, now),
+                Some(kind) => {
+                    self.limit_ended(id, kind, now);
+                    self.events.kept_again(id, exceeded.then_some(false));
+                }
                 None if holds && self.events.started(id, time) => {
                     self.journal(None, "limit in force", Cause::Utility(id), Ending::Observed, "", now);
                     self.save_limit(id);

@@ -65,7 +65,9 @@ impl Utility {
                 self.reporting.failed(&failure, now.boot);
                 if let Failure::NotTaken(why) = &failure {
                     self.is_heard(now);
-                    self.reports.refused(batch);
+                    for other in self.reports.refused(batch) {
+                        self.save_batch(other);
+                    }
                     self.save(Slot::Batch(batch), None, Soon::Soon);
                     self.complete = true;
                     let action = format!("report {batch}");
@@ -86,7 +88,8 @@ impl Utility {
     }
 
     /// Something went into the home's journal. What was decided about an appliance, and came of it, goes to the utility too if the people at home
-    /// let it control that one; who of them decided is not told.
+    /// let it control that one. Who of them decided is not told, nor by which rule; reasons (the home's tariff, until when somebody ordered, what an
+    /// appliance answered) are told only of what the utility ordered itself.
     pub fn journalled(&mut self, entry: &Entry, now: Now) {
         let (Some(udn), Some(at)) = (&entry.udn, self.time(now).filter(|_| self.link.peer.is_some())) else { return };
         let Ok(of) = udn.bare().parse::<ApplianceId>() else { return };
@@ -94,20 +97,18 @@ impl Utility {
             return;
         }
         let cause = match entry.cause {
-            Cause::Person(_) => "person".to_owned(),
-            cause => cause.to_string(),
+            Cause::Utility(_) => entry.cause.to_string(),
+            cause => cause.word().to_owned(),
         };
+        let its_own = matches!(entry.cause, Cause::Utility(_)) && entry.ending != Ending::Refused;
+        let reason = if its_own { &*entry.reason } else { "" };
         let (action, cause) = (Text::cut(&entry.action), Text::cut(&cause));
-        let (outcome, reason) = (Text::cut(entry.ending.as_str()), Text::cut(&entry.reason));
+        let (outcome, reason) = (Text::cut(entry.ending.as_str()), Text::cut(reason));
         self.reports.decided(DecisionReport { at, of, action, cause, outcome, reason });
     }
 
     /// Puts what is new into a batch, or as many as it takes.
     fn cut(&mut self, (complete, appliances): (bool, Vec<ApplianceReport>), time: UnixTime) {
-        // A consent may have been withdrawn since.
-        let consent = &self.consent;
-        let allowed = |id: &ApplianceId| Udn::parse(&format!("uuid:{id}")).is_ok_and(|udn| consent.allows(&udn));
-        self.reports.keep_decisions(allowed);
         let changes = self.reports.cut(complete, appliances, time);
         for batch in changes.kept {
             self.save_batch(batch);
@@ -115,6 +116,15 @@ impl Utility {
         for batch in changes.dropped {
             self.complete = true;
             self.save(Slot::Batch(batch), None, Soon::Soon);
+        }
+    }
+
+    /// A consent may have been withdrawn: decisions that only it let out stay at home, also where they wait in batches.
+    pub(super) fn withdraw_decisions(&mut self) {
+        let consent = &self.consent;
+        let allowed = |id: &ApplianceId| Udn::parse(&format!("uuid:{id}")).is_ok_and(|udn| consent.allows(&udn));
+        for batch in self.reports.keep_decisions(allowed) {
+            self.save_batch(batch);
         }
     }
 
@@ -168,6 +178,7 @@ impl Utility {
         }
         if let Some(slot) = self.consent.forget(udn) {
             self.save(slot, None, Soon::Soon);
+            self.withdraw_decisions();
         }
         // Only a complete report says that something is gone.
         self.complete = true;

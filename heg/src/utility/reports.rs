@@ -88,9 +88,35 @@ impl Reports {
         self.decisions.push_back(decision);
     }
 
-    /// Forgets decisions about appliances that are none of the utility's business any more.
-    pub(super) fn keep_decisions(&mut self, about: impl Fn(&ApplianceId) -> bool) {
+    /// Forgets decisions about appliances that are none of the utility's business any more, also in batches that it has not acknowledged. Gives
+    /// the batches that changed: where the utility has one of them after all, it takes no notice of its number again.
+    pub(super) fn keep_decisions(&mut self, about: impl Fn(&ApplianceId) -> bool) -> Vec<u64> {
         self.decisions.retain(|decision| about(&decision.of));
+        self.amend(|report| {
+            let kept: Vec<_> = report.decisions.iter().filter(|decision| about(&decision.of)).cloned().collect();
+            let changes = kept.len() < report.decisions.len();
+            report.decisions = List::fill(kept);
+            changes
+        })
+    }
+
+    /// Changes batches that are still here; gives the numbers of those where `change` says that it did.
+    fn amend(&mut self, mut change: impl FnMut(&mut Report) -> bool) -> Vec<u64> {
+        let mut changed = Vec::new();
+        for queued in &mut self.queue {
+            if let Ok(mut report) = Report::decode(&queued.body)
+                && change(&mut report)
+            {
+                queued.body = report.encode();
+                changed.push(queued.batch);
+            }
+        }
+        changed
+    }
+
+    /// A report is gone: those of its time no longer name all appliances together. Gives the batches that changed.
+    fn incomplete(&mut self, made: UnixTime) -> Vec<u64> {
+        self.amend(|report| report.made == made && std::mem::take(&mut report.complete))
     }
 
     /// Whether there is consumption, a gap or a decision that is in no batch.
@@ -160,12 +186,15 @@ impl Reports {
             && (oldest.made.plus(REPORT_AGE_MAX_S) < now || bytes(&self.queue) > REPORT_QUEUE_BYTES_MAX)
         {
             let batch = oldest.batch;
-            if let Ok(report) = Report::decode(&oldest.body) {
-                self.lost(&report);
-            }
+            let report = Report::decode(&oldest.body);
             self.queue.pop_front();
             changes.kept.retain(|n| *n != batch);
             changes.dropped.push(batch);
+            if let Ok(report) = report {
+                self.lost(&report);
+                let changed = self.incomplete(report.made);
+                changes.kept.extend(changed.into_iter().filter(|n| !changes.kept.contains(n)).collect::<Vec<_>>());
+            }
         }
     }
 
@@ -217,13 +246,13 @@ impl Reports {
         self.queue.len() < before
     }
 
-    /// The utility does not take it, and never will.
-    pub(super) fn refused(&mut self, batch: u64) -> bool {
+    /// The utility does not take it, and never will. Gives other batches that changed.
+    pub(super) fn refused(&mut self, batch: u64) -> Vec<u64> {
         let body = self.queue.iter().find(|q| q.batch == batch).map(|q| Report::decode(&q.body));
-        if let Some(Ok(report)) = body {
-            self.lost(&report);
-        }
-        self.acknowledged(batch)
+        self.acknowledged(batch);
+        let Some(Ok(report)) = body else { return Vec::new() };
+        self.lost(&report);
+        self.incomplete(report.made)
     }
 
     pub(super) fn len(&self) -> usize {
@@ -305,8 +334,13 @@ fn in_parts(
         report.gaps = List::fill(std::iter::from_fn(|| {
             gaps.next_if(|gap| fits(RUN_BYTES + gap.of.as_ref().map_or(0, |of| of.as_str().len())))
         }));
+        // The utility takes them about appliances only that it knows.
+        let all_told = appliances.peek().is_none();
         report.decisions = List::fill(std::iter::from_fn(|| {
             decisions.next_if(|d| {
+                if !all_told {
+                    return false;
+                }
                 let words = d.action.as_str().len() + d.cause.as_str().len() + d.outcome.as_str().len();
                 fits(RUN_BYTES + d.of.as_str().len() + words + d.reason.as_str().len())
             })
@@ -474,5 +508,66 @@ mod tests {
         // The clock went back: the number does not.
         assert_eq!(again.cut(true, vec![], at(0)).kept, [batch + 1]);
         assert_eq!(report(&again, batch).gaps[0].reason, GapReason::NoReading);
+    }
+
+    fn decision(of: &str) -> DecisionReport {
+        use utility_wire::Text;
+        let (of, action, cause) = (of.parse().unwrap(), Text::cut("plan off"), Text::cut("price"));
+        DecisionReport { at: at(0), of, action, cause, outcome: Text::cut("done"), reason: Text::cut("") }
+    }
+
+    #[test]
+    fn decisions_taken_back_leave_every_batch_that_was_not_acknowledged() {
+        let mut reports = Reports::default();
+        let about = |reports: &Reports| -> Vec<String> {
+            let bodies = reports.batches().map(|q| Report::decode(&q.body).unwrap());
+            bodies.flat_map(|r| r.decisions.to_vec()).map(|d| d.of.to_string()).collect()
+        };
+        for of in ["tv", "oven"] {
+            reports.decided(decision(of));
+        }
+        let first = reports.cut(false, vec![], at(1)).kept[0];
+        reports.send();
+        for of in ["tv", "lamp"] {
+            reports.decided(decision(of));
+        }
+        let second = reports.cut(false, vec![], at(2)).kept[0];
+        reports.decided(decision("lamp"));
+        let third = reports.cut(false, vec![], at(3)).kept[0];
+        assert_eq!((second, about(&reports).len()), (third, 5));
+        reports.decided(decision("tv"));
+        assert_eq!(reports.keep_decisions(|id| id.as_str() != "tv"), [first, second]);
+        reports.cut(false, vec![], at(4));
+        assert_eq!(about(&reports), ["oven", "lamp", "lamp"]);
+        assert!(reports.keep_decisions(|id| id.as_str() != "tv").is_empty(), "nothing to write again");
+    }
+
+    #[test]
+    fn of_a_complete_set_whose_first_part_is_lost_no_part_says_that_it_is_complete() {
+        let all: Vec<_> = (0..500).map(appliance).collect();
+        let complete = |reports: &Reports| {
+            reports.batches().filter(|q| Report::decode(&q.body).unwrap().complete).map(|q| q.batch).collect::<Vec<_>>()
+        };
+        let mut reports = Reports::default();
+        let kept = reports.cut(true, all.clone(), at(1)).kept;
+        assert!(kept.len() > 1);
+        assert_eq!(complete(&reports), kept[kept.len() - 1..]);
+        assert_eq!(reports.refused(kept[0]), kept[kept.len() - 1..], "to be saved again");
+        assert!(complete(&reports).is_empty());
+
+        // Too many bytes: sets of later, until the first loses a part.
+        let mut reports = Reports::default();
+        let first = reports.cut(true, all.clone(), at(1)).kept;
+        let last = first[first.len() - 1];
+        for n in 2..100 {
+            let changes = reports.cut(false, all.clone(), at(n));
+            if !changes.dropped.is_empty() {
+                assert!(changes.dropped.contains(&first[0]));
+                assert!(changes.kept.contains(&last) || changes.dropped.contains(&last));
+                assert!(complete(&reports).is_empty());
+                return;
+            }
+        }
+        panic!("nothing was ever dropped");
     }
 }

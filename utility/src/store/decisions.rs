@@ -1,5 +1,7 @@
 //! What was decided in homes, as far as their people let the utility know: kept as it was told, and forgotten with the consumption of its time.
 
+use std::collections::BTreeSet;
+
 use utility_wire::{ApplianceId, Report, UnixTime};
 
 use super::backend::{Row, Tx};
@@ -53,9 +55,16 @@ impl Store {
     }
 }
 
-/// Those of a report that was not taken before.
+/// Those of a report that was not taken before, about appliances whose people let the utility control them; the appliances of the report are there already.
 pub(super) async fn put_decisions(tx: &mut dyn Tx, site: &SiteId, report: &Report) -> Result<(), StoreError> {
-    for (n, d) in (0u32..).zip(report.decisions.iter()) {
+    if report.decisions.is_empty() {
+        return Ok(());
+    }
+    let sql = "SELECT id FROM appliance WHERE site = $1 AND consents = $2";
+    let rows = tx.query(sql, &[site.as_str().into(), true.into()]).await?;
+    let consenting = rows.iter().map(|row| row.text(0)).collect::<Result<BTreeSet<_>, _>>()?;
+    let told = (0u32..).zip(report.decisions.iter()).filter(|(_, d)| consenting.contains(d.of.as_str()));
+    for (n, d) in told {
         let sql = "INSERT INTO decision (site, batch, n, at, appliance, action, cause, outcome, reason)
             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING";
         let params = [
@@ -72,4 +81,10 @@ pub(super) async fn put_decisions(tx: &mut dyn Tx, site: &SiteId, report: &Repor
         tx.execute(sql, &params).await?;
     }
     Ok(())
+}
+
+/// Those about an appliance whose people have taken their consent back.
+pub(super) async fn forget_decisions(tx: &mut dyn Tx, site: &SiteId, of: &ApplianceId) -> Result<(), StoreError> {
+    let sql = "DELETE FROM decision WHERE site = $1 AND appliance = $2";
+    tx.execute(sql, &[site.as_str().into(), of.as_str().into()]).await.map(|_| ())
 }

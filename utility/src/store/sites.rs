@@ -5,7 +5,7 @@ use serde_json::json;
 use utility_wire::{ApplianceReport, BatchState, Consumption, Gap, Report, UnixTime, ZoneId};
 
 use super::backend::{Row, Tx, Value};
-use super::decisions::put_decisions;
+use super::decisions::{forget_decisions, put_decisions};
 use super::log::note;
 use super::{Store, StoreError, places};
 use crate::limits::{PAGE_MAX, PRUNE_ROWS, STORE_ROWS_AT_ONCE};
@@ -229,6 +229,7 @@ impl Store {
         self.write(move |tx| {
             Box::pin(async move {
                 let mut gone = 0;
+                // None is of a time to come: examine() takes no such report.
                 for (table, key, time) in [
                     ("consumption", "site, meter, start", "start"),
                     ("gap", "site, meter, start", "stop"),
@@ -303,7 +304,11 @@ async fn put_appliance(tx: &mut dyn Tx, site: &SiteId, a: &ApplianceReport, made
         a.consents.into(),
         made.seconds().into(),
     ];
-    tx.execute(sql, &params).await.map(|_| ())
+    let newest = tx.execute(sql, &params).await? > 0;
+    if newest && !a.consents {
+        forget_decisions(tx, site, &a.id).await?;
+    }
+    Ok(())
 }
 
 async fn put_gap(tx: &mut dyn Tx, site: &SiteId, gap: &Gap) -> Result<(), StoreError> {

@@ -38,6 +38,7 @@ cases! {
     consumption_fills_its_gaps_and_merged_intervals_take_the_place_of_small_ones
     the_largest_report_is_taken_whole
     decisions_are_kept_once_in_order_and_forgotten_when_they_are_old
+    decisions_are_kept_only_where_people_consent_and_go_with_their_consent
     prices_are_versioned_and_served_as_stored_bytes
     a_limit_is_superseded_and_cancelled_and_homes_learn_of_it_by_version
     homes_answer_a_limit_and_the_latest_word_counts
@@ -247,16 +248,48 @@ fn prices(zone: &str, start: u64, milli: i64) -> PriceSeries {
     PriceSeries::new(zone.parse().unwrap(), 0, money, at(start), 900, vec![milli; 96]).unwrap()
 }
 
-async fn decisions_are_kept_once_in_order_and_forgotten_when_they_are_old(store: Store) {
-    with_sites(&store).await;
-    let decision = |made: u64, action: &str| DecisionReport {
+fn decision(of: &str, made: u64, action: &str) -> DecisionReport {
+    DecisionReport {
         at: at(made),
-        of: "tv".parse().unwrap(),
+        of: of.parse().unwrap(),
         action: action.parse().unwrap(),
         cause: "price".parse().unwrap(),
         outcome: "decided".parse().unwrap(),
         reason: "0.42 EUR/kWh now".parse().unwrap(),
+    }
+}
+
+async fn decisions_are_kept_only_where_people_consent_and_go_with_their_consent(store: Store) {
+    with_sites(&store).await;
+    let all =
+        || List::fill([decision("tv", 1, "plan off"), decision("nas", 1, "plan off"), decision("lamp", 1, "plan off")]);
+    let told = |batch, made, tv| Report {
+        appliances: List::fill([
+            appliance("tv", None, tv),
+            appliance("nas", None, true),
+            appliance("oven", None, false),
+        ]),
+        decisions: all(),
+        ..report(batch, made)
     };
+    let about = async || {
+        let decisions = store.decisions(&site_id(1), 9).await.unwrap();
+        decisions.into_iter().map(|d| d.appliance.to_string()).collect::<Vec<_>>()
+    };
+    take_report(&store, &site_id(1), &told(1, 10, true), at(40)).await.unwrap();
+    assert_eq!(about().await, ["tv", "nas"], "the lamp is none of the home's");
+    take_report(&store, &site_id(1), &told(2, 20, false), at(40)).await.unwrap();
+    assert_eq!(about().await, ["nas", "nas"], "taken back");
+    // Long on its way, from before.
+    take_report(&store, &site_id(1), &told(3, 15, true), at(40)).await.unwrap();
+    assert_eq!(about().await, ["nas", "nas", "nas"]);
+}
+
+async fn decisions_are_kept_once_in_order_and_forgotten_when_they_are_old(store: Store) {
+    with_sites(&store).await;
+    let tv = Report { appliances: List::fill([appliance("tv", None, true)]), ..report(9, 10) };
+    take_report(&store, &site_id(1), &tv, at(40)).await.unwrap();
+    let decision = |made: u64, action: &str| decision("tv", made, action);
     let first = Report { decisions: List::fill([decision(10, "plan off"), decision(10, "plan on")]), ..report(1, 20) };
     let second = Report { decisions: List::fill([decision(5, "plan start")]), ..report(2, 30) };
     for report in [&first, &second, &first] {
