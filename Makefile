@@ -6,7 +6,7 @@ SHELL := /bin/bash
 CARGO ?= $(shell .ci/cargo-path)
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: help setup build ebpf demo test lint doc unit e2e attacks vm interop fuzz bench man install clean \
+.PHONY: help setup build ebpf demo test lint doc unit e2e attacks vm nspawn interop fuzz bench man completions install clean \
 	deb deb-arm64 deb-armhf deb-armv6 arm-test dist lintian apt-repo install-test reproducible sbom copyright
 
 help: ## this list
@@ -53,6 +53,10 @@ vm: ## the agent on a real Debian kernel with systemd in QEMU: every way to slee
 	@.ci/setup build ebpf vm
 	@tests/vm/run
 
+nspawn: ## the packages under a real systemd, in containers of Debian 12 and 13 (skipped where there can be none)
+	@.ci/setup build ebpf deb nspawn
+	@tests/nspawn/run
+
 interop: ## our programs against foreign UPnP stacks (builds libupnp, takes minutes the first time)
 	@.ci/setup build interop
 	@tests/interop/run
@@ -68,7 +72,12 @@ fuzz: ## every parser for a short while (FUZZ_SECONDS each, default 30)
 man: ## build the man pages from docs/man/*.md
 	$(CARGO) run --locked -q -p house-tests --bin man
 
-install: ## install programs, kernel probe, units, users, examples and man pages under DESTDIR/PREFIX (default /usr/local)
+completions: ## build the completion scripts of packaging/completions from the programs' command lines
+	@.ci/setup build
+	$(CARGO) build --locked -p heg -p utility -p house-tests --bins
+	target/debug/completions
+
+install: ## install programs, kernel probe, units, users, examples, man pages and completion under DESTDIR/PREFIX (default /usr/local)
 	@.ci/setup build ebpf
 	$(CARGO) build --locked --release -p psm-agent -p heg
 	@# By themselves: what they want of shared crates would make the gateway larger.
@@ -81,10 +90,14 @@ install: ## install programs, kernel probe, units, users, examples and man pages
 		sed 's|/usr/bin/|$(PREFIX)/bin/|' $$unit >$(DESTDIR)$(PREFIX)/lib/systemd/system/$${unit##*/}; done
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/lib/sysusers.d packaging/sysusers/*.conf
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/lib/tmpfiles.d packaging/tmpfiles/*.conf
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/lib/sysctl.d packaging/sysctl/*.conf
 	@# polkit looks only here.
 	install -D -m 644 -t $(DESTDIR)/usr/share/polkit-1/rules.d packaging/polkit/*.rules
 	install -D -t $(DESTDIR)$(PREFIX)/bin $(addprefix target/release/,psm-agent heg-gateway hegctl heg-utility utilityctl heg-kmc)
-	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/home-energy-gateway packaging/examples/*.toml
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/home-energy-gateway packaging/examples/*.toml packaging/grafana/* packaging/prometheus/*
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/bash-completion/completions packaging/completions/bash/*
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/zsh/site-functions packaging/completions/zsh/*
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d packaging/completions/fish/*
 	for s in 1 5 8; do install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/man/man$$s docs/man/*.$$s; done
 	@echo "installed; then: systemd-sysusers && systemd-tmpfiles --create && systemctl daemon-reload"
 

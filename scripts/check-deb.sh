@@ -16,7 +16,7 @@ names=$(sed -n '/^Files:/,/^[^ ]/s/^ .* //p' "$changes")
 units_of() {
     case "$1" in
         heg-gateway) echo heg-gateway.service heg-firewall.service ;;
-        psm-agent) echo psm-agent.service ;;
+        psm-agent) echo psm-agent.service psm-agent-wake.service ;;
         heg-utility) echo heg-utility.service heg-kmc.service ;;
         *) wrong "$1 is a package without a list of its units" ;;
     esac
@@ -34,7 +34,8 @@ for deb in $names; do
     [[ " $names " == *"$package-dbgsym_"* ]] || wrong "$deb has no -dbgsym beside it"
     for unit in $(units_of "$package"); do
         [ -s "$root/usr/lib/systemd/system/$unit" ] || wrong "$deb lacks $unit"
-        grep -q "deb-systemd-helper.* '*$unit" "$root/DEBIAN/postinst" || wrong "$deb does not enable $unit"
+        ! grep -q '^\[Install\]' "$root/usr/lib/systemd/system/$unit" ||
+            grep -q "deb-systemd-helper.* '*$unit" "$root/DEBIAN/postinst" || wrong "$deb does not enable $unit"
     done
     for file in sysusers.d/$package.conf tmpfiles.d/$package.conf; do
         [ -s "$root/usr/lib/$file" ] || wrong "$deb lacks $file"

@@ -68,7 +68,7 @@ def head():
     return f"""Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/
 Upstream-Name: Home Energy Gateway
 Comment: Written by scripts/copyright.py. What is in vendor/ comes along with the source package, and is part of the programs or was
- needed to build them. Of crates that only other systems need just the manifest is there.
+ needed to build them. Of other crates of Cargo.lock just the manifest is there.
 
 Files: *
 Copyright: {US}

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Puts the crates of Cargo.lock into a directory, as the Debian source package carries them along to be built without a network.
     scripts/vendor.py DIRECTORY [CARGO]
-Crates that only other systems than Linux need are left with their manifest, which cargo wants to see, and an empty library: most of the
-bytes would be theirs, and a Debian source package must not hold programs without source."""
+Crates that no packed program is made of (those of other systems, and those of tests) are left with their manifest, which cargo wants to see,
+and an empty library: most of the bytes would be theirs, and a Debian source package must not hold programs without source."""
 import json
 import pathlib
 import shlex
@@ -11,9 +11,10 @@ import subprocess
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-# The machines that packages are made for, and the kernel.
-TARGETS = ["x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu", "armv7-unknown-linux-gnueabihf", "arm-unknown-linux-gnueabi",
-           "bpfel-unknown-none"]
+# What is packed, for the machines that packages are made for. Builds run on one of these too.
+PROGRAMS = ["heg", "psm-agent", "utility", "kmc"]
+TARGETS = ["x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu", "armv7-unknown-linux-gnueabihf", "arm-unknown-linux-gnueabi"]
+PROBE = ("psm-ebpf", "bpfel-unknown-none")
 
 
 def main():
@@ -22,9 +23,11 @@ def main():
     run = {"cwd": ROOT, "check": True, "text": True, "stdout": subprocess.PIPE}
     subprocess.run([*cargo, "vendor", "--quiet", "--locked", "--versioned-dirs", directory.resolve()], **run)
     wanted = set()
-    for target in TARGETS:
-        out = subprocess.run([*cargo, "metadata", "--locked", "--format-version", "1", "--filter-platform", target], **run).stdout
-        wanted |= {f"{p['name']}-{p['version']}" for p in json.loads(out)["packages"] if p["source"]}
+    for crate, target in [(p, t) for p in PROGRAMS for t in TARGETS] + [PROBE]:
+        out = subprocess.run([*cargo, "tree", "--locked", "-p", crate, "--target", target, "-e", "normal,build", "--prefix", "none"], **run)
+        for line in out.stdout.splitlines():
+            name, version = line.split()[:2]
+            wanted.add(f"{name}-{version.removeprefix('v')}")
     kept = 0
     for crate in sorted(directory.iterdir()):
         if crate.name in wanted:

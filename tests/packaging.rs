@@ -142,9 +142,10 @@ fn lists() -> BTreeMap<String, Vec<String>> {
 /// Whether a line of a list takes this file: by name, by a directory, or by one `*` in its last part.
 fn covers(line: &str, path: &str) -> bool {
     match line.split_once('*') {
-        Some((before, after)) => {
-            path.strip_prefix(before).and_then(|rest| rest.strip_suffix(after)).is_some_and(|middle| !middle.contains('/'))
-        }
+        Some((before, after)) => path
+            .strip_prefix(before)
+            .and_then(|rest| rest.strip_suffix(after))
+            .is_some_and(|middle| !middle.contains('/')),
         None => path == line || path.strip_prefix(line).is_some_and(|rest| rest.starts_with('/')),
     }
 }

@@ -5,7 +5,6 @@ mod devices;
 mod events;
 mod memory;
 mod peers;
-mod plan;
 mod probe;
 mod report;
 mod soap;
@@ -39,12 +38,6 @@ enum What {
     },
     /// Run the benchmark of the kernel probe (as root) and print its tables
     Probe,
-    /// Run the benchmark of the planner and print its tables
-    Plan {
-        /// A Python with highspy, to compare with the optimum
-        #[arg(long)]
-        oracle: Option<std::path::PathBuf>,
-    },
     /// Run the benchmark of utility, key management and the gateway's line to them, and print its tables
     Utility,
     /// Be a light switch (SwitchPower:1) on our stack
@@ -66,7 +59,6 @@ fn main() -> Result<ExitCode> {
     match args.what {
         What::Light { port } => devices::light(port).map(|()| ExitCode::SUCCESS),
         What::Appliances { count } => devices::appliances(count).map(|()| ExitCode::SUCCESS),
-        What::Plan { oracle } => plan::print(oracle.as_deref()).map(|()| ExitCode::SUCCESS),
         What::All { only } if sandbox::is_inside() => report::print(&only).map(|()| ExitCode::SUCCESS),
         What::Probe if sandbox::is_inside() => probe::print().map(|()| ExitCode::SUCCESS),
         What::Utility if sandbox::is_inside() => utility::print().map(|()| ExitCode::SUCCESS),

@@ -82,6 +82,7 @@ fn memory_and_load(wan: &mut Wan) -> Result<()> {
     let (utility, kmc) = (wan.utility.pid().context("no utility")?, wan.kmc.pid().context("no KMC")?);
     std::thread::sleep(SETTLE);
     let at_rest = [memory::of(utility)?, memory::of(kmc)?];
+    let pages = memory::pages_of(utility)?;
     let mut homes = Vec::new();
     for number in 0..HOMES {
         let uuid = format!("2fac1234-31f8-41b4-a222-0800{number:08x}");
@@ -111,7 +112,10 @@ fn memory_and_load(wan: &mut Wan) -> Result<()> {
     ] {
         println!("| {name} | {} | {} | {} |", m.rss, m.pss, m.private_dirty);
     }
-    println!();
+    println!(
+        "\nheg-utility's pages at rest (smaps): {} kB code and constants of its program, {} kB of libraries that all programs share, {} kB written.\n",
+        pages.program, pages.libraries, pages.written
+    );
     Ok(())
 }
 
@@ -192,9 +196,10 @@ fn bytes(house: &mut House, wan: &Wan, home: &str) -> Result<()> {
     house.wait_state("lamp", "OFF", SOON)?;
     reported(wan, home, "lamp")?;
     let watcher = house.lab().watcher();
-    let first = |path: &str| -> Result<u64> {
+    let exchange = |path: &str, begin: &dyn Fn() -> Result<()>| -> Result<u64> {
         let asks = |f: &Frame| &*f.sender == "gateway" && f.says(&format!("POST {path} "));
         let mark = watcher.mark();
+        begin()?;
         let asked = watcher.wait_for(path, mark, SOON, asks)?;
         let Payload::Tcp { from, .. } = asked.payload() else { anyhow::bail!("no TCP") };
         // An exchange is a connection: all frames with the gateway's port, until the line has been quiet.
@@ -207,13 +212,17 @@ fn bytes(house: &mut House, wan: &Wan, home: &str) -> Result<()> {
         })?;
         Ok(last)
     };
-    let (poll, report) = (first(endpoints::POLL)?, first(endpoints::REPORT)?);
+    let poll = exchange(endpoints::POLL, &|| Ok(()))?;
+    // A quiet home has nothing to report: so something changes.
+    let gateway = house.gateway();
+    let report = exchange(endpoints::REPORT, &|| gateway.hegctl_ok(&["on", "lamp"]).map(drop))?;
+    gateway.hegctl_ok(&["off", "lamp"])?;
     let kbps = |bytes: u64, every_s: f64| bytes as f64 * 8.0 / every_s / 1000.0;
     let all = kbps(poll, POLL_S) + kbps(report, REPORT_S);
     println!(
         "### Bytes on the line between gateway and utility\n\nBoth directions, connection, HTTP, TCP, IP and Ethernet included, as configured by default.\n\n\
          | exchange | bytes | every | kbit/s |\n|---|---|---|---|\n\
-         | poll, held, and its answer | {poll} | {POLL_S} s | {:.2} |\n| report and its answer | {report} | {REPORT_S} s | {:.2} |\n\
+         | poll, held, and its answer | {poll} | {POLL_S} s | {:.2} |\n| report of an appliance's new state, and its answer | {report} | {REPORT_S} s | {:.2} |\n\
          | both | | | {all:.2} (paper: {PAPER_KBPS}) |\n",
         kbps(poll, POLL_S),
         kbps(report, REPORT_S),

@@ -13,6 +13,7 @@ use crate::journal::Entry;
 use crate::registrations::{Registrant, Registration, Wish};
 use crate::registry::{Appliance, KnownBy, state_word};
 
+pub mod access;
 pub mod firewall;
 pub mod planning;
 pub mod prices;
@@ -228,6 +229,11 @@ pub enum WatchLine {
     Decision {
         /// The decision.
         decision: planning::DecisionView,
+    },
+    /// Another plan is followed than before.
+    Plan {
+        /// The plan.
+        plan: Box<planning::PlanView>,
     },
     /// A new journal entry.
     Journal {

@@ -1,7 +1,11 @@
 //! The daemon: binds everything and runs the one loop. Each turn takes one event, hands it to the machine it is for, and carries
 //! out what they all order until they order nothing more.
 
+mod control;
 mod firewall;
+mod reload;
+mod scrape;
+mod status;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
@@ -25,11 +29,8 @@ use upnp::net::{IncomingRequest, Interface};
 use upnp::time::{BootTime, earliest};
 use upnp_net::{InterfaceFilter, Net, NetConfig, NetEvent, Responder};
 
-use crate::api::planning::{DecisionView, PlanView, RuleView, SavingsView, WhyView};
-use crate::api::prices::PricesView;
-use crate::api::routes::{self, Route, RouteError};
-use crate::api::utility::{EnrolBody, UtilityView};
-use crate::api::{ApplianceView, CommandView, EntryView, OutcomeView, RegistrationView, StatusView, WatchLine};
+use crate::api::planning::{DecisionView, PlanView};
+use crate::api::{ApplianceView, EntryView, WatchLine};
 use crate::config::Config;
 use crate::control_point::Appliances;
 use crate::device::{self, Identity};
@@ -37,18 +38,15 @@ use crate::firewall::{Firewall, Woken};
 use crate::gateway::{AskError, AskId, Gateway, Input, Reply};
 use crate::home::{Effect, Home, Incoming};
 use crate::journal::Entry;
-use crate::limits::{ASKS_MAX, CONTROL_WAITING_MAX, DRAIN_WITHIN, PRICES_KEPT_BYTES_MAX, RECENT_ENTRIES, WATCHERS_MAX};
+use crate::limits::{ASKS_MAX, DRAIN_WITHIN, PRICES_KEPT_BYTES_MAX, RECENT_ENTRIES};
 use crate::neighbours;
 use crate::now::Now;
-use crate::page::Page;
-use crate::planner::{self, Planner};
+use crate::planner::Planner;
 use crate::price_feed::PriceFeed;
 use crate::prices::{HomePrices, News};
-use crate::registrations::Key;
-use crate::rules::Rule;
+use crate::store;
 use crate::store::worker::{Done, Worker};
-use crate::store::{self, JournalQuery};
-use crate::utility::{self, Utility};
+use crate::utility::Utility;
 use crate::utility_client::{Happened, UtilityClient};
 use crate::wake::Waker;
 
@@ -106,6 +104,8 @@ struct App {
     next_ask: u64,
     watchers: Vec<ControlStream>,
     recent: VecDeque<Entry>,
+    /// Journal entries made since the start.
+    journalled: u64,
     troubles: Vec<String>,
     started: BootTime,
     asleep: Duration,
@@ -135,6 +135,10 @@ impl App {
         let boot_id = boot_counter::next(&state_dir)?;
         let now = now();
         let (worker, mut start) = Worker::open(&state_dir.join(store::FILE), config.retention(), now.wall)
+            .map_err(|error| {
+                let exit = error.exit();
+                anyhow::Error::new(error).context(exit)
+            })
             .with_context(|| format!("database {}", state_dir.join(store::FILE).display()))?;
         let control = ControlServer::bind(&config.socket(), SOCKET_MODE).await.context(Exit::Unavailable)?;
         // Before anything listens; where that fails, only addresses out of the Internet's reach are listened on.
@@ -196,6 +200,7 @@ impl App {
             next_ask: 1,
             watchers: Vec::new(),
             recent: start.recent.into(),
+            journalled: 0,
             troubles: start.set_aside.into_iter().collect(),
             started: now.boot,
             asleep: asleep(),
@@ -277,6 +282,7 @@ impl App {
     fn settle(&mut self, now: Now) {
         self.home.handle_timeout(now);
         self.tend_firewall(now);
+        self.answer_scrapes(now);
         loop {
             while let Some(effect) = self.home.poll_effect() {
                 self.carry_out(effect, now);
@@ -332,6 +338,7 @@ impl App {
                 let html = self.page(now);
                 responder.send(presentation_response(html));
             }
+            Incoming::Other => responder.send(self.other_path(&request.request, now)),
             Incoming::Asked(call) => self.action(call, responder, now),
         }
     }
@@ -374,6 +381,8 @@ impl App {
             Effect::Write(batch) => self.worker.write(batch, now.wall),
             Effect::KeepPrices(bytes) => self.worker.keep_prices(self.state_dir.join(PRICES_FILE), bytes),
             Effect::Journalled(entry) => {
+                self.journalled += 1;
+                entry.log();
                 self.tell(&WatchLine::Journal { entry: EntryView::new(self.home.gateway(), &entry) });
                 if self.recent.len() >= RECENT_ENTRIES {
                     self.recent.pop_front();
@@ -381,8 +390,14 @@ impl App {
                 self.recent.push_back(entry);
             }
             Effect::Decided(decision) => {
-                let decision = DecisionView::new(self.home.gateway(), &decision);
+                decision.log();
+                let decision = DecisionView::new(self.home.planner(), self.home.gateway(), &decision);
                 self.tell(&WatchLine::Decision { decision });
+            }
+            Effect::Planned if self.watchers.is_empty() => {}
+            Effect::Planned => {
+                let plan = PlanView::new(self.home.planner(), self.home.gateway(), now);
+                self.tell(&WatchLine::Plan { plan: Box::new(plan) });
             }
             Effect::Ask(question) => self.client.ask(question, now),
             Effect::Forgotten(udn) => {
@@ -433,258 +448,6 @@ impl App {
         }
     }
 
-    fn answer(&mut self, ask: AskId, reply: Reply) {
-        match self.askers.remove(&ask) {
-            Some(Asker::Soap(call, responder)) => responder.send(device::response(&call, reply)),
-            Some(Asker::Control(request)) => respond(request, reply),
-            None => {}
-        }
-    }
-
-    fn control_request(&mut self, request: ControlRequest, now: Now) {
-        let route = match routes::route(&request, self.home.gateway()) {
-            Ok(route) => route,
-            Err(error) => return refuse(request, error),
-        };
-        match route {
-            Route::Status => {
-                let status = self.status(now);
-                request.respond_json(StatusCode::OK, &status);
-            }
-            Route::Appliances => {
-                let views: Vec<_> =
-                    self.home.gateway().registry().iter().map(|a| ApplianceView::new(self.home.gateway(), a)).collect();
-                request.respond_json(StatusCode::OK, &views);
-            }
-            Route::Appliance(udn) => match self.home.gateway().registry().get(&udn) {
-                Some(appliance) => {
-                    request.respond_json(StatusCode::OK, &ApplianceView::new(self.home.gateway(), appliance));
-                }
-                None => refuse(request, AskError::UnknownAppliance(udn).into()),
-            },
-            Route::Registrations(udn) => {
-                let all = self.home.gateway().registrations().iter();
-                let views: Vec<_> =
-                    all.filter(|r| udn.as_ref().is_none_or(|u| r.udn == *u)).map(RegistrationView::new).collect();
-                request.respond_json(StatusCode::OK, &views);
-            }
-            Route::Journal(query) => self.journal(query, request, now),
-            Route::Prices => request.respond_json(StatusCode::OK, &PricesView::new(self.home.prices(), now)),
-            Route::Rules(udn) => {
-                let gateway = self.home.gateway();
-                let about = |r: &&Rule| udn.as_ref().is_none_or(|udn| r.is_about(udn));
-                let rules = self.home.planner().book().iter().filter(about);
-                request
-                    .respond_json(StatusCode::OK, &rules.map(|r| RuleView::new(gateway, r, now)).collect::<Vec<_>>());
-            }
-            Route::Plan => {
-                let view = PlanView::new(self.home.planner(), self.home.gateway(), now);
-                request.respond_json(StatusCode::OK, &view);
-            }
-            Route::Savings => {
-                let view = SavingsView::new(self.home.planner(), self.home.gateway());
-                request.respond_json(StatusCode::OK, &view);
-            }
-            Route::Why(udn) => match WhyView::new(self.home.planner(), self.home.gateway(), &udn, now) {
-                Some(view) => request.respond_json(StatusCode::OK, &view),
-                None => refuse(request, AskError::Busy.into()),
-            },
-            Route::Change(_) if self.askers.len() >= CONTROL_WAITING_MAX + ASKS_MAX => {
-                refuse(request, AskError::Busy.into());
-            }
-            Route::Change(change) => {
-                let uid = request.peer.uid;
-                let ask = self.ask(Asker::Control(request));
-                self.home.handle_planner(planner::Input::Asked { ask, uid, change }, now);
-            }
-            Route::Watch => self.watch(request),
-            Route::Firewall(ask) => self.ask_firewall(ask, request, now),
-            Route::Utility => {
-                let view = UtilityView::new(self.home.utility(), &self.client, self.home.gateway(), now);
-                request.respond_json(StatusCode::OK, &view);
-            }
-            Route::Enrol(EnrolBody { token, replace }) => match self.client.may_enrol(&token, replace) {
-                Ok(token) => self.client.enrol(&token, request),
-                Err(error) => refuse(request, error.into()),
-            },
-            Route::Consent(of, yes) => {
-                let uid = request.peer.uid;
-                let ask = self.ask(Asker::Control(request));
-                self.home.handle_utility(utility::Input::Said { ask, uid, of, yes }, now);
-            }
-            Route::Ask(_) if self.askers.len() >= CONTROL_WAITING_MAX + ASKS_MAX => {
-                refuse(request, AskError::Busy.into());
-            }
-            Route::Ask(wanted) => {
-                let uid = request.peer.uid;
-                let ask = self.ask(Asker::Control(request));
-                self.home.handle(Input::PersonAsks { ask, uid, wanted }, now);
-            }
-        }
-    }
-
-    /// What is not written yet belongs to the journal too, so it is written first.
-    fn journal(&mut self, query: JournalQuery, request: ControlRequest, now: Now) {
-        if let Some(batch) = self.home.write_early() {
-            self.worker.write(batch, now.wall);
-        }
-        self.worker.journal(query, request);
-    }
-
-    fn watch(&mut self, request: ControlRequest) {
-        self.watchers.retain(ControlStream::is_open);
-        if self.watchers.len() >= WATCHERS_MAX {
-            return refuse(request, AskError::Busy.into());
-        }
-        let Some(mut stream) = request.stream() else { return };
-        let appliances =
-            self.home.gateway().registry().iter().map(|a| Box::new(ApplianceView::new(self.home.gateway(), a)));
-        let lines = appliances.map(|appliance| WatchLine::Appliance { appliance }).chain([WatchLine::Ready]);
-        if lines.into_iter().all(|line| stream.send(&line).is_ok()) {
-            self.watchers.push(stream);
-        }
-    }
-
-    fn status_line(&self, now: Now) -> String {
-        let mut line = self.home.gateway().status_line();
-        if let Some(utility) = self.home.utility().status(now) {
-            line += "; ";
-            line += &utility;
-        }
-        if let Some(prices) = self.home.prices().status() {
-            line += "; ";
-            line += &prices;
-        }
-        for trouble in self.troubles() {
-            line += "; ";
-            line += &trouble;
-        }
-        line
-    }
-
-    fn troubles(&self) -> Vec<String> {
-        let mut troubles: Vec<_> = self.home.trouble().into_iter().collect();
-        troubles.extend(self.client.trouble());
-        troubles.extend(self.home.planner().troubles());
-        let prices = self.home.prices();
-        troubles.extend(prices.stale().into_iter().chain(prices.troubles()));
-        troubles.extend(self.troubles.iter().cloned());
-        if self.interfaces.is_empty() {
-            troubles.push("no usable network interface".to_owned());
-        }
-        troubles.extend(self.firewall.trouble());
-        troubles
-    }
-
-    fn status(&self, now: Now) -> StatusView {
-        let count = self.home.gateway().registry().count();
-        let name_of = |udn: &Udn| match self.home.gateway().registry().get(udn) {
-            Some(appliance) => self.home.gateway().name_of(appliance).to_owned(),
-            None => udn.bare().to_owned(),
-        };
-        let address =
-            |i: &Interface| i.addresses.iter().map(|a| format!("{} {}", i.name, a.address)).collect::<Vec<_>>();
-        StatusView {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            udn: self.identity.0.to_string(),
-            name: self.identity.1.clone(),
-            status: self.status_line(now),
-            interfaces: self.interfaces.iter().flat_map(address).collect(),
-            http_port: self.net.http_port(),
-            uptime_s: now.boot.since(self.started).as_secs(),
-            time_zone: zone_name(self.home.gateway().zone(), now),
-            on: count.on,
-            off: count.off,
-            standby: count.standby,
-            unknown: count.unknown,
-            registrations: self.home.gateway().registrations().iter().count(),
-            subscribers: self.home.subscribers(),
-            commands: self
-                .home
-                .gateway()
-                .commands()
-                .iter()
-                .map(|c| CommandView {
-                    udn: c.udn.to_string(),
-                    name: name_of(&c.udn),
-                    action: c.verb.action(),
-                    cause: c.cause.to_string(),
-                })
-                .collect(),
-            troubles: self.troubles(),
-            recent: self.recent.iter().map(|entry| EntryView::new(self.home.gateway(), entry)).collect(),
-        }
-    }
-
-    fn page(&self, now: Now) -> String {
-        let recent: Vec<_> = self.recent.iter().cloned().collect();
-        let status = self.status_line(now);
-        let (udn, name) = (self.identity.0.as_str(), &self.identity.1);
-        Page { name, udn, status: &status, gateway: self.home.gateway(), recent: &recent, now: now.wall }.html()
-    }
-
-    /// SIGHUP: a configuration that is wrong changes nothing.
-    fn reload(&mut self, now: Now) {
-        self.systemd.reloading();
-        match Config::load(self.named.as_deref()) {
-            Ok(config) => {
-                self.troubles.retain(|t| !t.starts_with(NOT_RELOADED) && !t.starts_with(NEEDS_RESTART));
-                let fixed = self.config.needs_restart(&config);
-                if !fixed.is_empty() {
-                    let trouble = format!("{NEEDS_RESTART} {}", fixed.join(", "));
-                    tracing::warn!("{trouble}");
-                    self.troubles.push(trouble);
-                }
-                self.logging.set(&config.log.level);
-                self.home.set_write_every(Duration::from_secs(config.store.write_every_s.into()));
-                self.worker.retain(config.retention());
-                self.home.handle(Input::Configured(config.settings(clock::zone())), now);
-                self.take_tariff(&config, now);
-                self.home.handle_planner(planner::Input::Configured(config.planning(clock::zone())), now);
-                self.home.handle_utility(utility::Input::Configured(config.utility_settings()), now);
-                // What needs a restart stays as it is running, so that the next reload still tells.
-                let Config { log, commands, store, tariff, appliance, firewall, mut utility, plan, load, rule, .. } =
-                    config;
-                self.firewall.configured(firewall.clone());
-                self.config.discovery.poll_every_s = config.discovery.poll_every_s;
-                (utility.listen, utility.reachable) =
-                    (self.config.utility.listen, self.config.utility.reachable.clone());
-                self.config = Config {
-                    log,
-                    commands,
-                    store,
-                    tariff,
-                    utility,
-                    appliance,
-                    firewall,
-                    plan,
-                    load,
-                    rule,
-                    ..self.config.clone()
-                };
-                tracing::info!("configuration read again");
-            }
-            Err(error) => {
-                tracing::warn!(%error, "configuration not taken; the old one stays");
-                self.troubles.retain(|t| !t.starts_with(NOT_RELOADED));
-                self.troubles.push(format!("{NOT_RELOADED}: {error}"));
-            }
-        }
-        self.systemd.ready(&self.status_line(now));
-    }
-
-    /// Another tariff: whoever looks at the file or feed of before stops.
-    fn take_tariff(&mut self, config: &Config, now: Now) {
-        if self.config.tariff == config.tariff && config.tariff.zone.is_some() {
-            return;
-        }
-        self.home.set_tariff(config.tariff.settings(clock::zone()), now);
-        match watch_prices(config, self.price_seed) {
-            Ok(news) => self.price_news = news,
-            Err(error) => tracing::warn!(%error, "prices are not looked for as configured now"),
-        }
-    }
-
     /// This machine slept: everybody is told anew, and subscriptions are renewed at once.
     fn notice_sleep(&mut self, now: Now) {
         let asleep = asleep();
@@ -725,34 +488,6 @@ impl App {
         self.worker.close();
         tracing::info!("stopped");
     }
-}
-
-const NOT_RELOADED: &str = "the configuration was not reloaded";
-const NEEDS_RESTART: &str = "a restart is needed for changes to";
-
-/// Answers somebody at the control socket.
-fn respond(request: ControlRequest, reply: Reply) {
-    let done = |reason: String, reg_id, kept_by: Option<&str>| OutcomeView {
-        outcome: "done".to_owned(),
-        reason,
-        code: None,
-        reg_id,
-        kept_by: kept_by.map(str::to_owned),
-    };
-    let view = match reply {
-        Reply::Outcome(outcome) => outcome.into(),
-        Reply::Registered(reg) => done(String::new(), Some(reg.number()), Some("gateway")),
-        Reply::Withdrawn(Key::Here(reg)) => done(String::new(), Some(reg.number()), Some("gateway")),
-        Reply::Withdrawn(Key::There(_, reg)) => done(String::new(), Some(reg.number()), Some("appliance")),
-        Reply::Rule(id) => done(format!("rule {id}"), None, None),
-        Reply::Forgotten => done(String::new(), None, None),
-        Reply::No(error) => return refuse(request, error.into()),
-    };
-    request.respond_json(StatusCode::OK, &view);
-}
-
-fn refuse(request: ControlRequest, error: RouteError) {
-    request.respond_error(error.status, error.code, error.message);
 }
 
 /// Prices as they were kept; without them the gateway starts all the same.
@@ -816,12 +551,4 @@ fn kernel(what: &str) -> String {
 
 fn default_name() -> String {
     format!("Energy gateway on {}", kernel("hostname"))
-}
-
-fn zone_name(zone: &jiff::tz::TimeZone, now: Now) -> String {
-    match zone.iana_name() {
-        Some(name) => name.to_owned(),
-        None if zone.to_offset(now.wall).is_zero() => "UTC".to_owned(),
-        None => format!("UTC{}", zone.to_offset(now.wall)),
-    }
 }

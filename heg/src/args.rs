@@ -93,7 +93,11 @@ impl Args {
             return Self::simulate(arguments);
         }
         if arguments.next_if(|first| first == "self-test").is_some() {
-            return arguments.next().map_or(Ok(Self::SelfTest), |more| Err(ArgsError::Unexpected(more)));
+            return match arguments.next() {
+                None => Ok(Self::SelfTest),
+                Some(help) if help == "-h" || help == "--help" => Ok(Self::Help),
+                Some(more) => Err(ArgsError::Unexpected(more)),
+            };
         }
         while let Some(argument) = arguments.next() {
             let file = match argument.to_str() {
@@ -170,6 +174,7 @@ mod tests {
         assert_eq!(parse("--config x --help"), Ok(Args::Help));
         assert_eq!(parse("-V"), Ok(Args::Version));
         assert_eq!(parse("self-test"), Ok(Args::SelfTest));
+        assert_eq!(parse("self-test --help"), Ok(Args::Help));
         let firewall = |verb| Ok(Args::Firewall { config: Some("a.toml".into()), verb });
         assert_eq!(parse("firewall baseline --config a.toml"), firewall(Verb::Baseline));
         assert_eq!(parse("--config=a.toml firewall remove"), firewall(Verb::Remove));

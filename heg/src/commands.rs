@@ -151,6 +151,8 @@ pub struct Command<W> {
     pub verb: Verb,
     /// For whom.
     pub cause: Cause,
+    /// Those who wanted the same while it was under way: what each asked for, and for whom.
+    pub joined: Vec<(Verb, Cause)>,
     /// Who waits for the outcome.
     pub waiters: Vec<W>,
     step: Step,
@@ -208,8 +210,12 @@ impl<W> Commands<W> {
         let serves = |c: &Command<W>| c.verb == verb || (verb == Verb::Wake && c.verb == Verb::On);
         if let Some(same) = self.all.values_mut().find(|c| c.udn == *udn && serves(c))
             && same.waiters.len() < WAITERS_PER_COMMAND_MAX
+            && same.joined.len() < WAITERS_PER_COMMAND_MAX
         {
             same.waiters.extend(waiter);
+            if same.cause != cause && !same.joined.contains(&(verb, cause)) {
+                same.joined.push((verb, cause));
+            }
             return same.id;
         }
         if verb.is_about_operation() {
@@ -223,6 +229,7 @@ impl<W> Commands<W> {
             udn: udn.clone(),
             verb,
             cause,
+            joined: Vec::new(),
             waiters: waiter.into_iter().collect(),
             step,
             deadline,

@@ -62,6 +62,8 @@ pub struct Config {
     pub tariff: Tariff,
     /// `[control]`
     pub control: Control,
+    /// `[metrics]`
+    pub metrics: Metrics,
     /// `[plan]`
     pub plan: planning::Plan,
     /// `[firewall]`
@@ -210,6 +212,14 @@ impl Default for Utility {
 pub struct Control {
     /// Socket of `hegctl`.
     pub socket: Option<PathBuf>,
+}
+
+/// `[metrics]`
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Metrics {
+    /// Answer `GET /metrics` on the LAN too.
+    pub lan: bool,
 }
 
 /// `[[appliance]]`: what a person knows better than the appliance.

@@ -8,6 +8,7 @@
 pub mod command;
 pub mod deadman;
 mod describe;
+pub mod forwarding;
 pub mod nft;
 mod orders;
 pub mod prefix;
@@ -29,9 +30,10 @@ use daemon_kit::control::ControlRequest;
 use energy_model::MacAddress;
 use http::StatusCode;
 use upnp::time::{BootTime, earliest};
-use upnp_net::{InterfaceFilter, NetworkWatch};
+use upnp_net::{InterfaceFilter, NetworkWatch, TablesWatch};
 
 use self::deadman::{DeadMan, Phase};
+use self::forwarding::Forwarding;
 use self::nft::{NftError, Replaced};
 pub use self::orders::Ask;
 use self::prefix::Prefix;
@@ -42,6 +44,9 @@ use crate::journal::Cause;
 use crate::limits::{
     FIREWALL_LOOK_EVERY, FIREWALL_RETRY_FIRST, FIREWALL_SETTLE, FIREWALL_SETTLE_MAX, FIREWALL_SSH_SOURCES_MAX,
 };
+
+/// Where the SSH server has its configuration.
+const SSH_DIR: &str = "/etc/ssh";
 
 /// Something for the journal.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,11 +67,13 @@ pub struct Woken(Wake);
 enum Wake {
     Done(Done),
     Network(bool),
+    TableDeleted(bool),
 }
 
 #[derive(Debug)]
 enum Done {
-    Replaced(Box<Plan>, String, Result<Replaced, NftError>),
+    /// And, when it failed, whether older rules are there.
+    Replaced(Box<Plan>, String, Result<Replaced, (NftError, bool)>),
     Changed(Box<Plan>, Result<(), NftError>),
     Looked(Result<Option<Counts>, NftError>),
     Removed(Result<(), NftError>),
@@ -91,6 +98,7 @@ pub struct Firewall {
     shape: Shape,
     seen: Remembered,
     ssh: BTreeSet<IpAddr>,
+    ssh_ports: BTreeSet<u16>,
     http_port: Option<u16>,
     sealed_port: Option<u16>,
     appliances: BTreeSet<MacAddress>,
@@ -101,6 +109,7 @@ pub struct Firewall {
     counts: Counts,
     job: Option<Job>,
     watch: Option<NetworkWatch>,
+    tables: Option<TablesWatch>,
     /// First and latest change of a burst not yet acted upon.
     touched: Option<(BootTime, BootTime)>,
     network_changed: bool,
@@ -108,6 +117,8 @@ pub struct Firewall {
     retry: Option<(BootTime, Duration)>,
     look_at: BootTime,
     failure: Option<String>,
+    /// Forwarding could not be switched off or on as the rules need it.
+    forwarding_trouble: Option<String>,
     not_stored: Option<String>,
     askers: VecDeque<(Ask, ControlRequest)>,
     /// Who made the change that is under way.
@@ -117,6 +128,8 @@ pub struct Firewall {
     /// On, without rules, and the WAN side, as [`Self::poll_shown`] saw them last.
     shown: (bool, bool, BTreeSet<String>),
     notes: VecDeque<Note>,
+    /// Requests for metrics, to be answered with the counters as they are now.
+    scrapes: VecDeque<ControlRequest>,
 }
 
 impl std::fmt::Debug for Firewall {
@@ -142,6 +155,7 @@ impl Firewall {
             ssh: dead_man.record().ssh.clone(),
             configured,
             dead_man,
+            ssh_ports: BTreeSet::new(),
             facts: Facts::default(),
             shape: Shape::default(),
             http_port: (http_port != 0).then_some(http_port),
@@ -153,18 +167,21 @@ impl Firewall {
             counts: Counts::new(),
             job: None,
             watch: None,
+            tables: None,
             touched: None,
             network_changed: false,
             registry_changed: true,
             retry: None,
             look_at: now,
             failure: damage,
+            forwarding_trouble: None,
             not_stored: None,
             askers: VecDeque::new(),
             by: Cause::Gateway,
             rolled_back: String::new(),
             shown: Default::default(),
             notes: VecDeque::new(),
+            scrapes: VecDeque::new(),
         };
         if interrupted {
             firewall.note_rollback("the gateway ended before the change was confirmed");
@@ -174,6 +191,7 @@ impl Firewall {
             return firewall;
         }
         firewall.open_watch();
+        firewall.open_tables_watch();
         firewall.read_network();
         firewall.shape_anew();
         // The first settings are in force from now on, whatever the file says later.
@@ -187,7 +205,7 @@ impl Firewall {
 
     /// Waits for a run of `nft` to end or the network to change. Cancel safe.
     pub async fn next(&mut self) -> Woken {
-        let Self { job, watch, .. } = self;
+        let Self { job, watch, tables, .. } = self;
         let running = async {
             match job {
                 Some(job) => job.await,
@@ -200,8 +218,15 @@ impl Firewall {
                 None => pending().await,
             }
         };
+        let deleted = async {
+            match tables {
+                Some(tables) => tables.deleted().await.is_ok(),
+                None => pending().await,
+            }
+        };
         let wake = tokio::select! {
             done = running => Wake::Done(done),
+            sound = deleted => Wake::TableDeleted(sound),
             sound = changed => Wake::Network(sound),
         };
         if let Wake::Done(_) = wake {
@@ -220,6 +245,13 @@ impl Firewall {
                 }
                 self.network_changed = true;
                 self.touch(now);
+            }
+            Wake::TableDeleted(sound) => {
+                if !sound {
+                    self.open_tables_watch();
+                }
+                // It may have been ours. Tables are deleted in bursts, and by ourselves too.
+                self.look_at = self.look_at.min(now + FIREWALL_SETTLE);
             }
         }
     }
@@ -359,6 +391,14 @@ impl Firewall {
             .ok();
     }
 
+    fn open_tables_watch(&mut self) {
+        self.tables = TablesWatch::open()
+            .inspect_err(
+                |error| tracing::warn!(%error, "that the firewall's table is gone is seen after a minute only"),
+            )
+            .ok();
+    }
+
     fn read_network(&mut self) {
         match state::facts() {
             Ok(facts) => self.facts = facts,
@@ -368,12 +408,14 @@ impl Firewall {
 
     /// The shape that fits settings and network now.
     fn shape_anew(&mut self) {
-        let shape = detect(&self.dead_man.in_force(), &self.facts, &self.seen);
+        let settings = self.dead_man.in_force();
+        let shape = detect(&settings, &self.facts, &self.seen);
+        self.ssh_ports = ssh::ports(&settings.ssh_ports, Path::new(SSH_DIR));
         if shape != self.shape {
             tracing::info!(router = shape.router, wan = ?shape.wan, lan = ?shape.lan, why = shape.why, "shape of the firewall");
         }
         let other = (shape.router, &shape.wan) != (self.shape.router, &self.shape.wan);
-        self.seen = shape.remember();
+        self.seen = shape.remember(&self.facts, &self.seen);
         self.shape = shape;
         if other {
             self.keep_ssh_sources();
@@ -398,7 +440,7 @@ impl Firewall {
         if settings.ssh == Ssh::Lan {
             return BTreeSet::new();
         }
-        let mut sources = ssh::sources(&settings.ssh_ports).unwrap_or_else(|error| {
+        let mut sources = ssh::sources(&ssh::ports(&settings.ssh_ports, Path::new(SSH_DIR))).unwrap_or_else(|error| {
             tracing::warn!(%error, "open SSH connections cannot be listed");
             BTreeSet::new()
         });
@@ -427,14 +469,20 @@ impl Firewall {
     /// The plan that should be in the kernel; none when it is off.
     fn wanted(&self) -> Option<Plan> {
         let settings = self.dead_man.in_force();
-        (settings.mode != Mode::Off).then(|| Plan {
-            shape: self.shape.clone(),
-            settings,
-            http_port: self.http_port,
-            sealed_port: self.sealed_port,
-            appliances: self.appliances.clone(),
-            ssh: self.ssh.clone(),
-            utility: self.utility.clone(),
+        (settings.mode != Mode::Off).then(|| {
+            let plan = Plan {
+                shape: self.shape.clone(),
+                settings,
+                http_port: self.http_port,
+                sealed_port: self.sealed_port,
+                appliances: self.appliances.clone(),
+                ssh: self.ssh.clone(),
+                ssh_ports: self.ssh_ports.clone(),
+                ssh_as_it_was: self.dead_man.nobody_applied(),
+                utility: self.utility.clone(),
+            };
+            // Where nothing is closed there is nothing to be left open.
+            Plan { ssh_as_it_was: plan.leaves_ssh_as_it_was(), ..plan }
         })
     }
 
@@ -468,7 +516,10 @@ impl Firewall {
         let _ = getrandom::fill(&mut random);
         let mark = format!("made_{:016x}", u64::from_ne_bytes(random));
         self.job = Some(Box::pin(async move {
-            let result = nft::replace(&plan, &mark).await;
+            let result = match nft::replace(&plan, &mark).await {
+                Ok(replaced) => Ok(replaced),
+                Err(error) => Err((error, nft::is_guarded().await)),
+            };
             Done::Replaced(Box::new(plan), mark, result)
         }));
     }
@@ -494,6 +545,7 @@ impl Firewall {
                 self.counts = counts;
                 self.in_kernel = Some(InKernel { plan: *plan, features, mark });
                 self.look_at = now + FIREWALL_LOOK_EVERY;
+                self.release_forwarding();
                 self.begin_job(now);
             }
             Done::Changed(plan, Ok(())) => {
@@ -509,7 +561,13 @@ impl Firewall {
                     None => self.begin_job(now),
                 }
             }
-            Done::Replaced(_, _, Err(error)) => self.failed(&error, now),
+            Done::Replaced(plan, _, Err((error, guarded))) => {
+                // Again each time: other programs switch forwarding on as they start.
+                if plan.shape.router && self.in_kernel.is_none() && !guarded {
+                    self.hold_forwarding();
+                }
+                self.failed(&error, now);
+            }
             Done::Looked(Ok(counts)) => self.looked(counts, now),
             Done::Looked(Err(error)) => {
                 tracing::debug!(%error, "counters not read");
@@ -518,11 +576,15 @@ impl Firewall {
             Done::Removed(Ok(())) => {
                 self.in_kernel = None;
                 self.to_be_removed = false;
-                self.watch = None;
+                (self.watch, self.tables) = (None, None);
                 self.failure = None;
+                self.release_forwarding();
                 self.answer_all(|_| true, now);
             }
-            Done::Removed(Err(error)) => self.failed(&error, now),
+            Done::Removed(Err(error)) => {
+                self.release_forwarding();
+                self.failed(&error, now);
+            }
         }
     }
 
@@ -542,8 +604,37 @@ impl Firewall {
             tracing::warn!(reason, "the firewall's table was not ours any more and is made anew");
             self.note("firewall restore", Cause::Gateway, reason.to_owned());
         }
+        // The kernel does not say when it begins to forward.
+        if !self.is_off() {
+            self.read_network();
+            self.shape_anew();
+        }
         self.begin_job(now);
         self.answer_all(|ask| matches!(ask, Ask::Status | Ask::Metrics), now);
+    }
+
+    fn hold_forwarding(&mut self) {
+        self.forwarding_trouble = match Forwarding::default().hold() {
+            Ok(false) => return,
+            Ok(true) => {
+                tracing::warn!(
+                    "a router without rules lets everybody through: forwarding is switched off until they are in place"
+                );
+                None
+            }
+            Err(error) => Some(format!("forwarding was not switched off as it should be: {error}")),
+        };
+    }
+
+    fn release_forwarding(&mut self) {
+        self.forwarding_trouble = match Forwarding::default().release() {
+            Ok(false) => None,
+            Ok(true) => {
+                tracing::info!("forwarding is switched on again");
+                None
+            }
+            Err(error) => Some(format!("forwarding is still switched off: {error}")),
+        };
     }
 
     fn failed(&mut self, error: &NftError, now: BootTime) {
@@ -601,9 +692,9 @@ impl Firewall {
         }
     }
 
-    fn answer(&self, ask: Ask, request: ControlRequest, now: BootTime) {
+    fn answer(&mut self, ask: Ask, request: ControlRequest, now: BootTime) {
         match ask {
-            Ask::Metrics => request.respond_text(StatusCode::OK, self.metrics()),
+            Ask::Metrics => self.scrapes.push_back(request),
             _ => request.respond_json(StatusCode::OK, &self.view(now)),
         }
     }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use energy_model::MacAddress;
 use http::Response;
-use upnp::device::{ActionCall, Handled, RootDevice, not_found};
+use upnp::device::{ActionCall, Handled, RootDevice};
 use upnp::ids::Udn;
 use upnp::net::{Channel, Datagram, HttpAnswer, IncomingRequest, Interface, Owner};
 use upnp::time::{BootTime, earliest};
@@ -20,13 +20,13 @@ use utility_wire::Poll;
 
 use crate::control_point::Appliances;
 use crate::gateway::{self, AskId, Gateway, Input, Reply};
-use crate::journal::Entry;
+use crate::journal::{Cause, Entry};
 use crate::now::Now;
 use crate::plan::slots::PriceSpan;
 use crate::planner::{self, Decision, Planner};
 use crate::prices::{self, HomePrices, News};
 use crate::store::batch::{Batch, Pending, Settled};
-use crate::utility::{self, Question, Utility};
+use crate::utility::{self, Link, Question, Utility};
 use crate::wake::SecureOn;
 
 mod planning;
@@ -57,6 +57,8 @@ pub enum Effect {
     Changed(Udn),
     /// The planner has decided something (the journal has it by itself).
     Decided(Decision),
+    /// Another plan is followed than before.
+    Planned,
     /// An appliance was taken out of the registry.
     Forgotten(Udn),
     /// To the utility; its answer goes to [`Home::handle_utility`].
@@ -68,6 +70,8 @@ pub enum Effect {
 pub enum Incoming {
     /// Answered.
     Answered(Response<Bytes>),
+    /// A path that is nobody's.
+    Other,
     /// The page, to be answered by `upnp::device::presentation_response`.
     Page,
     /// A call of Table II: it goes to [`Home::handle`] as [`Input::ApplianceAsks`] and is answered when its reply comes.
@@ -188,6 +192,9 @@ impl Home {
     pub fn handle_utility(&mut self, input: utility::Input, now: Now) {
         self.now = now;
         let answer = planning::answer(&input);
+        if let utility::Input::Link(Link { time: Some(time), .. }) = &input {
+            self.planner.handle(planner::Input::Time(*time), now);
+        }
         let before = self.utility.peer().map(str::to_owned);
         self.utility.handle(input, &self.gateway, now);
         self.utility_told(answer, before.as_deref(), now);
@@ -232,7 +239,7 @@ impl Home {
             Handled::Presentation => Incoming::Page,
             Handled::NotMine => {
                 let response = self.appliances.machine().handle_request(request, now.boot);
-                Incoming::Answered(response.unwrap_or_else(not_found))
+                response.map_or(Incoming::Other, Incoming::Answered)
             }
             Handled::Action(call) => Incoming::Asked(Box::new(call)),
         }
@@ -353,6 +360,7 @@ impl Home {
     }
 
     fn journal(&mut self, entry: Entry) {
+        self.utility.journalled(&entry, self.now);
         self.pending.entry(entry.clone(), self.now.boot);
         self.effects.push_back(Effect::Journalled(entry));
     }
@@ -405,6 +413,10 @@ impl Home {
         match effect {
             utility::Effect::Ask(question) => self.effects.push_back(Effect::Ask(question)),
             utility::Effect::Order { id, udn, verb } => self.utility_orders(id, udn, verb),
+            utility::Effect::Declined { id, udn, verb, outcome } => {
+                let cause = Cause::Utility(id);
+                self.planner.handle(planner::Input::Ended { udn, verb, cause, outcome }, self.now);
+            }
             utility::Effect::Save { slot, value, soon } => self.pending.utility(slot, value, soon, boot),
             utility::Effect::Flush { ticket } => self.pending.mark(ticket, boot),
             utility::Effect::Journal(entry) => self.journal(entry),

@@ -53,6 +53,24 @@ impl fmt::Display for Cause {
     }
 }
 
+impl Cause {
+    /// Its kind in one word, for what counts causes.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Person(_) => "person",
+            Self::Appliance => "appliance",
+            Self::Registration(_) => "registration",
+            Self::Utility(_) => "utility",
+            Self::Price => "price",
+            Self::Window => "window",
+            Self::Plan => "plan",
+            Self::Failsafe => "failsafe",
+            Self::Rule(_) => "rule",
+            Self::Gateway => "gateway",
+        }
+    }
+}
+
 /// A text that is no [`Cause`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
@@ -166,6 +184,21 @@ pub struct Entry {
     pub ending: Ending,
     /// Why, for people; may be empty.
     pub reason: Box<str>,
+}
+
+impl Entry {
+    /// Writes it to the log, each part as a field of its own. What is logged anyway as it happens (changes of state, the planner's decisions)
+    /// is left out.
+    pub fn log(&self) {
+        let logged = self.ending == Ending::Decided
+            || ["PowerState ", "plan without "].iter().any(|a| self.action.starts_with(a));
+        if logged {
+            return;
+        }
+        let udn = self.udn.as_ref().map(Udn::as_str);
+        let (action, cause, outcome, reason) = (&*self.action, &self.cause, self.ending.as_str(), &*self.reason);
+        tracing::info!(udn, action, %cause, outcome, reason, "journal");
+    }
 }
 
 #[cfg(test)]

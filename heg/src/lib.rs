@@ -18,6 +18,7 @@ pub mod gateway;
 pub mod home;
 pub mod journal;
 pub mod limits;
+pub mod metrics;
 pub mod neighbours;
 pub mod now;
 pub mod page;

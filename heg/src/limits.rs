@@ -146,6 +146,10 @@ pub const FIREWALL_LOOK_EVERY: Duration = Duration::from_secs(60);
 pub const FIREWALL_RETRY_FIRST: Duration = Duration::from_secs(5);
 /// The firewall's state file; with full lists it is under 16 KiB.
 pub const FIREWALL_STATE_BYTES_MAX: u64 = 64 * 1024;
+/// Bytes of the note of what forwarding was on: two short lines.
+pub const FORWARDING_NOTE_BYTES_MAX: u64 = 256;
+/// Bytes of one file of sshd's configuration that are read; it comes with 3 KiB, nearly all of them comments.
+pub const SSHD_CONFIG_BYTES_MAX: u64 = 64 * 1024;
 /// Bytes of the kernel's list of TCP sockets that are read; 150 each, so some seven thousand sockets.
 pub const TCP_TABLE_BYTES_MAX: u64 = 1024 * 1024;
 /// Requests to the firewall that wait for `nft`.
@@ -155,8 +159,16 @@ pub const DRAIN_WITHIN: Duration = Duration::from_secs(3);
 
 /// The longest spread that can be configured, seconds: an hour without the utility is what every home must bear.
 pub const SPREAD_S_MAX: u32 = 3600;
-/// Connections to the gateway's own endpoint served at once: one utility calls, seldom.
-pub const CALLERS_MAX: usize = 4;
+/// Connections to the gateway's own endpoint served at once: one utility calls, seldom. Each takes about 12 KiB.
+pub const CALLERS_MAX: usize = 8;
+/// Of those, from addresses from which the utility has never called: a utility that moved has to get through too.
+pub const STRANGERS_MAX: usize = 6;
+/// And from one address, or one /64 of IPv6: a call, and the one before that is not closed yet.
+pub const CALLERS_PER_SOURCE_MAX: usize = 2;
+/// Connections taken in a turn of the loop: a flood of them does not keep it from its other work.
+pub const ACCEPTS_PER_TURN: usize = 64;
+/// From taking a connection, or from its last answer, to the next whole head; and from the head to the whole body. A utility has both ready.
+pub const CALL_REQUEST_WITHIN: Duration = Duration::from_secs(3);
 /// A connection to it from its first byte to its end: a call is two small exchanges.
 pub const CALL_WITHIN: Duration = Duration::from_secs(30);
 /// Read buffer of such a connection: the head of a request has to fit. hyper takes no less than 8 KiB.
@@ -256,6 +268,9 @@ pub const PLAN_AHEAD_MAX_S: i64 = 48 * 3600;
 pub const PLAN_SLOT_S: u32 = 900;
 /// A plan is made anew so often though nothing has changed, s: time goes on, and price slots of an hour begin.
 pub const PLAN_ROLL_S: i64 = 3600;
+/// What the plan has switched is not switched back by the next one within this, s, unless a limit holds: some cents are not worth a charge
+/// begun for seconds.
+pub const PLAN_SWITCH_APART_S: u32 = 300;
 /// Plans are made at least so far apart, s: several changes at once make one plan.
 pub const PLAN_APART_S: i64 = 5;
 /// A plan of few loads is searched so often for each pair of them: all the ways they fit together are soon seen.
@@ -272,6 +287,9 @@ pub const COMMANDED_WITHIN_S: i64 = 60;
 pub const WOKEN_KEPT_S: i64 = 900;
 /// Limits remembered after their end, while load comes back.
 pub const ENDED_LIMITS_MAX: usize = 8;
+/// A limit that is still exceeded so long after it began is told the utility as not kept, s: what runs for its minimum time, and an appliance
+/// that is asked again after it refused, is off by then.
+pub const LIMIT_REACTION_S: i64 = 600;
 /// Decisions remembered of one appliance; the journal has them all.
 pub const DECISIONS_PER_APPLIANCE: usize = 8;
 /// Time unseen for longer than this is not counted in the savings, s: the machine slept.

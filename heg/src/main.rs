@@ -7,7 +7,6 @@ use daemon_kit::exit::{self, Exit};
 use daemon_kit::{host_names, logging};
 use heg::args::{Args, HELP};
 use heg::config::Config;
-use heg::firewall::command;
 use heg::{app, self_test, simulate};
 
 fn main() -> Exit {
@@ -20,7 +19,7 @@ fn main() -> Exit {
             }
             Args::Firewall { config, verb } => {
                 logging::init(&Default::default()).context(Exit::Usage)?;
-                return command::run(verb, config.as_deref());
+                return heg::firewall::command::run(verb, config.as_deref());
             }
             Args::SelfTest => return self_test::run(),
             Args::Help => return print(HELP),
@@ -36,6 +35,5 @@ fn main() -> Exit {
 }
 
 fn print(text: &str) -> anyhow::Result<Exit> {
-    io::stdout().write_all(text.as_bytes()).context(Exit::IoErr)?;
-    Ok(Exit::Ok)
+    io::stdout().write_all(text.as_bytes()).map(|()| Exit::Ok).context(Exit::IoErr)
 }

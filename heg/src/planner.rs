@@ -21,6 +21,7 @@
 #![forbid(unsafe_code)]
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
 
 use energy_model::RegId;
 use upnp::ids::Udn;
@@ -31,8 +32,8 @@ use crate::envelope::{self, Cap, Envelope};
 use crate::gateway::{AskError, Gateway, Reply};
 use crate::journal::{Cause, Ending, Entry};
 use crate::limits::{
-    ENDED_LIMITS_MAX, PLAN_AHEAD_MAX_S, PLAN_APART_S, PLAN_ROLL_S, PLAN_SLOT_S, PLAN_STEPS_PER_TURN, REASON_BYTES_MAX,
-    SAVINGS_WRITE_EVERY_S, bounded,
+    ENDED_LIMITS_MAX, LIMIT_REACTION_S, PLAN_AHEAD_MAX_S, PLAN_APART_S, PLAN_ROLL_S, PLAN_SLOT_S, PLAN_STEPS_PER_TURN,
+    REASON_BYTES_MAX, SAVINGS_WRITE_EVERY_S, bounded,
 };
 use crate::now::Now;
 use crate::plan::slots::LimitSpan;
@@ -43,7 +44,7 @@ use crate::rules::load::Load;
 use crate::rules::{Author, Rule, RuleId};
 
 mod build;
-mod daily;
+pub(crate) mod daily;
 mod decisions;
 mod exchange;
 mod observe;
@@ -56,7 +57,7 @@ mod tariff;
 mod work;
 
 pub use decisions::{Act, Decision};
-pub use exchange::{Change, Effect, Input, Settings, Soon};
+pub use exchange::{Change, Effect, Input, Limited, Settings, Soon};
 pub use savings::Sums;
 pub use sight::{PlannedLoad, Sight};
 pub use slot::Slot;
@@ -69,6 +70,9 @@ use tariff::Tariff;
 
 /// Rows of the store.
 pub type Rows = Vec<(Slot, String)>;
+
+/// Whose, when it runs, and whether something of it is left undone.
+type Seen<'a> = (&'a Udn, Vec<(i64, i64)>, bool);
 
 /// The plan that is followed.
 #[derive(Debug)]
@@ -87,6 +91,17 @@ impl Current {
         (self.made..self.until).contains(&at)
     }
 
+    /// What of it can be seen from `at` on: who runs when, and what is left undone. That time goes on, and the plan reaches further, is no news.
+    fn seen_from(&self, at: i64) -> Vec<Seen<'_>> {
+        let end = |end: i64| if end >= self.until { i64::MAX } else { end };
+        let runs = |load: &LoadPlan| {
+            let ahead = load.runs.iter().map(|run| (run.span.start.max(at), end(run.span.end)));
+            ahead.filter(|(start, end)| start < end).collect()
+        };
+        let undone = |load: &LoadPlan| self.plan.dropped.iter().any(|d| d.id == load.id);
+        self.whose.iter().zip(&self.plan.loads).map(|(udn, load)| (udn, runs(load), undone(load))).collect()
+    }
+
     fn of(&self, udn: &Udn) -> Option<&LoadPlan> {
         self.plan.loads.get(self.whose.iter().position(|w| w == udn)?)
     }
@@ -99,6 +114,7 @@ struct Drawing {
     at: i64,
     /// First instant behind what is planned.
     until: i64,
+    begun: BootTime,
 }
 
 impl std::fmt::Debug for Drawing {
@@ -117,8 +133,15 @@ pub struct Planner {
     envelope: Envelope,
     /// What the home may draw from each instant on, as far as is known.
     caps: Vec<(i64, Option<Cap>)>,
-    /// The limit that held last.
+    /// The limit that held last, and since when.
     last_cap: Option<Cap>,
+    cap_since: i64,
+    /// The key management centre's time at a moment since boot.
+    clock: Option<(BootTime, UnixTime)>,
+    /// The machine's wall clock less that time, s.
+    shift: i64,
+    /// What the utility's side was told last of limits.
+    limited: Limited,
     /// Limits that have ended, for as long as load comes back.
     ended: Vec<LimitSpan>,
     standings: BTreeMap<Udn, Standing>,
@@ -131,6 +154,8 @@ pub struct Planner {
     current: Option<Current>,
     drawing: Option<Drawing>,
     plan_number: u64,
+    /// Plans made since the start, and how long the last one took.
+    made: (u64, Option<Duration>),
     /// A plan is to be made, not before then.
     plan_due: Option<i64>,
     changed: BTreeSet<Udn>,
@@ -160,6 +185,10 @@ impl Planner {
             envelope: Envelope::new(home.into(), settings.terms, None, engaged, now.boot),
             caps: Vec::new(),
             last_cap: None,
+            cap_since: now.wall.as_second(),
+            clock: None,
+            shift: 0,
+            limited: Limited::default(),
             ended: Vec::new(),
             standings: BTreeMap::new(),
             restored_work: BTreeMap::new(),
@@ -168,6 +197,7 @@ impl Planner {
             current: None,
             drawing: None,
             plan_number: u64::try_from(now.wall.as_second()).unwrap_or(0),
+            made: (0, None),
             plan_due: Some(now.wall.as_second()),
             changed: BTreeSet::new(),
             all_changed: true,
@@ -251,6 +281,7 @@ impl Planner {
                     self.save(Slot::Engaged, Some("yes".to_owned()), Soon::Soon);
                 }
             }
+            Input::Time(time) => self.clock = Some((now.boot, time)),
             Input::UtilityGone => {
                 if self.envelope.is_engaged() {
                     self.save(Slot::Engaged, None, Soon::Soon);
@@ -269,6 +300,7 @@ impl Planner {
             }
             Input::ClockChanged => {
                 self.accounted = None;
+                self.standings.values_mut().for_each(|standing| standing.since = standing.since.min(at));
                 // A plan is by the clock: with another one nobody is switched by the old plan.
                 (self.current, self.drawing, self.plan_due) = (None, None, None);
                 self.everything_changed(at);
@@ -298,8 +330,19 @@ impl Planner {
         let at = now.wall.as_second();
         self.envelope.handle_timeout(now.boot);
         let unix = |at: i64| UnixTime::new(u64::try_from(at).unwrap_or(0));
-        let ahead = self.envelope.ahead(unix(at), unix(at + PLAN_AHEAD_MAX_S));
-        let start = |at: UnixTime| i64::try_from(at.seconds()).unwrap_or(i64::MAX);
+        let second = |at: UnixTime| i64::try_from(at.seconds()).unwrap_or(i64::MAX);
+        // The utility means its own time, however wrong this machine's clock is. Before that is known the machine's has to do: no more than the
+        // failsafe limit is drawn then anyway.
+        if let Some((since, time)) = self.clock {
+            let shift = at - second(time.plus(now.boot.since(since).as_secs()));
+            // The two do not turn at the same moment.
+            if (shift - self.shift).abs() > 1 {
+                self.shift = shift;
+            }
+        }
+        let time = at - self.shift;
+        let ahead = self.envelope.ahead(unix(time), unix(time + PLAN_AHEAD_MAX_S));
+        let start = |at: UnixTime| second(at).saturating_add(self.shift);
         let caps: Vec<_> = ahead.into_iter().map(|(from, cap)| (start(from), cap)).collect();
         let cap = caps.first().and_then(|(_, cap)| *cap);
         if let (Some(last), None) = (self.last_cap, cap) {
@@ -308,6 +351,7 @@ impl Planner {
         }
         if self.last_cap != cap {
             tracing::info!(watts = cap.map(|c| c.watts.count()), cause = ?cap.map(|c| c.cause), "limit");
+            self.cap_since = at;
         }
         self.last_cap = cap;
         // The first holds since some time already.
@@ -320,6 +364,22 @@ impl Planner {
         if !same {
             self.caps = caps;
             self.replan(at);
+        }
+    }
+
+    /// Tells the utility's side how limits are kept, where that is news.
+    fn tell_limits(&mut self, at: i64) {
+        let holds = match self.cap(at).map(|cap| cap.cause) {
+            Some(envelope::Cause::Limit(id)) => Some(id),
+            _ => None,
+        };
+        // What is running may take a while to go off.
+        let lasts = holds.is_some() && at >= self.cap_since + LIMIT_REACTION_S;
+        let over_w = if lasts { self.over_w(at) } else { 0 };
+        let limited = Limited { accepted: self.settings.terms.accepted, holds, over_w };
+        if limited != self.limited {
+            self.limited = limited;
+            self.effects.push_back(Effect::Limited(limited));
         }
     }
 
@@ -441,6 +501,7 @@ impl Planner {
         }
         if self.drawing.is_none() {
             self.reconcile(gateway, now);
+            self.tell_limits(at);
         }
         if at >= self.write_savings_at {
             self.write_savings(at);
@@ -451,15 +512,16 @@ impl Planner {
     fn begin(&mut self, gateway: &Gateway, at: i64) {
         self.plan_due = None;
         self.plan_number += 1;
-        let begun = self.problem(gateway, at).map_err(|e| e.to_string()).and_then(|(problem, whose)| {
+        let begun = self.last.boot;
+        let drawing = self.problem(gateway, at).map_err(|e| e.to_string()).and_then(|(problem, whose)| {
             if whose.is_empty() && self.caps.iter().all(|(_, cap)| cap.is_none()) {
                 return Ok(None);
             }
             let until = problem.slots.last().map_or(at, |slot| slot.span.end);
             let improver = Improver::new(&problem).map_err(|e| e.to_string())?;
-            Ok(Some(Drawing { improver, whose, at, until }))
+            Ok(Some(Drawing { improver, whose, at, until, begun }))
         });
-        match begun {
+        match drawing {
             Ok(Some(drawing)) => {
                 self.drawing = Some(drawing);
                 self.trouble = None;
@@ -474,7 +536,8 @@ impl Planner {
     }
 
     fn adopt(&mut self, now: Now) {
-        let Some(Drawing { improver, whose, at, until }) = self.drawing.take() else { return };
+        let Some(Drawing { improver, whose, at, until, begun }) = self.drawing.take() else { return };
+        self.made = (self.made.0 + 1, Some(now.boot.since(begun)));
         let plan = improver.plan();
         tracing::debug!(
             loads = whose.len(),
@@ -485,8 +548,13 @@ impl Planner {
             "plan"
         );
         let before = self.plan_row();
+        let seen = self.current.as_ref().map(|current| current.seen_from(at));
         self.runs = whose.iter().cloned().zip(plan.as_before().into_iter().map(|b| b.runs)).collect();
-        self.current = Some(Current { plan, whose, made: at, until });
+        let current = Current { plan, whose, made: at, until };
+        if seen != Some(current.seen_from(at)) {
+            self.effects.push_back(Effect::Planned);
+        }
+        self.current = Some(current);
         let row = self.plan_row();
         if row != before {
             self.save(Slot::Plan, row, Soon::Lazily);
@@ -541,7 +609,8 @@ impl Planner {
         let charging = || self.standings.values().any(|s| s.work.as_ref().is_some_and(|w| !w.done && w.taken_ws > 0));
         let savings = (self.ledger.is_unsaved() || charging()).then_some(self.write_savings_at);
         let caps = self.caps.iter().map(|(start, _)| *start);
-        let some = [edge, rules, savings].into_iter().chain(of_standings).flatten();
+        let reacted = self.last_cap.map(|_| self.cap_since + LIMIT_REACTION_S);
+        let some = [edge, rules, savings, reacted].into_iter().chain(of_standings).flatten();
         some.chain(runs).chain(caps).filter(|due| *due > at).chain(self.plan_due).min()
     }
 

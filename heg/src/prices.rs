@@ -14,8 +14,10 @@ use upnp::time::BootTime;
 use utility_wire::{CurrencyCode, PriceSeries, UnixTime};
 
 use crate::journal::{Cause, Ending, Entry};
-use crate::limits::{REASON_BYTES_MAX, bounded};
+use crate::limits::{PLAN_AHEAD_MAX_S, REASON_BYTES_MAX, bounded};
 use crate::now::Now;
+use crate::plan::Span;
+use crate::plan::slots::PriceSpan;
 
 mod kept;
 
@@ -131,6 +133,24 @@ impl HomePrices {
     pub fn currency(&self) -> Option<CurrencyCode> {
         let told = || [Source::Utility, Source::File, Source::Feed].into_iter().find_map(|s| self.prices.currency(s));
         self.settings.currency.or_else(told)
+    }
+
+    /// Until when prices are known without a gap; none where there is none for now, or no end is known.
+    pub fn until(&self) -> Option<UnixTime> {
+        self.prices.coverage(unix(self.checked.wall)).and_then(|(_, until)| until)
+    }
+
+    /// What the planner goes by: the prices from this hour on, as far ahead as it plans. Gaps stay gaps.
+    pub fn for_plan(&self, now: Now) -> Vec<PriceSpan> {
+        let at = now.wall.as_second();
+        let unix = |at: i64| UnixTime::new(u64::try_from(at).unwrap_or(0));
+        let second = |at: UnixTime| i64::try_from(at.seconds()).unwrap_or(i64::MAX);
+        let slots = self.prices.slots(unix(at - at.rem_euclid(3600)), unix(at + PLAN_AHEAD_MAX_S));
+        let span = |slot: &tariff::Slot| Span { start: second(slot.from), end: second(slot.until) };
+        slots
+            .iter()
+            .filter_map(|slot| Some(PriceSpan { span: span(slot), price: slot.priced?.price.count() }))
+            .collect()
     }
 
     /// Whether there is anything to say of prices.

@@ -7,6 +7,7 @@
 //! | `form` | a rule as it is written, and what is wrong with it |
 //! | `load` | an appliance as something that can be planned: what it says, the configuration and the rules together |
 //! | `book` | all rules, in order of their weight, with their ends |
+//! | `window` | hours of some days of the week |
 //! | `precedence` | who decides over an appliance at one moment; docs/precedence.md |
 //!
 //! Nothing is switched on or off by the gateway's own account before somebody at home has said yes ([`Consent`]).
@@ -15,15 +16,18 @@
 use std::fmt;
 use std::str::FromStr;
 
-use energy_model::{DailyWindow, Importance};
+use energy_model::Importance;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use upnp::ids::Udn;
+
+use self::window::Window;
 
 pub mod book;
 pub mod form;
 pub mod load;
 pub mod precedence;
+pub mod window;
 
 /// Names a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -159,14 +163,22 @@ pub enum What {
     Importance(Importance),
     /// It is not to run above this price, millionths of the currency per kWh.
     PriceMax(i64),
-    /// It is to run in this daily window and not outside.
-    Only(DailyWindow),
-    /// It is not to be switched off in this daily window.
-    KeepOn(DailyWindow),
+    /// It is to run in this window and not outside.
+    Only(Window),
+    /// It is not to be switched off in this window.
+    KeepOn(Window),
     /// Its cycle is to run once between the rule's beginning and its end.
     Run,
     /// It is to take so much energy between the rule's beginning and its end, Wh.
     Charge(u32),
+    /// What it draws while on, W, instead of what it says itself.
+    Power(u32),
+    /// Once on it stays on for so long, s, instead of what it says itself.
+    MinimumOn(u32),
+    /// Once off it stays off for so long, s, instead of what it says itself.
+    MinimumOff(u32),
+    /// What a start costs, millionths of the currency.
+    StartCost(i64),
     /// It is left out for a while.
     OptOut(OptOut),
     /// A person's order, until the rule's end.

@@ -1,63 +1,72 @@
-//! A home in virtual time: gateway and planner as they run, over machines that do as they are told. PURE.
+//! A home in virtual time: gateway and planner as they run, over machines that do as they are told, or don't. PURE.
 //!
-//! In: the configuration's `[[load]]`s, each as a machine, and prices by the day. Out: [`Figures`]. What the gateway would write goes to
-//! whoever looks at [`House::take_batch`].
+//! In: the configuration's `[[load]]`s, each as a machine, prices, the utility's word, and what people and machines do beside
+//! ([`House::press`], [`House::set_conduct`], [`House::ask`]). Out: [`Figures`]. What the gateway would write goes to whoever looks at
+//! [`House::take_batch`].
+//!
+//! | file | what |
+//! |---|---|
+//! | `machine` | a machine, and what it draws |
+//! | `judge` | what came of it, by looking at the machines alone |
+//! | `command` | `heg-gateway simulate` (IO) |
 #![forbid(unsafe_code)]
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use energy_model::{Flexibility, Importance, MacAddress, PowerState, WakeMethod, Watts};
+use energy_model::{MacAddress, PowerState, WakeMethod};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use upnp::ids::Udn;
 use upnp::time::BootTime;
 
-use crate::commands::Verb;
+use crate::commands::{CallFailure, Verb};
 use crate::config::Config;
 use crate::gateway::{self, Answer, AskId, CallTag, Gateway, Input, Order, Reply, Restored};
+use crate::journal::Ending;
 use crate::now::Now;
 use crate::plan::Span;
 use crate::plan::slots::PriceSpan;
-use crate::planner::{self, Act, Planner, Sums};
-use crate::registry::{Facts, Found, Offers};
-use crate::rules::load::{Load, LoadForm};
+use crate::planner::{self, Act, Change, Planner, Sums};
+use crate::registry::{Found, Offers};
+use crate::rules::form::{Kind, RuleForm};
+use crate::rules::load::Load;
 use crate::store::batch::{Batch, Pending};
 
 pub mod command;
+mod judge;
+mod machine;
+
+pub use judge::{Findings, REACTION_S};
+pub use machine::Conduct;
+
+use judge::{Judge, May};
+use machine::Machine;
 
 /// Turns at one instant before something is wrong: a plan takes some hundreds.
 const TURNS_MAX: u32 = 1_000_000;
-/// A limit is kept within this, s: planning waits for changes to gather, and commands take their time.
-pub const REACTION_S: i64 = 60;
-
-/// A machine.
-#[derive(Clone, Debug)]
-struct Machine {
-    facts: Facts,
-    state: PowerState,
-    since: i64,
-    /// It goes off by itself after so long.
-    cycle_s: Option<i64>,
-    rest_w: u32,
-    mac: MacAddress,
-}
+/// A machine that is switched on again by the planner so soon after it was switched off is counted, s.
+const SOON_S: i64 = 300;
+/// The code with which a machine refuses.
+const REFUSED: u16 = 501;
 
 /// What came of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Figures {
-    /// Times a machine was switched by the planner.
+    /// Times a machine was ordered on or off by the planner.
     pub switched: u64,
-    /// The most times one machine was switched on a day.
+    /// The most times one machine was on a day.
     pub switched_most: u64,
-    /// Works that were not done in time, or not wholly.
-    pub undone: u64,
-    /// Times a machine was switched off that was to stay on.
-    pub comfort_broken: u64,
-    /// Time in which a limit was exceeded, longer than [`REACTION_S`] after it began, s.
-    pub over_limit_s: i64,
+    /// Times one was ordered the other way within five minutes.
+    pub switched_back: u64,
+    /// Orders that were not obeyed.
+    pub refused: u64,
+    /// Times the planner said that work has to be left undone, or a part of it.
+    pub dropped: u64,
     /// Journal entries.
     pub entries: u64,
+    /// What is not as it should be.
+    pub findings: Findings,
     /// Money and energy.
     pub sums: Sums,
 }
@@ -70,12 +79,21 @@ pub struct House {
     pending: Pending<(AskId, Reply)>,
     now: Now,
     machines: BTreeMap<Udn, Machine>,
-    loads: BTreeMap<Udn, Load>,
+    judge: Judge,
     base_w: u32,
+    fuse_w: Option<u32>,
     zone: TimeZone,
-    over_since: Option<i64>,
-    switched_today: BTreeMap<Udn, u64>,
+    switchings: BTreeMap<Udn, Switchings>,
     figures: Figures,
+    last_ask: u64,
+}
+
+/// Orders of the planner to one machine.
+#[derive(Clone, Copy, Debug, Default)]
+struct Switchings {
+    all: u64,
+    day: (i16, u64),
+    last: Option<(bool, i64)>,
 }
 
 /// Why there is nothing to simulate.
@@ -94,30 +112,30 @@ impl House {
     pub fn new(config: &Config, zone: TimeZone, start: Timestamp) -> Result<Self, SimulateError> {
         let now = Now { boot: BootTime::from_duration(Duration::from_secs(1000)), wall: start };
         let settings = config.planning(zone.clone());
-        let base_w = settings.base_w;
-        let planner = Planner::new("simulated", settings, Vec::new(), now);
+        let (loads, comeback_s) = (settings.loads.clone(), i64::from(settings.comeback.for_s));
         let mut house = Self {
             gateway: Gateway::new(config.settings(zone.clone()), Restored::default(), now),
-            loads: BTreeMap::new(),
-            planner,
+            base_w: settings.base_w,
+            fuse_w: settings.fuse_w,
+            planner: Planner::new("simulated", settings, Vec::new(), now),
             pending: Pending::new(Duration::from_secs(config.store.write_every_s.into())),
             now,
             machines: BTreeMap::new(),
-            base_w,
+            judge: Judge::new(zone.clone(), comeback_s),
             zone,
-            over_since: None,
-            switched_today: BTreeMap::new(),
+            switchings: BTreeMap::new(),
             figures: Figures::default(),
+            last_ask: 0,
         };
-        let settings = config.planning(house.zone.clone());
         for form in &config.load {
             let number = u16::try_from(house.machines.len()).unwrap_or(u16::MAX);
-            let Some((udn, machine)) = machine(form, number, start.as_second()) else { continue };
-            let load = Load::new(&udn, Some(&machine.facts), settings.loads.get(&udn), house.planner.book(), start);
-            house.loads.insert(udn.clone(), load);
+            let Some((udn, machine)) = Machine::new(form, number, start.as_second()) else { continue };
+            let load = Load::new(&udn, Some(&machine.facts), loads.get(&udn), house.planner.book(), start);
+            house.judge.add(udn.clone(), form, load.consent.0);
             house.machines.insert(udn.clone(), machine);
             house.found(udn);
         }
+        house.judge.look(&house.machines, start.as_second());
         if house.machines.is_empty() { Err(SimulateError::NoLoads) } else { Ok(house) }
     }
 
@@ -134,10 +152,66 @@ impl House {
         self.feed(planner::Input::Prices { spans, currency: currency.into() });
     }
 
-    /// The utility is heard, perhaps with other limits.
+    /// A fact for the planner: the utility is heard, perhaps with other limits.
     pub fn feed(&mut self, input: planner::Input) {
         self.planner.handle(input, self.now);
         self.settle();
+    }
+
+    /// A person asks for work (kinds run and charge), or makes another rule.
+    pub fn ask(&mut self, form: RuleForm) {
+        self.last_ask += 1;
+        let until = form.until.as_ref().and_then(|until| until.parse::<Timestamp>().ok());
+        let udn = form.appliance.as_ref().and_then(|udn| Udn::parse(udn).ok());
+        if let (Kind::Run | Kind::Charge, Some(udn), Some(until)) = (form.kind, udn, until) {
+            let span = Span { start: self.now.wall.as_second(), end: until.as_second() };
+            self.judge.asked(&udn, span, form.energy_wh.unwrap_or(0));
+        }
+        self.feed(planner::Input::Asked { ask: AskId(self.last_ask), uid: 1000, change: Change::Add(form) });
+    }
+
+    /// Somebody switches a machine by hand.
+    pub fn press(&mut self, udn: &Udn, on: bool) {
+        self.judge.disturbed(udn, self.now.wall.as_second());
+        self.switch(udn, if on { PowerState::On } else { PowerState::Off });
+        self.settle();
+    }
+
+    /// From now on a machine takes orders so. One that is silent for good is gone; one that is silent no more is there again.
+    pub fn set_conduct(&mut self, udn: &Udn, conduct: Conduct) {
+        let Some(machine) = self.machines.get_mut(udn) else { return };
+        let before = std::mem::replace(&mut machine.conduct, conduct);
+        self.judge.disturbed(udn, self.now.wall.as_second());
+        match (before, conduct) {
+            (Conduct::Silent, Conduct::Silent) => {}
+            (_, Conduct::Silent) => {
+                self.gateway.handle(Input::Gone { udn: udn.clone(), why: "its announcements ran out" }, self.now);
+            }
+            (Conduct::Silent, _) => self.found(udn.clone()),
+            _ => {}
+        }
+        self.settle();
+    }
+
+    /// The machines.
+    pub fn machines(&self) -> impl Iterator<Item = &Udn> {
+        self.machines.keys()
+    }
+
+    /// Whether a machine is on.
+    pub fn is_on(&self, udn: &Udn) -> bool {
+        self.machines.get(udn).is_some_and(Machine::is_on)
+    }
+
+    /// What the home draws now, W.
+    pub fn drawn_w(&self) -> u32 {
+        let at = self.now.wall.as_second();
+        self.machines.values().map(|m| m.watts(at)).sum::<u32>().saturating_add(self.base_w)
+    }
+
+    /// Orders of the planner by machine.
+    pub fn switchings(&self) -> impl Iterator<Item = (&Udn, u64)> {
+        self.switchings.iter().map(|(udn, switchings)| (udn, switchings.all))
     }
 
     /// The instant it has come to.
@@ -157,7 +231,8 @@ impl House {
             at_once: sum.at_once + day.at_once,
             energy_ws: sum.energy_ws + day.energy_ws,
         };
-        Figures { sums: self.planner.days().fold(Sums::default(), sum), ..self.figures }
+        let sums = self.planner.days().fold(Sums::default(), sum);
+        Figures { sums, findings: self.judge.findings, ..self.figures }
     }
 
     /// What is to be written, if it is due. It counts as written.
@@ -172,35 +247,24 @@ impl House {
         self.settle();
         while self.now.wall < until {
             let end = self.now.boot_at(until);
-            let machines = self.machines.values().filter_map(Machine::ends).min();
-            let machines = machines.map(|at| self.now.boot_at(timestamp(at)));
-            let due = [self.gateway.poll_timeout(), self.planner.poll_timeout(), self.pending.poll_timeout(), machines];
+            let at = self.now.wall.as_second();
+            let machines = self.machines.values().filter_map(|machine| machine.next_edge(at));
+            let edge = machines.chain(self.judge.next_edge(at)).min().map(|at| self.now.boot_at(timestamp(at)));
+            let due = [self.gateway.poll_timeout(), self.planner.poll_timeout(), self.pending.poll_timeout(), edge];
             // Whole seconds: each turn brings time on.
             let next = due.into_iter().flatten().min().unwrap_or(end).min(end);
             let step = next.since(self.now.boot).max(Duration::from_secs(1)).min(end.since(self.now.boot));
-            self.watch_limit();
+            let span = Span { start: at, end: (self.now.wall + step).as_second() };
+            let limit_w = self.planner.cap(at).map(|cap| cap.watts.count());
+            self.judge.watch(&self.machines, self.drawn_w(), May { limit_w, fuse_w: self.fuse_w }, span);
             self.now.boot = self.now.boot + step;
             self.now.wall += step;
             self.end_cycles();
+            self.judge.look(&self.machines, self.now.wall.as_second());
             self.settle();
             if let Some(batch) = self.take_batch() {
                 written(&batch, self.now.wall);
             }
-        }
-    }
-
-    /// Whether what is drawn now is more than may be.
-    fn watch_limit(&mut self) {
-        let at = self.now.wall.as_second();
-        let drawn: u32 = self.machines.values().map(Machine::watts).sum::<u32>().saturating_add(self.base_w);
-        let over = self.planner.cap(at).is_some_and(|cap| drawn > cap.watts.count());
-        match (over, self.over_since) {
-            (true, None) => self.over_since = Some(at),
-            (false, Some(since)) => {
-                self.figures.over_limit_s += (at - since - REACTION_S).max(0);
-                self.over_since = None;
-            }
-            _ => {}
         }
     }
 
@@ -214,8 +278,9 @@ impl House {
     }
 
     fn switch(&mut self, udn: &Udn, state: PowerState) {
-        if let Some(machine) = self.machines.get_mut(udn) {
-            (machine.state, machine.since) = (state, self.now.wall.as_second());
+        let Some(machine) = self.machines.get_mut(udn) else { return };
+        machine.switch(state, self.now.wall.as_second());
+        if machine.conduct != Conduct::Silent {
             self.gateway.handle(Input::PowerStateTold { udn: udn.clone(), state }, self.now);
         }
     }
@@ -250,6 +315,7 @@ impl House {
                     self.pending.appliance(udn, profile, boot);
                 }
                 gateway::Effect::Ended { udn, verb, cause, outcome } => {
+                    self.figures.refused += u64::from(outcome.ending == Ending::Refused);
                     self.planner.handle(planner::Input::Ended { udn, verb, cause, outcome }, self.now);
                 }
                 gateway::Effect::SendMagicPacket { mac, .. } => self.wake(mac),
@@ -270,33 +336,35 @@ impl House {
                     self.pending.entry(entry, boot);
                 }
                 planner::Effect::Decided(decision) => {
-                    self.figures.undone += u64::from(matches!(decision.act, Act::Drop(_)));
+                    self.figures.dropped += u64::from(matches!(decision.act, Act::Drop(_)));
                 }
-                planner::Effect::Answer { .. } => {}
+                planner::Effect::Answer { .. } | planner::Effect::Limited(_) | planner::Effect::Planned => {}
             }
         }
         any
     }
 
-    /// Counts an order, and whether it takes away what a person's rule keeps.
+    /// Counts an order, and whether it takes away what is to stay on.
     fn count(&mut self, udn: &Udn, verb: Verb) {
+        let (at, on) = (self.now.wall.as_second(), !matches!(verb, Verb::Off | Verb::Standby));
+        let today = self.zone.to_datetime(self.now.wall).date().day_of_year();
+        let of = self.switchings.entry(udn.clone()).or_default();
+        of.all += 1;
+        of.day = if of.day.0 == today { (today, of.day.1 + 1) } else { (today, 1) };
+        let back = of.last.is_some_and(|(was, since)| was != on && at - since < SOON_S);
+        of.last = Some((on, at));
         self.figures.switched += 1;
-        let today = self.zone.to_datetime(self.now.wall).date().day();
-        let key = self.switched_today.entry(udn.clone()).or_default();
-        // The day in the upper half, the count in the lower.
-        let day = u64::from(today.unsigned_abs()) << 32;
-        *key = if *key & !0xffff_ffff == day { *key + 1 } else { day + 1 };
-        self.figures.switched_most = self.figures.switched_most.max(*key & 0xffff_ffff);
-        let time = crate::registrations::local_time(self.now.wall, &self.zone);
-        let kept = self.loads.get(udn).is_some_and(|load| {
-            load.importance.0 == Importance::Critical || load.keep_on.iter().any(|(window, _)| window.contains(time))
-        });
-        self.figures.comfort_broken += u64::from(kept && matches!(verb, Verb::Off | Verb::Standby));
+        self.figures.switched_most = self.figures.switched_most.max(of.day.1);
+        self.figures.switched_back += u64::from(back);
+        if !on {
+            self.judge.ordered_off(udn, at);
+        }
     }
 
     /// A magic packet wakes; what was in operation before it slept is so again.
     fn wake(&mut self, mac: MacAddress) {
-        let woken = self.machines.iter().find(|(_, m)| m.mac == mac && m.state == PowerState::Standby);
+        let asleep = |m: &Machine| m.state == PowerState::Standby && m.conduct == Conduct::Obeys;
+        let woken = self.machines.iter().find(|(_, m)| m.mac == mac && asleep(m));
         if let Some(udn) = woken.map(|(udn, _)| udn.clone()) {
             self.found(udn.clone());
             self.switch(&udn, PowerState::On);
@@ -305,57 +373,27 @@ impl House {
 
     fn call(&mut self, call: CallTag, udn: &Udn, order: Order) {
         let Some(machine) = self.machines.get(udn) else { return };
-        let (state, facts, mac) = (machine.state, machine.facts, machine.mac);
-        let result = match order {
-            Order::GetPowerState => Answer::PowerState(state),
-            Order::WakeUpMethod => Answer::WakeMethod(WakeMethod::Wol),
-            Order::GetApplianceInfo => Answer::Info { facts, mac: Some(mac), wake_method: None },
-            _ => Answer::Obeyed(None),
-        };
+        let (state, facts, mac, conduct) = (machine.state, machine.facts, machine.mac, machine.conduct);
         let to = match order {
             Order::OperationOn => Some(PowerState::On),
             Order::OperationOff => Some(PowerState::Off),
             Order::GoToStandby => Some(PowerState::Standby),
             _ => None,
         };
-        if let Some(state) = to {
+        let refused = || CallFailure::Fault { code: REFUSED, reason: "in the middle of something".into() };
+        let result = match (conduct, order, to) {
+            (Conduct::Silent, ..) => Err(CallFailure::NoAnswer("no answer".into())),
+            (_, Order::GetPowerState, _) => Ok(Answer::PowerState(state)),
+            (_, Order::WakeUpMethod, _) => Ok(Answer::WakeMethod(WakeMethod::Wol)),
+            (_, Order::GetApplianceInfo, _) => Ok(Answer::Info { facts, mac: Some(mac), wake_method: None }),
+            (Conduct::Refuses, _, Some(_)) => Err(refused()),
+            _ => Ok(Answer::Obeyed(None)),
+        };
+        if let (Ok(_), Some(state)) = (&result, to) {
             self.switch(udn, state);
         }
-        self.gateway.handle(Input::Answered { call, result: Ok(result) }, self.now);
+        self.gateway.handle(Input::Answered { call, result }, self.now);
     }
-}
-
-impl Machine {
-    /// When it goes off by itself.
-    fn ends(&self) -> Option<i64> {
-        self.cycle_s.filter(|_| self.state == PowerState::On).map(|length| self.since + length)
-    }
-
-    fn watts(&self) -> u32 {
-        if self.state == PowerState::On { self.facts.rated_power.count() } else { self.rest_w }
-    }
-}
-
-/// A load as a machine; `None` where it does not say what it is.
-fn machine(form: &LoadForm, number: u16, at: i64) -> Option<(Udn, Machine)> {
-    let settings = form.check().ok()?;
-    let [high, low] = number.to_be_bytes();
-    let mac = MacAddress::new([2, 0, 0, 0, high, low]).ok()?;
-    let flexibility = form.kind?;
-    let largest = form.phases.iter().map(|p| p.watts).max();
-    let rated_power = Watts::new(form.power_w.or(largest)?);
-    let facts = Facts {
-        rated_power,
-        importance: form.importance.unwrap_or(Importance::Normal),
-        flexibility,
-        minimum_on_s: 0,
-        minimum_off_s: 0,
-    };
-    let runs_always = matches!(flexibility, Flexibility::Curtailable | Flexibility::StandbyAble | Flexibility::Fixed);
-    let state = if runs_always && form.only.is_empty() { PowerState::On } else { PowerState::Off };
-    let cycle_s =
-        (flexibility == Flexibility::Deferrable).then(|| form.phases.iter().map(|p| i64::from(p.minutes) * 60).sum());
-    Some((settings.udn().clone(), Machine { facts, state, since: at, cycle_s, rest_w: form.rest_w, mac }))
 }
 
 fn timestamp(at: i64) -> Timestamp {

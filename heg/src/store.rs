@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
+use daemon_kit::exit::Exit;
 use energy_model::{DailyWindow, RegId, TimeOfDay, Watts};
 use jiff::Timestamp;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Row, Transaction, params};
@@ -101,6 +102,16 @@ pub enum StoreError {
     Sqlite(rusqlite::Error),
 }
 
+impl StoreError {
+    /// How the daemon ends that could not open it.
+    pub const fn exit(&self) -> Exit {
+        match self {
+            Self::Damaged(_) | Self::TooNew { .. } => Exit::DataErr,
+            _ => Exit::IoErr,
+        }
+    }
+}
+
 impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
         match error.sqlite_error_code() {
@@ -138,6 +149,8 @@ pub struct Store {
     connection: Connection,
     retention: Retention,
     pruned: Option<Timestamp>,
+    /// Journal entries that it holds.
+    journal_rows: u64,
 }
 
 /// A database opened: what it holds, and what had to be done for it.
@@ -188,8 +201,10 @@ impl Store {
         connection.query_row("PRAGMA journal_mode=DELETE", [], |_| Ok(()))?;
         connection.execute_batch("PRAGMA synchronous=EXTRA;")?;
         check(&connection)?;
-        let mut store = Self { path: path.to_owned(), connection, retention, pruned: None };
+        let mut store = Self { path: path.to_owned(), connection, retention, pruned: None, journal_rows: 0 };
         store.migrate()?;
+        let rows: u32 = store.connection.query_row("SELECT count(*) FROM journal", [], |row| row.get(0))?;
+        store.journal_rows = rows.into();
         let restored = store.restore()?;
         Ok((store, restored))
     }
@@ -293,17 +308,24 @@ impl Store {
             put_entry(&transaction, entry)?;
         }
         let prune = self.pruned.is_none_or(|at| now.duration_since(at).unsigned_abs() >= PRUNE_EVERY);
+        let mut gone = 0;
         if prune && !batch.journal.is_empty() {
             let oldest = now.checked_sub(self.retention.age).unwrap_or(Timestamp::UNIX_EPOCH);
-            transaction.execute("DELETE FROM journal WHERE at < ?1", [oldest.as_millisecond()])?;
+            gone += transaction.execute("DELETE FROM journal WHERE at < ?1", [oldest.as_millisecond()])?;
             let sql = "DELETE FROM journal WHERE id <= (SELECT MAX(id) FROM journal) - ?1";
-            transaction.execute(sql, [self.retention.entries])?;
+            gone += transaction.execute(sql, [self.retention.entries])?;
         }
         transaction.commit()?;
+        self.journal_rows = (self.journal_rows + batch.journal.len() as u64).saturating_sub(gone as u64);
         if prune {
             self.pruned = Some(now);
         }
         Ok(())
+    }
+
+    /// Journal entries that it holds, and the size of its file, bytes.
+    pub fn size(&self) -> (u64, u64) {
+        (self.journal_rows, fs::metadata(&self.path).map_or(0, |file| file.len()))
     }
 
     /// The latest entries that fit, oldest first.

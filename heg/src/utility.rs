@@ -8,6 +8,7 @@
 //! |---|---|
 //! | `consent` | which appliances the utility may control |
 //! | `known` | limits and prices |
+//! | `limits` | what came of limits |
 //! | `events` | limits and controls that came, until the utility knows what came of them |
 //! | `meter`, `reports`, `reporting` | energy, and batches until they are acknowledged |
 //! | `pace` | when to try again |
@@ -31,12 +32,14 @@ use crate::gateway::{AskId, Gateway, Reply};
 use crate::journal::{Cause, Ending, Entry};
 use crate::limits::{POLL_APART_MIN, REASON_BYTES_MAX, REPORT_EVERY, UTILITY_AFTER_MAX, UTILITY_LOST_AFTER, bounded};
 use crate::now::Now;
+use crate::planner::Limited;
 use crate::registry::Appliance;
 
 mod consent;
 mod events;
 mod exchange;
 mod known;
+mod limits;
 mod meter;
 mod pace;
 mod reporting;
@@ -49,7 +52,7 @@ pub use exchange::{Effect, Failure, Fetched, Input, Link, Object, Question, Soon
 pub use known::Known;
 pub use slot::Slot;
 
-use events::{Events, Step, Told, refused};
+use events::{CUT_SHORT, Events, Step, Told, refused};
 use meter::Meters;
 use pace::Pace;
 use reports::Reports;
@@ -133,6 +136,8 @@ pub struct Utility {
     started: BootTime,
     last_failure: Option<(Timestamp, Box<str>)>,
     last_refusal: Option<(EventId, Box<str>)>,
+    /// How the home keeps limits.
+    limited: Limited,
     effects: VecDeque<Effect>,
 }
 
@@ -173,11 +178,12 @@ impl Utility {
             started: now.boot,
             last_failure: None,
             last_refusal: None,
+            limited: Limited::default(),
             effects: VecDeque::new(),
             settings: Settings::default(),
         };
         for (slot, value) in rows {
-            if utility.restore(&slot, &value).is_none() {
+            if utility.restore(&slot, &value, now).is_none() {
                 tracing::warn!(key = slot.key(), "a stored row is not understood and left out");
             }
         }
@@ -185,7 +191,7 @@ impl Utility {
         utility
     }
 
-    fn restore(&mut self, slot: &Slot, value: &[u8]) -> Option<()> {
+    fn restore(&mut self, slot: &Slot, value: &[u8], now: Now) -> Option<()> {
         let number = || str::from_utf8(value).ok()?.parse().ok().map(UnixTime::new);
         match slot {
             // The client's.
@@ -194,7 +200,11 @@ impl Utility {
             Slot::Heard => self.heard = Some(number()?),
             Slot::Covered => self.covered = Some(number()?),
             Slot::Zone | Slot::Limits | Slot::Prices(_) => self.known.restore(slot, value)?,
-            Slot::Event(id) => self.events.restore(*id, value)?,
+            Slot::Event(id) => {
+                if self.events.restore(*id, value)? {
+                    self.cut_short(*id, now);
+                }
+            }
             Slot::Batch(number) => self.reports.restore(*number, value)?,
             Slot::Consent(of) => self.consent.restore(of.clone(), value)?,
         }
@@ -245,6 +255,7 @@ impl Utility {
                 }
             }
             Input::Ended { id, outcome } => self.ended(id, &outcome, now),
+            Input::Limited(limited) => self.limited = limited,
             Input::Appliance(udn) => self.appliance(udn, gateway, now),
             Input::Forgotten(udn) => self.forgotten(&udn),
             Input::Said { ask, uid, of, yes } => self.said(ask, uid, of, yes, gateway, now),
@@ -261,7 +272,8 @@ impl Utility {
         for id in self.events.undecided() {
             self.decide(id, gateway, now);
         }
-        self.meter(gateway, now);
+        self.limits_go_on(now);
+        self.meter(now);
         self.listen(now);
         if self.link.hindrance.is_none()
             && let Some(time) = self.time(now)
@@ -276,6 +288,11 @@ impl Utility {
     pub fn poll_timeout(&self) -> Option<BootTime> {
         let lost = (self.link.peer.is_some() && !self.lost).then(|| self.heard_at + self.patience());
         let at = earliest(lost, self.meters.poll_timeout().filter(|_| self.link.peer.is_some()));
+        let over = self.limit_ends().zip(self.clock).map(|(end, (at, time))| {
+            // A moment later, so that no part of a second is left.
+            at + Duration::from_secs(end.seconds().saturating_sub(time.seconds()) + 1)
+        });
+        let at = earliest(at, over);
         if self.link.hindrance.is_some() {
             return at;
         }
@@ -394,12 +411,19 @@ impl Utility {
             // All homes are told of new prices in the same second.
             self.fetching.due = Some(now.boot + self.fetching.pace.first());
         }
+        // Before what is no longer listed goes.
+        self.limits_go_on(now);
         self.save_events(touched);
         if write_now || !fresh.is_empty() {
-            self.last_ticket += 1;
-            self.saving.insert(self.last_ticket, fresh);
-            self.effects.push_back(Effect::Flush { ticket: self.last_ticket });
+            self.flush(fresh);
         }
+    }
+
+    /// Everything up to here is to be on the disk before these go on.
+    fn flush(&mut self, events: Vec<EventId>) {
+        self.last_ticket += 1;
+        self.saving.insert(self.last_ticket, events);
+        self.effects.push_back(Effect::Flush { ticket: self.last_ticket });
     }
 
     fn save_events(&mut self, touched: Vec<EventId>) {
@@ -417,7 +441,12 @@ impl Utility {
     /// Whether a control is carried out: by whom it is for, consent and time.
     fn decide(&mut self, id: EventId, gateway: &Gateway, now: Now) {
         let Some(event) = self.events.get(id) else { return };
-        let (Some(control), Step::Saved { before_restart }) = (event.control.clone(), event.step) else { return };
+        let Some(control) = event.control.clone() else { return };
+        let (before_restart, ready) = match event.step {
+            Step::Saved { before_restart } => (before_restart, false),
+            Step::Ready => (false, true),
+            _ => return,
+        };
         // Whether it came too late only a clock can tell.
         let Some(time) = self.time(now) else { return };
         let verb = match control.action {
@@ -442,8 +471,14 @@ impl Utility {
             Some(udn) if !self.consent.allows(udn) => {
                 refused(RefusalCode::NO_CONSENT, "the people at home do not let the utility control it")
             }
+            Some(_) if !ready => {
+                // On the disk first: whoever is restarted in between knows that it may have been carried out.
+                self.events.step(id, Step::Ordering);
+                self.save_events(vec![id]);
+                return self.flush(vec![id]);
+            }
             Some(udn) => {
-                self.events.ordered(id);
+                self.events.step(id, Step::Ordered);
                 return self.effects.push_back(Effect::Order { id, udn: udn.clone(), verb });
             }
         };
@@ -452,8 +487,20 @@ impl Utility {
             _ => (Ending::Declined, format!("it came too late: it expired {}", moment(control.expires))),
         };
         let of = udn.cloned();
+        if let Some(udn) = of.clone() {
+            let outcome = Outcome::new(ending, &*reason);
+            self.effects.push_back(Effect::Declined { id, udn, verb, outcome });
+        }
         self.journal(of.as_ref(), &verb.action(), Cause::Utility(id), ending, &reason, now);
         self.end(id, end, now);
+    }
+
+    /// A control was ordered when the gateway ended.
+    fn cut_short(&mut self, id: EventId, now: Now) {
+        let of = self.events.get(id).and_then(|e| e.control.as_ref());
+        let Some((udn, action)) = of.map(|c| (Udn::parse(&format!("uuid:{}", c.appliance)), c.action)) else { return };
+        let action = format!("control {action}");
+        self.journal(udn.ok().as_ref(), &action, Cause::Utility(id), Ending::TimedOut, CUT_SHORT, now);
     }
 
     fn ended(&mut self, id: EventId, outcome: &Outcome, now: Now) {

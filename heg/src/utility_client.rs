@@ -363,7 +363,7 @@ impl UtilityClient {
             return Poll::Ready(What::Fetched(object, result));
         }
         match &mut self.calls {
-            Some(calls) => calls.callers.poll_call(context).map(What::Called),
+            Some(calls) => calls.poll(context).map(What::Called),
             None => Poll::Pending,
         }
     }
@@ -402,9 +402,16 @@ impl UtilityClient {
             Which::Member => self.membership.as_mut(),
         };
         let Some(membership) = membership else { return };
+        let signer = |m: &Membership| m.peer().map(|peer| peer.statement.kid());
+        let before = signer(membership);
         match membership.finish(done, boot, &mut rng()) {
             Ok(News::Enrolled) => self.enrolled(),
             Ok(News::ClockSet) => self.clock_is_news = true,
+            Ok(News::Peer(true)) if before.is_some() && signer(membership) != before => {
+                // A utility that lost its keys has lost count too. The old key is worth nothing here any more, so neither are its numbers.
+                self.window = Window::lost();
+                self.inputs.push_back(Input::Window(self.window.to_bytes()));
+            }
             Ok(news) => tracing::debug!(?news, "from the key management centre"),
             Err(error) => {
                 tracing::debug!(%error, "the key management centre");

@@ -210,6 +210,154 @@ fn what_a_person_ordered_with_hegctl_holds_for_a_while_too() {
 }
 
 #[test]
+fn a_persons_on_that_joins_the_plans_on_holds_for_a_while_all_the_same() {
+    let mut house = House::new(&format!("{PUMP}price-max = 0.35\n"), "12:00:00");
+    house.find("pump", Flexibility::Curtailable, 3000, On);
+    house.run_to("27T19:59:00");
+    assert_eq!(house.state("pump"), Off);
+    house.appliance("pump").slow = true;
+    house.run_to("27T20:00:05");
+    assert_eq!((house.held.len(), house.state("pump")), (1, Off), "the plan's own order is under way");
+    house.ask(Wanted::Command(udn("pump"), Verb::On));
+    assert_eq!(house.held.len(), 1, "there is one command for both");
+    house.answers("pump");
+    let rule = house.planner.book().iter().next().expect("a person's command leaves an order").clone();
+    assert_eq!((rule.by, rule.until), (Author::Person(1000), Some(at("27T22:00:05"))));
+    assert!(matches!(house.ruler("pump"), Ruler::OrderOn(_)));
+    let causes: Vec<_> = house.journal.iter().filter(|e| &*e.action == "OperationOn").map(|e| e.cause).collect();
+    assert_eq!(causes, [Cause::Price, Cause::Person(1000)], "the journal has both who wanted it");
+    let decision = house.planner.decisions(&udn("pump")).find(|d| d.cause == Cause::Price && d.act == planner::Act::On);
+    assert_eq!(decision.unwrap().outcome.as_ref().unwrap().0, Ending::Done);
+}
+
+#[test]
+fn a_wrong_clock_of_the_machine_does_not_shift_a_limit() {
+    for off in ["27T09:00:00", "27T15:00:00"] {
+        let mut house = House::new("[[rule]]\nkind = 'plan'\nplan = 'limits'\n", "12:00:00");
+        house.find("boiler", Flexibility::Curtailable, 6000, On);
+        let true_time = at("27T12:00:00").as_second() as u64;
+        house.now.wall = at(off);
+        house.feed(planner::Input::ClockChanged);
+        house.feed(planner::Input::Time(UnixTime::new(true_time)));
+        let limit = Limit {
+            id: EventId::new(7).unwrap(),
+            supersedes: None,
+            start: UnixTime::new(true_time + 1800),
+            duration_s: Some(3600),
+            watts: Watts::new(4200),
+            priority: 0,
+            randomise_s: 0,
+            cancelled: false,
+        };
+        let limits = Some(LimitSet { target: None, version: 1, limits: vec![limit].try_into().unwrap() });
+        house.feed(planner::Input::Heard { next_within: Duration::from_secs(30 * 86_400), limits });
+        house.run_minutes(29);
+        assert_eq!(house.state("boiler"), On, "{off}: it has not begun");
+        house.run_minutes(2);
+        assert_eq!(house.state("boiler"), Off, "{off}: it has begun");
+        house.run_minutes(57);
+        assert_eq!(house.planner.cap(house.now.wall.as_second()).map(|c| c.watts), Some(Watts::new(4200)), "{off}");
+        house.run_minutes(3);
+        assert_eq!(house.planner.cap(house.now.wall.as_second()), None, "{off}: it is over");
+    }
+}
+
+#[test]
+fn how_a_limit_is_kept_is_told_when_it_begins_is_exceeded_and_ends() {
+    let limits = "[[rule]]\nkind = 'plan'\nplan = 'limits'\n";
+    let mut house = House::new(limits, "12:00:00");
+    house.find("heater", Flexibility::Curtailable, 3000, On);
+    house.importance = Importance::Critical;
+    house.find("pump", Flexibility::Curtailable, 5000, On);
+    house.limit(Some(4200));
+    house.run_minutes(5);
+    let id = EventId::new(7);
+    let told = |house: &House| house.limited.iter().map(|l| (l.accepted, l.holds, l.over_w)).collect::<Vec<_>>();
+    assert_eq!(told(&house), [(true, id, 0)], "nobody is quicker than that");
+    house.run_minutes(6);
+    assert_eq!(
+        told(&house).last(),
+        Some(&(true, id, 1100)),
+        "300 W of the rest and 5000 W of what is never switched off"
+    );
+    house.tell("pump", Off);
+    house.run_minutes(1);
+    assert_eq!(told(&house).last(), Some(&(true, id, 0)));
+    house.limit(None);
+    house.run_minutes(1);
+    assert_eq!(told(&house).last(), Some(&(true, None, 0)));
+    let mut house = House::new("[plan]\nlimits = false\n", "12:00:00");
+    house.limit(Some(4200));
+    house.run_minutes(1);
+    assert_eq!(told(&house), [(false, None, 0)]);
+}
+
+#[test]
+fn those_who_watch_are_told_of_another_plan_and_not_of_the_same_made_anew() {
+    let mut house = House::new(&format!("{WASHER}{PUMP}"), "20:10:00");
+    house.find("washer", Flexibility::Deferrable, 2000, Off);
+    let before = house.plans;
+    assert!(before >= 1);
+    house.run_hours(5);
+    assert!(house.planner.made().0 >= 5, "it is made anew each hour");
+    assert_eq!(house.plans, before, "and is the same");
+    house.rule(r#"{"kind":"price-max","appliance":"uuid:pump","price":0.2}"#);
+    house.find("pump", Flexibility::Curtailable, 1000, On);
+    house.run_minutes(1);
+    assert_eq!(house.plans, before + 1);
+}
+
+#[test]
+fn each_kind_of_decision_is_remembered_with_its_kind_what_it_saves_and_who_refused() {
+    let mut house = House::new(&format!("{WASHER}{PUMP}price-max = 0.35\n{NO_FLOOR}"), "12:00:00");
+    house.find("pump", Flexibility::Curtailable, 1000, On);
+    house.run_to("27T17:30:00");
+    let last = |house: &House| {
+        let d = house.planner.decisions(&udn("pump")).last().unwrap().clone();
+        (d.kind, d.cause, d.refused_by(), d.outcome.map(|(ending, _)| ending))
+    };
+    assert_eq!(last(&house), ("price", Cause::Price, None, Some(Ending::Done)));
+    assert!(house.planner.decisions(&udn("pump")).last().unwrap().saves > Some(0));
+    house.ask(Wanted::Command(udn("pump"), Verb::On));
+    assert_eq!(last(&house), ("person", Cause::Person(1000), None, Some(Ending::Done)));
+    house.limit(Some(900));
+    house.run_minutes(1);
+    assert_eq!(last(&house), ("limit", Cause::Utility(EventId::new(7).unwrap()), None, Some(Ending::Done)));
+    house.limit(None);
+    house.run_to("27T18:30:00");
+    let rule = house.planner.book().iter().next().unwrap().id;
+    assert_eq!(
+        last(&house),
+        ("rule", Cause::Rule(rule), None, Some(Ending::Done)),
+        "what was ordered holds for a while"
+    );
+    house.appliance("pump").refuses = Some("it is draining");
+    house.run_to("27T19:35:00");
+    assert_eq!(last(&house), ("price", Cause::Price, Some("the appliance"), Some(Ending::Refused)));
+    // A control that a person's rule forbids.
+    let (verb, cause) = (Verb::Off, Cause::Utility(EventId::new(9).unwrap()));
+    let outcome = heg::commands::Outcome::new(Ending::Declined, "a person has opted out (rule 3)");
+    house.feed(planner::Input::Ended { udn: udn("pump"), verb, cause, outcome });
+    assert_eq!(last(&house), ("control", cause, Some("the gateway"), Some(Ending::Declined)));
+    let kinds = house.planner.decisions_by_kind();
+    for kind in ["price", "person", "limit", "rule", "control"] {
+        assert!(kinds.get(kind).is_some_and(|n| *n > 0), "{kind}: {kinds:?}");
+    }
+}
+
+#[test]
+fn what_is_wanted_on_some_days_runs_on_those() {
+    // The 27th is a Friday.
+    let lamp = "[[load]]\nudn = 'uuid:lamp'\nplan = 'yes'\nonly = [{ start = '20:00:00', end = '21:00:00', days = 'sat-mon' }]\n";
+    let mut house = House::new(lamp, "12:00:00");
+    house.find("lamp", Flexibility::Curtailable, 100, Off);
+    house.run_hours(24);
+    assert!(house.switched().is_empty(), "{:?}", house.switched());
+    house.run_hours(12);
+    assert_eq!(house.switched(), ["28T20:00 lamp on window", "28T21:00 lamp off window"]);
+}
+
+#[test]
 fn rules_work_and_sums_are_there_after_a_restart() {
     let mut house = House::new(CAR, "18:30:00");
     house.find("car", Flexibility::Interruptible, 4000, Off);
@@ -275,6 +423,8 @@ struct Machine {
     state: PowerState,
     facts: Facts,
     refuses: Option<&'static str>,
+    /// Answers to orders wait for [`House::answers`].
+    slow: bool,
 }
 
 struct House {
@@ -288,6 +438,11 @@ struct House {
     ordered: Vec<(Timestamp, Udn, Verb, Cause)>,
     importance: Importance,
     replies: Vec<Reply>,
+    limited: Vec<planner::Limited>,
+    /// How often another plan was followed.
+    plans: usize,
+    /// Calls that are not answered yet, of an appliance that takes its time.
+    held: Vec<(heg::gateway::CallTag, Udn, Order)>,
 }
 
 fn udn(name: &str) -> Udn {
@@ -319,6 +474,9 @@ impl House {
             ordered: vec![],
             importance: Importance::Normal,
             replies: vec![],
+            limited: vec![],
+            plans: 0,
+            held: vec![],
         };
         house.prices();
         house
@@ -347,7 +505,7 @@ impl House {
     fn find(&mut self, name: &str, flexibility: Flexibility, watts: u32, state: PowerState) {
         let (minimum_on_s, minimum_off_s, importance) = (0, 0, self.importance);
         let facts = Facts { rated_power: Watts::new(watts), importance, flexibility, minimum_on_s, minimum_off_s };
-        self.machines.insert(name.into(), Machine { state, facts, refuses: None });
+        self.machines.insert(name.into(), Machine { state, facts, refuses: None, slow: false });
         self.found(name);
     }
 
@@ -521,6 +679,8 @@ impl House {
                 },
                 planner::Effect::Journal(entry) => self.journal.push(entry),
                 planner::Effect::Answer { reply, .. } => self.replies.push(reply),
+                planner::Effect::Limited(limited) => self.limited.push(limited),
+                planner::Effect::Planned => self.plans += 1,
                 planner::Effect::Decided(_) => {}
             }
         }
@@ -530,6 +690,9 @@ impl House {
     fn call(&mut self, call: heg::gateway::CallTag, of: &Udn, order: Order) {
         let now = self.now;
         let machine = self.machines.get_mut(of.bare()).unwrap();
+        if machine.slow && !matches!(order, Order::GetPowerState | Order::WakeUpMethod | Order::GetApplianceInfo) {
+            return self.held.push((call, of.clone(), order));
+        }
         let to = match order {
             Order::OperationOn => Some(On),
             Order::OperationOff => Some(Off),
@@ -548,6 +711,17 @@ impl House {
             self.gateway.handle(Input::PowerStateTold { udn: of.clone(), state }, now);
         }
         self.gateway.handle(Input::Answered { call, result }, now);
+    }
+}
+
+impl House {
+    /// The slow appliance carries out what it was ordered.
+    fn answers(&mut self, name: &str) {
+        self.appliance(name).slow = false;
+        for (call, udn, order) in std::mem::take(&mut self.held) {
+            self.call(call, &udn, order);
+        }
+        self.settle();
     }
 }
 

@@ -10,7 +10,7 @@ use heg::config::Config;
 use heg::plan::Span;
 use heg::plan::slots::PriceSpan;
 use heg::planner::Input;
-use heg::simulate::{House, repeated};
+use heg::simulate::{Findings, House, repeated};
 use heg::store::{JournalQuery, Retention, Store};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -48,8 +48,10 @@ fn twenty_appliances_save_money_keep_their_limit_and_their_comfort_and_spare_the
 
     let figures = house.figures();
     println!("{figures:?}, {a_day} bytes written a day");
-    assert_eq!((figures.comfort_broken, figures.over_limit_s), (0, 0), "{figures:?}");
-    assert_eq!(figures.undone, 0, "{figures:?}");
+    let Findings { works, over_excused_s, .. } = figures.findings;
+    assert!(works > 4, "{figures:?}");
+    assert_eq!(figures.findings, Findings { works, over_excused_s, ..Findings::default() }, "{figures:?}");
+    assert_eq!((figures.dropped, figures.refused, figures.switched_back), (0, 0, 0), "{figures:?}");
     assert!(figures.sums.saved() * 10 > figures.sums.at_once, "less than a tenth was saved: {figures:?}");
     assert!(figures.switched_most <= 24, "{figures:?}");
     assert!(a_day < WRITTEN_A_DAY_MAX, "{a_day} bytes a day");

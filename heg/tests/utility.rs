@@ -11,6 +11,7 @@ use heg::gateway::{self, Answer, AskId, CallTag, Gateway, Order, Restored};
 use heg::journal::{Cause, Ending, Entry};
 use heg::limits::{EVENTS_OPEN_MAX, REPORT_QUEUE_BYTES_MAX, UTILITY_RETRY_MAX};
 use heg::now::Now;
+use heg::planner::Limited;
 use heg::registry::{Found, Offers};
 use heg::utility::{
     Allowed, Configured, Effect, Failure, Fetched, Input, Link, Object, Question, Settings, Slot, Utility,
@@ -18,6 +19,7 @@ use heg::utility::{
 use jiff::tz::TimeZone;
 use upnp::ids::Udn;
 use upnp::time::BootTime;
+use utility_wire::limits::DECISIONS_MAX;
 use utility_wire::{
     BatchState, Command, Control, EventId, Limit, LimitSet, List, Message as _, Outcome, OutcomeKind, Per, Poll,
     PriceEntry, PriceIndex, PriceSeries, RefusalCode, Report, ReportAnswer, UnixTime, Versions,
@@ -35,6 +37,8 @@ fn a_control_is_written_down_then_carried_out_and_its_end_is_told_until_a_poll_w
     house.hold_disk = true;
     house.answer_poll(house.command().with_control(7, PowerState::Off, 600));
     assert!(house.calls.is_empty() && house.polls.is_empty(), "nothing before it is on the disk");
+    house.disk_answers();
+    assert!(house.calls.is_empty(), "nor before the disk says that it is about to be ordered");
     house.disk_answers();
     assert_eq!(house.orders(), [Order::OperationOff]);
     // The next poll says that it is here.
@@ -81,6 +85,7 @@ fn without_consent_nothing_is_sent_and_the_utility_is_told_why() {
     assert_eq!(refusal.0, RefusalCode::NO_CONSENT);
     let entry = house.journal.iter().find(|e| &*e.action == "OperationOff").unwrap();
     assert_eq!((entry.cause, entry.ending), (Cause::Utility(id(7)), Ending::Declined));
+    assert_eq!(house.declined, [udn("tv")], "for whoever asks why");
     // A person allows it: the next one is carried out, and the utility learns of the consent.
     house.feed(Input::Said { ask: AskId(1), uid: 1000, of: Some(udn("tv")), yes: true });
     house.answer_poll(house.command().with_control(8, PowerState::Off, 600));
@@ -140,20 +145,34 @@ fn a_control_that_comes_too_late_is_expired_and_without_a_clock_nobody_judges() 
 }
 
 #[test]
-fn a_control_under_way_at_a_restart_is_begun_again_or_told_as_not_confirmed() {
-    for (away, again) in [(60, true), (3600, false)] {
+fn a_control_under_way_at_a_restart_is_not_ordered_twice_and_one_not_begun_is_begun() {
+    for written in [true, false] {
         let mut house = House::with_tv(Allowed::All);
+        house.hold_disk = true;
         house.answer_poll(house.command().with_control(7, PowerState::Off, 600));
-        assert_eq!(house.orders(), [Order::OperationOff]);
-        let mut house = house.restart(away);
-        assert_eq!(house.orders() == [Order::OperationOff], again, "{away}");
-        if again {
+        if written {
+            house.disk_answers();
+            house.disk_answers();
+            assert_eq!(house.orders(), [Order::OperationOff]);
+            // It is carried out, and the power fails before its end is written.
+            let disk = house.disk.clone();
+            house.tv_is(PowerState::Off);
+            house.disk = disk;
+        }
+        let mut house = house.restart(60);
+        house.hold_disk = false;
+        if written {
+            assert!(house.orders().is_empty(), "somebody may have switched it on since");
+            house.until_poll();
+            let (code, reason) = house.refusal(7);
+            assert_eq!(code, RefusalCode::TIMED_OUT);
+            assert!(reason.contains("restarted while it was carried out"), "{reason}");
+            assert!(house.journal.iter().any(|e| e.cause == Cause::Utility(id(7)) && e.ending == Ending::TimedOut));
+        } else {
+            assert_eq!(house.orders(), [Order::OperationOff]);
             house.carried_out(Order::OperationOff, PowerState::Off);
             house.until_poll();
             assert_eq!(kinds(house.polls.last().unwrap()), [(7, OutcomeKind::Done)]);
-        } else {
-            house.until_poll();
-            assert_eq!(house.refusal(7).0, RefusalCode::TIMED_OUT);
         }
         // What was told and not acknowledged is told again by the next process.
         let mut house = house.restart(10);
@@ -163,6 +182,86 @@ fn a_control_under_way_at_a_restart_is_begun_again_or_told_as_not_confirmed() {
         house.until_poll();
         assert!(kinds(house.polls.last().unwrap()).is_empty());
     }
+    // Too late to begin.
+    let mut house = House::with_tv(Allowed::All);
+    house.hold_disk = true;
+    house.answer_poll(house.command().with_control(7, PowerState::Off, 600));
+    let mut house = house.restart(3600);
+    house.until_poll();
+    assert!(house.orders().is_empty());
+    assert_eq!(house.refusal(7).0, RefusalCode::TIMED_OUT);
+}
+
+#[test]
+fn the_utility_learns_that_a_limit_began_and_ended_also_over_a_restart() {
+    let mut house = House::with_tv(Allowed::None);
+    let mut command = house.command();
+    command.limits = Some(limits(5, &[(11, 900, Some(1800), 4200), (12, 7200, None, 4200)]));
+    command.current.limits = 5;
+    house.answer_poll(command);
+    house.until_poll();
+    assert_eq!(kinds(house.polls.last().unwrap()), [(11, OutcomeKind::Received), (12, OutcomeKind::Received)]);
+    assert_eq!(house.next_poll(5), []);
+    house.pass(900);
+    house.keeps(Some(11), 0);
+    assert_eq!(kinds(house.polls.last().unwrap()), [], "a million homes do not begin a poll anew for it");
+    assert_eq!(house.next_poll(5), [(11, OutcomeKind::Started)]);
+    let mut house = house.restart(60);
+    house.until_poll();
+    assert_eq!(kinds(house.polls.last().unwrap()), [(11, OutcomeKind::Started)], "it was not acknowledged");
+    house.keeps(Some(11), 0);
+    assert_eq!(house.next_poll(5), []);
+    house.pass(1900);
+    house.keeps(None, 0);
+    assert_eq!(house.next_poll(5), [(11, OutcomeKind::Done)]);
+    // The other is called off before it began: the utility no longer lists it, and still learns that it is over.
+    let mut command = house.command();
+    command.limits = Some(limits(6, &[]));
+    command.current.limits = 6;
+    house.answer_poll(command);
+    house.until_poll();
+    assert_eq!(kinds(house.polls.last().unwrap()), [(12, OutcomeKind::Done)]);
+    assert_eq!(house.next_poll(6), []);
+    assert!(!house.disk.keys().any(|slot| matches!(slot, Slot::Event(_))), "{:?}", house.disk.keys());
+}
+
+#[test]
+fn the_utility_learns_why_a_limit_is_not_kept() {
+    let mut house = House::with_tv(Allowed::None);
+    let mut command = house.command();
+    command.limits = Some(limits(5, &[(11, 0, None, 4200)]));
+    command.current.limits = 5;
+    house.answer_poll(command);
+    house.keeps(Some(11), 0);
+    house.until_poll();
+    assert_eq!(house.next_poll(5), []);
+    house.keeps(Some(11), 1100);
+    house.next_poll(5);
+    let (code, reason) = house.refusal(11);
+    assert_eq!(code, RefusalCode::FAILED);
+    assert!(reason.starts_with("it is exceeded by 1100 W"), "{reason}");
+    house.keeps(Some(11), 0);
+    house.keeps(Some(11), 900);
+    assert_eq!(house.next_poll(5), [], "the last word is said once");
+
+    let mut house = House::with_tv(Allowed::None);
+    house.feed(Input::Limited(Limited { accepted: false, holds: None, over_w: 0 }));
+    let mut command = house.command();
+    command.limits = Some(limits(5, &[(11, 0, None, 4200)]));
+    command.current.limits = 5;
+    house.answer_poll(command);
+    house.until_poll();
+    assert_eq!(house.refusal(11), (RefusalCode::NO_CONSENT, "the people at home take no limits".into()));
+
+    // Sent too late: over before it came.
+    let mut house = House::with_tv(Allowed::None);
+    house.pass(4000);
+    let mut command = house.command();
+    command.limits = Some(limits(5, &[(11, 0, Some(60), 4200)]));
+    command.current.limits = 5;
+    house.answer_poll(command);
+    house.until_poll();
+    assert_eq!(kinds(house.polls.last().unwrap()), [(11, OutcomeKind::Expired)]);
 }
 
 #[test]
@@ -186,6 +285,73 @@ fn a_flood_of_controls_does_not_grow_what_is_kept() {
         house.feed(Input::Commanded(command));
     }
     assert_eq!(house.utility.controls().count(), EVENTS_OPEN_MAX);
+}
+
+// Decisions.
+
+#[test]
+fn decisions_leave_the_home_only_about_appliances_whose_people_consent_and_without_saying_who_it_was() {
+    let entry = |name: &str, action: &str, cause, ending| Entry {
+        at: now().wall,
+        udn: Some(udn(name)),
+        action: action.into(),
+        cause,
+        ending,
+        reason: "0.42 EUR/kWh now".into(),
+    };
+    let all = |house: &mut House| {
+        for (action, cause, ending) in [
+            ("plan off", Cause::Price, Ending::Decided),
+            ("OperationOff", Cause::Person(1000), Ending::Refused),
+            ("PowerState OFF", Cause::Appliance, Ending::Observed),
+            ("rule 3: opt-out all", Cause::Person(1000), Ending::Registered),
+            ("WakeUpTime 06:30:00", Cause::Appliance, Ending::Registered),
+        ] {
+            for name in ["tv", "nas"] {
+                let entry = entry(name, action, cause, ending);
+                house.utility.journalled(&entry, house.now);
+            }
+        }
+        house
+            .utility
+            .journalled(&Entry { udn: None, ..entry("tv", "plan off", Cause::Price, Ending::Decided) }, house.now);
+        house.pass(600);
+    };
+    let mut house = House::with_tv(Allowed::None);
+    house.find("nas");
+    house.until_report();
+    house.answer_reports(300);
+    all(&mut house);
+    assert!(house.answer_reports(300).iter().all(|report| report.decisions.is_empty()), "nobody has said yes");
+    house.feed(Input::Said { ask: AskId(1), uid: 1000, of: Some(udn("tv")), yes: true });
+    all(&mut house);
+    let told: Vec<_> = house.answer_reports(300).into_iter().flat_map(|report| report.decisions.to_vec()).collect();
+    let words: Vec<_> = told.iter().map(|d| format!("{} {} by {}: {}", d.of, d.action, d.cause, d.outcome)).collect();
+    assert_eq!(words, ["tv plan off by price: decided", "tv OperationOff by person: refused"]);
+    assert!(told.iter().all(|d| d.reason.as_str() == "0.42 EUR/kWh now" && d.at.seconds() >= T0));
+    // Decided while it was allowed, and not on its way when it no longer was.
+    house.utility.journalled(&entry("tv", "plan on", Cause::Price, Ending::Decided), house.now);
+    house.feed(Input::Said { ask: AskId(2), uid: 1000, of: Some(udn("tv")), yes: false });
+    house.pass(600);
+    assert!(house.answer_reports(300).iter().all(|report| report.decisions.is_empty()));
+}
+
+#[test]
+fn of_many_decisions_in_an_outage_the_latest_are_told_and_nothing_grows() {
+    let mut house = House::with_tv(Allowed::All);
+    house.until_report();
+    house.answer_reports(300);
+    house.fail_all("no route");
+    for n in 0..1000 {
+        let action = format!("plan start {n}");
+        let (udn, action) = (Some(udn("tv")), action.into());
+        let (at, cause, ending, reason) = (house.now.wall, Cause::Price, Ending::Decided, "x".repeat(400).into());
+        house.utility.journalled(&Entry { at, udn, action, cause, ending, reason }, house.now);
+    }
+    house.pass(900);
+    let told: Vec<_> = house.answer_reports(300).into_iter().flat_map(|report| report.decisions.to_vec()).collect();
+    assert_eq!(told.len(), DECISIONS_MAX);
+    assert_eq!(told.last().unwrap().action.as_str(), "plan start 999");
 }
 
 // Limits and prices.
@@ -542,6 +708,7 @@ struct House {
     fetches: Vec<Object>,
     calls: Vec<(CallTag, Order)>,
     journal: Vec<Entry>,
+    declined: Vec<Udn>,
 }
 
 trait CommandExt {
@@ -594,6 +761,7 @@ impl House {
             fetches: vec![],
             calls: vec![],
             journal: vec![],
+            declined: vec![],
         }
     }
 
@@ -621,6 +789,29 @@ impl House {
             address: "10.0.0.1".parse().unwrap(),
             offers: Offers { power_management: true, appliance_info: false },
         }));
+    }
+
+    fn tv_is(&mut self, state: PowerState) {
+        self.gateway_handles(gateway::Input::PowerStateTold { udn: udn("tv"), state });
+    }
+
+    /// How the planner keeps limits.
+    fn keeps(&mut self, holds: Option<u64>, over_w: u32) {
+        self.feed(Input::Limited(Limited { accepted: true, holds: holds.map(id), over_w }));
+    }
+
+    /// The poll under way is answered without news; what the next one tells.
+    fn next_poll(&mut self, limits: u64) -> Vec<(u64, OutcomeKind)> {
+        self.answer_poll(self.command_of(limits));
+        self.until_poll();
+        kinds(self.polls.last().unwrap())
+    }
+
+    /// A command with no news, from a utility whose limits have that version.
+    fn command_of(&self, limits: u64) -> Command {
+        let mut command = self.command();
+        command.current.limits = limits;
+        command
     }
 
     fn power(&mut self, watts: u32) {
@@ -699,6 +890,7 @@ impl House {
                     Effect::Flush { ticket } if self.hold_disk => self.tickets.push(ticket),
                     Effect::Flush { ticket } => self.saved(ticket),
                     Effect::Journal(entry) => self.journal.push(entry),
+                    Effect::Declined { udn, .. } => self.declined.push(udn),
                     Effect::Answer { .. } => {}
                 }
             } else {

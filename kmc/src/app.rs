@@ -23,7 +23,7 @@ use crate::keyring::Keyring;
 use crate::limits::{CONNECTIONS_MAX, DRAIN_WITHIN, LOCAL_CONNECTIONS_MAX};
 use crate::metrics;
 use crate::server::{Asked, Server};
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 
 /// Permission bits of the control socket: owner and group.
 const SOCKET_MODE: u32 = 0o660;
@@ -91,7 +91,10 @@ impl App {
     async fn start(config: &Config) -> anyhow::Result<Self> {
         let dir = config.state_dir();
         state_dir::ensure(&dir)?;
-        let store = Store::open(&dir).context(Exit::Unavailable)?;
+        let store = Store::open(&dir).map_err(|error| {
+            let exit = if matches!(error, StoreError::TooNew { .. }) { Exit::DataErr } else { Exit::Unavailable };
+            anyhow::Error::new(error).context(exit)
+        })?;
         let now = now();
         let mut centre = Centre::open(store, keyring(config, &dir)?, config.settings(), now).context(Exit::DataErr)?;
         let control = ControlServer::bind(&config.socket(), SOCKET_MODE).await.context(Exit::Unavailable)?;
@@ -102,7 +105,7 @@ impl App {
         let place = Place { host, address: public.address(), local_address: local.address() };
         tracing::info!(kmc = %centre.id(), address = %place.address, local = %place.local_address, host = place.host, state = %dir.display(), "started");
         let mut systemd = Systemd::from_env();
-        systemd.ready(&status_line(&centre));
+        systemd.ready(&status_line(&centre, &place));
         Ok(Self {
             centre,
             public,
@@ -122,7 +125,7 @@ impl App {
         let now = now();
         self.centre.handle_timeout(now);
         let going_on = self.handle(event, now);
-        self.systemd.status(&status_line(&self.centre));
+        self.systemd.status(&status_line(&self.centre, &self.place));
         self.systemd.watchdog(now.boot);
         self.trim.turn(now.boot);
         going_on
@@ -183,9 +186,14 @@ async fn bind(address: SocketAddr, connections_max: usize) -> anyhow::Result<Ser
     bound.with_context(|| format!("cannot listen at {address}")).context(Exit::Unavailable)
 }
 
-fn status_line(centre: &Centre) -> String {
+fn status_line(centre: &Centre, place: &Place) -> String {
     match centre.troubles() {
-        [] => format!("answering; policy {}", centre.policy().map_or(0, secure_http::Policy::version)),
+        [] => format!(
+            "answering at {} as {}; policy {}; `heg-kmc token new` lets a gateway or utility in",
+            place.address,
+            place.host,
+            centre.policy().map_or(0, secure_http::Policy::version)
+        ),
         troubles => format!("TROUBLE: {}", troubles.join("; ")),
     }
 }

@@ -119,6 +119,20 @@ pub enum RootCommand {
         #[arg(long, value_name = "N", default_value_t = ISSUING_DAYS, value_parser = clap::value_parser!(u64).range(1..=ISSUING_DAYS_MAX))]
         days: u64,
     },
+    /// Have peers take the new keys of a party that lost its old ones
+    ///
+    /// Who knows a party goes over to other keys only with the word of the old key, or of the root key. After a gateway or utility has
+    /// enrolled anew this gives the root key's word for its statement in force.
+    Recover {
+        /// The party's UUID
+        party: PartyId,
+        /// Use the root key in this exported file, without putting it back
+        #[arg(long, value_name = "FILE", requires = "passphrase_file")]
+        root: Option<PathBuf>,
+        /// File with its passphrase, - for standard input
+        #[arg(long, value_name = "FILE")]
+        passphrase_file: Option<PathBuf>,
+    },
 }
 
 /// What a token enrols.

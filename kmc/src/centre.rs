@@ -30,7 +30,7 @@ mod sealed;
 mod tests;
 
 pub use admin::{AdminError, NewToken};
-pub use founding::{Founding, RootError, export_root, found, import_root, sign_issuing};
+pub use founding::{Founding, RootError, export_root, found, import_root, recover, sign_issuing};
 pub use orders::Power;
 
 const DAY_S: u64 = 86_400;

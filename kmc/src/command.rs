@@ -63,7 +63,7 @@ fn init(config: &Config, id: Option<PartyId>, days: u64, json: bool) -> anyhow::
         return print(&format!("{{\"id\":\"{}\",\"fingerprint\":\"{fingerprint}\"}}\n", founding.id));
     }
     print(&format!(
-        "Key management centre {} in {}\nFingerprint of its root key: {fingerprint}\nTake the root key offline: heg-kmc root export FILE --remove\n",
+        "Key management centre {} in {}\nFingerprint of its root key: {fingerprint}\nTake the root key offline: heg-kmc root export FILE --passphrase-file - --remove\n",
         founding.id,
         dir.display()
     ))
@@ -102,6 +102,12 @@ fn root(config: &Config, command: RootCommand, json: bool) -> anyhow::Result<Exi
             let exported = root.as_deref().zip(passphrase.as_ref());
             let until = centre::sign_issuing(&mut store, &keyring, exported, days, now).context(Exit::Failure)?;
             format!("new issuing key until {}; start the daemon", moment(until))
+        }
+        RootCommand::Recover { party, root, passphrase_file } => {
+            let passphrase = passphrase_file.as_deref().map(passphrase).transpose()?;
+            let exported = root.as_deref().zip(passphrase.as_ref());
+            let serial = centre::recover(&mut store, &keyring, &party, exported, now).context(Exit::Failure)?;
+            format!("peers of {party} take the keys of statement {} from now on; start the daemon", serial.0)
         }
     };
     if json { print(&format!("{}\n", serde_json::json!({ "done": said }))) } else { print(&format!("{said}\n")) }

@@ -47,6 +47,7 @@ use crate::sources::{self, Lock, ProbeState};
 use crate::state::{Fact, Observation, Operation, Source};
 use crate::store::Store;
 use crate::supply;
+use crate::wake_service::{self, Abilities};
 
 /// Mode of the control socket: its owner and group. Whoever may write to it may make the gateway wake this machine.
 const SOCKET_MODE: u32 = 0o660;
@@ -62,6 +63,7 @@ enum Done {
     Looked(operation::Outcome),
     Asleep(Result<bool, BusError>),
     Locked(Result<DelayLock, BusError>),
+    Wakes(Result<Abilities, String>),
     Stopping(bool),
 }
 
@@ -91,6 +93,8 @@ struct App {
     bus: Bus,
     driver: Driver,
     links: Option<Links>,
+    /// The service that asks the network cards is at it.
+    asking_cards: bool,
     rtc: Option<Rtc>,
     store: Store,
     state_dir: PathBuf,
@@ -204,6 +208,7 @@ impl App {
             probe_state,
             bus,
             links: links.ok(),
+            asking_cards: false,
             rtc: Rtc::find(&config.wake.rtc, Path::new(crate::rtc::SYSFS)),
             store,
             state_dir,
@@ -280,6 +285,7 @@ impl App {
             }
         }
         self.carry_out();
+        self.ask_cards();
         if !self.agent.is_leaving()
             && let Some(probe) = &self.probe
         {
@@ -441,6 +447,14 @@ impl App {
                 self.lock = Lock::None(error.to_string());
                 self.lock_again_at = Some(now + BUS_RETRY_LONGEST);
             }
+            Done::Wakes(learned) => {
+                self.asking_cards = false;
+                if let Some(links) = &mut self.links {
+                    links.handle_abilities(learned);
+                }
+                self.tell_wake();
+                self.agent.handle_links_changed();
+            }
             Done::Stopping(machine_goes_down) => {
                 self.agent.handle_stop(machine_goes_down, now);
                 self.stop_by = Some(now + GOODBYE_WITHIN);
@@ -536,6 +550,18 @@ impl App {
         self.look_at = self.driver.look_every().map(|every| now() + every);
         let work = self.driver.look(self.bus.caller());
         self.work.push(Box::pin(async move { Done::Looked(work.await) }));
+    }
+
+    /// Has the network cards asked where this process may not, but not on the way to sleep.
+    fn ask_cards(&mut self) {
+        if self.asking_cards || self.agent.is_asleep() || self.agent.is_leaving() {
+            return;
+        }
+        let Ok(bus) = self.bus.caller() else { return };
+        if self.links.as_mut().is_some_and(Links::take_unasked) {
+            self.asking_cards = true;
+            self.work.push(Box::pin(async move { Done::Wakes(wake_service::ask(bus).await) }));
+        }
     }
 
     fn ask_whether_asleep(&mut self) {

@@ -15,8 +15,9 @@ Without a command it runs as a daemon. Configuration: psm-agent.toml(5).
 Usage: psm-agent [OPTIONS] [COMMAND]
 
 Commands:
-  status   Show state, sources in use, gateways, last events and refusals
-  request  Ask something of the gateway, every day until it is withdrawn
+  status       Show state, sources in use, gateways, last events and refusals
+  request      Ask something of the gateway, every day until it is withdrawn
+  wake-on-lan  Ask the network cards whether they wake this machine and arm them, as psm-agent-wake.service does
 
 Options:
       --config <FILE>  Configuration file [default: /etc/psm/psm-agent.toml, if it is there]
@@ -69,6 +70,8 @@ pub enum Task {
     Print(&'static str),
     /// Show the status.
     Status,
+    /// Ask the network cards, and arm them.
+    WakeOnLan,
     /// Ask for a wish.
     Request(Wish),
     /// Withdraw one.
@@ -144,7 +147,7 @@ impl Args {
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         let unexpected = |word: &str| Err(ArgsError::Unexpected(word.into()));
         let task = match (words.as_slice(), help) {
-            ([], true) => Task::Print(HELP),
+            ([] | ["wake-on-lan"], true) => Task::Print(HELP),
             (["status", ..], true) => Task::Print(STATUS_HELP),
             (["request", ..], true) => Task::Print(REQUEST_HELP),
             ([], false) if json => return unexpected("--json"),
@@ -152,6 +155,7 @@ impl Args {
             ([], false) => Task::Run,
             (_, false) if check => return unexpected("--check"),
             (["status"], false) => Task::Status,
+            (["wake-on-lan"], false) => Task::WakeOnLan,
             (["request", request @ ..], false) => request_of(request)?,
             ([first, ..], true) | ([first], false) => return unexpected(first),
             ([_, second, ..], false) => return unexpected(second),
@@ -224,6 +228,8 @@ mod tests {
         assert_eq!(task(""), Task::Run);
         assert_eq!(task("--check"), Task::Check);
         assert_eq!(task("status"), Task::Status);
+        assert_eq!(task("wake-on-lan"), Task::WakeOnLan);
+        assert_eq!(task("wake-on-lan --help"), Task::Print(HELP));
         assert_eq!(task("request withdraw 7"), Task::Withdraw(7.try_into().unwrap()));
         let window = "22:00:00-06:00:00".parse().unwrap();
         assert_eq!(task("request no-standby-period 22:00:00 06:00:00"), Task::Request(Wish::NoStandbyPeriod(window)));

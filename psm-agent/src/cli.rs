@@ -14,6 +14,7 @@ use crate::args::{Args, Task};
 use crate::config::Config;
 use crate::gateway_link::{RequestAnswer, Wish};
 use crate::status::Status;
+use crate::wake_service;
 
 /// Runs the program.
 pub fn main() -> Exit {
@@ -39,6 +40,13 @@ fn run() -> anyhow::Result<Exit> {
     }
     match args.task {
         Task::Print(_) | Task::Check => Ok(Exit::Ok),
+        Task::WakeOnLan => {
+            logging::init(&config.log.level).context(Exit::Usage)?;
+            if let Some(text) = wake_service::run(config.wake.arm).context(Exit::OsErr)? {
+                print(&text)?;
+            }
+            Ok(Exit::Ok)
+        }
         Task::Run => {
             daemon_kit::memory::keep_heaps_short();
             let logging = logging::init(&config.log.level).context(Exit::Usage)?;

@@ -34,3 +34,4 @@ pub mod status;
 pub mod store;
 pub mod supply;
 pub mod wake;
+pub mod wake_service;

@@ -133,3 +133,7 @@ pub const LINKS_MAX: usize = 64;
 pub const NETLINK_ANSWER_WITHIN: Duration = Duration::from_secs(1);
 /// A netlink datagram; the kernel sends at most 32 KiB (NLMSG_GOODSIZE and dumps).
 pub const NETLINK_BYTES_MAX: usize = 32 * 1024;
+/// For systemd to run the service that asks the network cards; it is one short program.
+pub const WAKE_SERVICE_WITHIN: Duration = Duration::from_secs(10);
+/// What that service leaves: [`LINKS_MAX`] links of some 20 bytes.
+pub const WAKE_FILE_BYTES_MAX: u64 = 8 * 1024;

@@ -20,7 +20,7 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use crate::limits::{LINKS_MAX, NETLINK_BYTES_MAX};
-use crate::wake;
+use crate::{wake, wake_service};
 
 const RTM_NEWLINK: u16 = 16;
 const RTM_DELLINK: u16 = 17;
@@ -65,6 +65,8 @@ pub struct Links {
     links: BTreeMap<u32, Link>,
     arm: bool,
     waker: Option<wake::Waker>,
+    /// Links want to be looked at by somebody who may.
+    unasked: bool,
     why_not: Option<String>,
 }
 
@@ -85,7 +87,7 @@ impl Links {
         };
         // SAFETY: the descriptor is valid, and nothing closes or replaces it before the `AsyncFd` that owns it is dropped.
         let socket = unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE) }?;
-        let links = Self { socket, links: BTreeMap::new(), arm, waker, why_not };
+        let links = Self { socket, links: BTreeMap::new(), arm, waker, unasked: false, why_not };
         links.ask()?;
         Ok(links)
     }
@@ -111,9 +113,37 @@ impl Links {
 
     /// Asks the drivers again: some forget over a sleep what wakes them.
     pub fn look_again(&mut self) {
-        let Self { links, waker: Some(waker), arm, .. } = self else { return };
+        let Self { links, waker: Some(waker), arm, unasked, .. } = self else { return };
         for link in links.values_mut() {
-            link.wake = ability(waker, link, *arm);
+            let seen = ability(waker, link.index, &link.name, link.wireless, *arm);
+            *unasked |= waker.is_refused();
+            if !waker.is_refused() {
+                link.wake = seen;
+            }
+        }
+    }
+
+    /// Whether links changed that this process may not ask about. It is for the caller then to have them asked
+    /// ([`crate::wake_service`]).
+    pub fn take_unasked(&mut self) -> bool {
+        core::mem::take(&mut self.unasked)
+    }
+
+    /// What was learned of the links by somebody who may ask, or why nothing was.
+    pub fn handle_abilities(&mut self, learned: Result<wake_service::Abilities, String>) {
+        match learned {
+            Ok(abilities) => {
+                self.why_not = None;
+                for link in self.links.values_mut() {
+                    link.wake = abilities.get(&link.index).copied().unwrap_or(wake::Ability::Unknown);
+                }
+            }
+            Err(why) => {
+                if self.why_not.as_ref() != Some(&why) {
+                    tracing::warn!(why, "network cards not asked whether they wake this machine");
+                }
+                self.why_not = Some(why);
+            }
         }
     }
 
@@ -202,11 +232,17 @@ impl Links {
             return false;
         }
         let carrier = header.flags.contains(LinkFlags::LowerUp);
-        let wireless = Path::new("/sys/class/net").join(&name).join("phy80211").exists();
+        let wireless = is_wireless(&name);
         let mut link = Link { index: header.index, name, mac, carrier, wireless, wake: wake::Ability::Unknown };
         match (known, &mut self.waker) {
             (Some(known), _) if known.carrier == link.carrier && known.name == link.name => link.wake = known.wake,
-            (_, Some(waker)) => link.wake = ability(waker, &link, self.arm),
+            (_, Some(waker)) => {
+                link.wake = ability(waker, link.index, &link.name, link.wireless, self.arm);
+                if waker.is_refused() {
+                    link.wake = known.map_or(wake::Ability::Unknown, |known| known.wake);
+                    self.unasked = true;
+                }
+            }
             _ => {}
         }
         if known == Some(&link) {
@@ -218,19 +254,24 @@ impl Links {
     }
 }
 
+/// Whether a link is wireless.
+pub(crate) fn is_wireless(name: &str) -> bool {
+    Path::new("/sys/class/net").join(name).join("phy80211").exists()
+}
+
 /// Asks a link's driver, and arms it where that is wanted and possible.
-fn ability(waker: &mut wake::Waker, link: &Link, arm: bool) -> wake::Ability {
-    let seen = waker.look(link.index, link.wireless);
+pub(crate) fn ability(waker: &mut wake::Waker, index: u32, name: &str, wireless: bool, arm: bool) -> wake::Ability {
+    let seen = waker.look(index, wireless);
     if !(arm && seen == wake::Ability::Disarmed) {
         return seen;
     }
-    match waker.arm(link.index, link.wireless) {
+    match waker.arm(index, wireless) {
         Ok(()) => {
-            tracing::info!(link = link.name, "armed to wake by magic packet");
-            waker.look(link.index, link.wireless)
+            tracing::info!(link = name, "armed to wake by magic packet");
+            waker.look(index, wireless)
         }
         Err(error) => {
-            tracing::warn!(link = link.name, %error, "not armed to wake by magic packet");
+            tracing::warn!(link = name, %error, "not armed to wake by magic packet");
             seen
         }
     }

@@ -40,8 +40,8 @@ use crate::state::Operation;
 
 /// Well-known name of systemd.
 pub const SYSTEMD: &str = "org.freedesktop.systemd1";
-const PATH: &str = "/org/freedesktop/systemd1";
-const MANAGER: &str = "org.freedesktop.systemd1.Manager";
+pub(crate) const PATH: &str = "/org/freedesktop/systemd1";
+pub(crate) const MANAGER: &str = "org.freedesktop.systemd1.Manager";
 const UNIT: &str = "org.freedesktop.systemd1.Unit";
 
 /// Why the operation was not switched or seen.
@@ -259,13 +259,13 @@ fn unit_path(name: &str) -> String {
     path
 }
 
-async fn load_unit(bus: &Caller, name: &str) -> Result<String, BusError> {
+pub(crate) async fn load_unit(bus: &Caller, name: &str) -> Result<String, BusError> {
     let reply = bus.call(SYSTEMD, PATH, MANAGER, "LoadUnit", &name).await?;
     let path: OwnedObjectPath = reply.body().deserialize()?;
     Ok(path.to_string())
 }
 
-async fn active_state(bus: &Caller, path: &str) -> Result<String, BusError> {
+pub(crate) async fn active_state(bus: &Caller, path: &str) -> Result<String, BusError> {
     let reply = bus.call(SYSTEMD, path, PROPERTIES, "Get", &(UNIT, "ActiveState")).await?;
     let value: OwnedVariant = reply.body().deserialize()?;
     Ok(String::try_from(value)?)

@@ -165,12 +165,13 @@ impl Agent {
     /// The service manager's status line.
     pub fn status_line(&self) -> String {
         let mut line = format!("{}; operation: {}", self.state.state(), self.driver);
-        let gateways = self.gateway.gateways().filter(|g| g.location.is_some()).count();
+        let here: Vec<_> = self.gateway.gateways().filter(|g| g.location.is_some()).map(|g| g.name).collect();
+        let away = self.gateway.gateways().find(|g| g.location.is_none());
         // Writing to a String cannot fail.
-        let _ = match gateways {
-            0 => write!(line, "; no gateway"),
-            1 => write!(line, "; 1 gateway"),
-            n => write!(line, "; {n} gateways"),
+        let _ = match (&here[..], away) {
+            ([], None) => write!(line, "; searching for a gateway, a host of this network that runs heg-gateway"),
+            ([], Some(away)) => write!(line, "; gateway {} is not on the network, searching", away.name),
+            (names, _) => write!(line, "; gateway found: {}", names.join(", ")),
         };
         let live: Vec<_> = self.sources.iter().filter(|s| s.live).map(|s| s.name.as_str()).collect();
         let _ = write!(line, "; sources: {}", if live.is_empty() { "none".to_owned() } else { live.join(", ") });

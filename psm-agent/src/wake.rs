@@ -45,7 +45,7 @@ const NL80211_ATTR_WOWLAN_TRIGGERS: u16 = 117;
 const NL80211_WOWLAN_TRIG_MAGIC_PKT: u16 = 3;
 
 /// What a link's driver says about waking by magic packet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Ability {
     /// It wakes.
@@ -65,6 +65,7 @@ pub struct Waker {
     ethtool: Option<u16>,
     nl80211: Option<u16>,
     sequence: u32,
+    refused: bool,
 }
 
 impl Waker {
@@ -82,7 +83,7 @@ impl Waker {
         bind(socket.as_raw_fd(), &NetlinkAddr::new(0, 0))?;
         let micros = i64::try_from(NETLINK_ANSWER_WITHIN.as_micros()).unwrap_or(i64::MAX);
         setsockopt(&socket, sockopt::ReceiveTimeout, &TimeVal::microseconds(micros))?;
-        let mut waker = Self { socket, ethtool: None, nl80211: None, sequence: 0 };
+        let mut waker = Self { socket, ethtool: None, nl80211: None, sequence: 0, refused: false };
         waker.ethtool = waker.family("ethtool")?;
         waker.nl80211 = waker.family("nl80211")?;
         Ok(waker)
@@ -95,12 +96,21 @@ impl Waker {
             Ok(ability) => ability,
             Err(error) => match error.raw_os_error().map(Errno::from_raw) {
                 Some(Errno::EOPNOTSUPP | Errno::ENODEV) => Ability::No,
+                Some(Errno::EPERM) => {
+                    self.refused = true;
+                    Ability::Unknown
+                }
                 _ => {
                     tracing::debug!(index, %error, "wake ability not read");
                     Ability::Unknown
                 }
             },
         }
+    }
+
+    /// Whether a driver was not asked for want of the right to (CAP_NET_ADMIN).
+    pub fn is_refused(&self) -> bool {
+        self.refused
     }
 
     /// Sets the link to wake by magic packet; other wake-up causes stay as they are on a wired link.

@@ -31,6 +31,7 @@ pub(crate) fn report(batch: u64, appliance: &str, state: PowerState) -> Report {
         appliances: List::fill([appliance]),
         consumption: List::fill([]),
         gaps: List::fill([]),
+        decisions: List::empty(),
     }
 }
 

@@ -77,11 +77,16 @@ fn a_router_is_silent_toward_the_internet_and_open_to_its_home_whatever_happens_
             echo(&mut away)?;
             shell(house.gateway().host(), "ip route add default via 203.0.113.9")?;
             wait_firewall(house, "a router's shape", |f| f["shape"] == "router" && f["wan"][0] == "wan0")?;
+            street.ensure_the_installation_locks_nobody_out(house)?;
+            // A person orders it, and from then on only who was logged in comes in.
+            house.gateway().hegctl_ok(&["firewall", "apply"])?;
             echo(&mut away).context("the connection that was open")?;
             echo(&mut street.connect(AWAY, (GATEWAY_WAN, 22).into())?).context("another one from there")?;
+            house.gateway().hegctl_ok(&["firewall", "confirm"])?;
 
             street.ensure_silent(house, &[], ALL_WELL_KNOWN)?;
             street.ensure_open_to_the_home(house)?;
+            street.ensure_a_stray_route_and_new_networks_shut_nobody_out(house)?;
             street.ensure_no_connection_is_lost(house)?;
             street.ensure_floods_are_dropped(house)?;
             street.ensure_changes_are_taken_back(house)?;
@@ -90,7 +95,10 @@ fn a_router_is_silent_toward_the_internet_and_open_to_its_home_whatever_happens_
             // Somebody flushes everything, and his own things come back.
             nft(house.gateway().host(), &["flush", "ruleset"])?;
             let foreign_again = put_foreign_tables(house)?;
-            wait_firewall(house, "the table", |f| f["state"] == "in-place")?;
+            // Without anybody who asks for it, and long before the minute after which it is looked for anyway.
+            wait_until("the table", Duration::from_secs(5), || {
+                nft(house.gateway().host(), &["list", "table", "inet", "heg"]).ok()
+            })?;
             street.ensure_silent(house, &[], SOME)?;
             house.gateway_mut().kill()?;
             street.ensure_silent(house, &[], SOME).context("after a crash")?;
@@ -125,12 +133,32 @@ fn what_nft_or_kernel_lack_is_told_and_never_opens_and_a_thousand_appliances_fit
             fs::write(&router, "state-dir = '/run/new'\n[firewall]\nmode = 'router'\n")?;
             let (v4, v6) = ("/proc/sys/net/ipv4/ip_forward", "/proc/sys/net/ipv6/conf/all/forwarding");
             shell(host, &format!("echo 1 >{v4}; echo 1 >{v6}"))?;
+            let forwards = |digit: u8| shell(host, &format!("grep -q {digit} {v4}; grep -q {digit} {v6}"));
             let baseline =
                 host.run("env", &["PATH=/nowhere", &gateway, "--config", &router, "firewall", "baseline"])?;
             let said = String::from_utf8_lossy(&baseline.stderr).into_owned();
             ensure!(baseline.status.code() == Some(69) && said.contains("nft is not installed"), "{baseline:?}");
             ensure!(said.contains("forwarding is switched off"), "{said}");
-            shell(host, &format!("grep -q 0 {v4}; grep -q 0 {v6}"))?;
+            forwards(0)?;
+            succeeded(host.run(&gateway, &["firewall", "remove"])?)?;
+            forwards(1).context("after removal")?;
+            // Nor does the daemon let it; with the rules it comes back.
+            let absent = wrap_nft(host, "absent", "echo 'Error: Protocol not supported' >&2; exit 1")?;
+            fs::write(
+                &router,
+                format!("state-dir = '/run/other'\n{GATEWAY}[firewall]\nmode = 'router'\nlan-interfaces = ['eth0']\n"),
+            )?;
+            let mut daemon =
+                host.start("unguarded", host.command("env").args([&*absent, &*gateway, "--config", &*router]))?;
+            let told = wait_firewall(house, "an answer", |f| f["state"] == "not-in-place")?;
+            ensure!(told["trouble"].to_string().contains("Protocol not supported"), "{told}");
+            wait_until("forwarding to be off", SOON, || forwards(0).ok())?;
+            fs::remove_file(host.dir().join("absent/nft"))?;
+            std::os::unix::fs::symlink(nft_program()?, host.dir().join("absent/nft"))?;
+            wait_firewall(house, "the rules", |f| f["state"] == "in-place" && f["shape"] == "router")?;
+            wait_until("forwarding to be on again", SOON, || forwards(1).ok())?;
+            daemon.kill()?;
+            nft(host, &["delete", "table", "inet", "heg"])?;
 
             let mut daemon =
                 host.start("without-nft", host.command("env").args(["PATH=/nowhere", &gateway, "--config", &config]))?;
@@ -282,6 +310,18 @@ impl Street {
         Ok(())
     }
 
+    /// As long as nobody has ordered anything: SSH as it was, and all else closed.
+    fn ensure_the_installation_locks_nobody_out(&self, house: &House) -> Result<()> {
+        let told = firewall(house)?;
+        ensure!(told["ssh-as-it-was"] == true && told["trouble"].to_string().contains("SSH is open"), "{told}");
+        for (from, to) in [(SCANNER, GATEWAY_WAN), (SCANNER6, GATEWAY_WAN6)] {
+            echo(&mut self.connect(from, (to, 22).into())?).with_context(|| format!("from {from}"))?;
+            let closed = self.internet.in_network(|| connect(Some(from), (to, 80).into(), SILENCE));
+            ensure!(closed.is_err(), "port 80 is open to {from}");
+        }
+        Ok(())
+    }
+
     fn ensure_open_to_the_home(&self, house: &House) -> Result<()> {
         let http = http_port(&firewall(house)?)?;
         self.neighbour.in_network(|| {
@@ -300,6 +340,29 @@ impl Street {
         house.gateway().hegctl_ok(&["off", "tv"])?;
         house.wait_state("tv", "OFF", SOON)?;
         Ok(())
+    }
+
+    /// Another router at home announces itself, and the provider gives out another prefix.
+    fn ensure_a_stray_route_and_new_networks_shut_nobody_out(&self, house: &House) -> Result<()> {
+        let host = house.gateway().host();
+        let neighbour = house.lan().ipv4(20);
+        shell(
+            host,
+            &format!(
+                "ip route add default via {neighbour} dev eth0 metric 5000; ip addr add 2001:db8:77::1/64 dev eth0 nodad"
+            ),
+        )?;
+        let has = |f: &Value| f["networks"].to_string().contains("2001:db8:77::/64");
+        let told = wait_firewall(house, "the new prefix", has)?;
+        ensure!(told["wan"][0] == "wan0" && told["wan"][1].is_null() && told["lan"][0] == "eth0", "{told}");
+        self.ensure_open_to_the_home(house)?;
+        let http = http_port(&told)?;
+        shell(&self.neighbour, "ip addr add 2001:db8:77::20/64 dev eth0 nodad")?;
+        self.neighbour.in_network(|| {
+            connect(Some("2001:db8:77::20".parse()?), SocketAddr::new("2001:db8:77::1".parse()?, http), SOON)
+        })?;
+        shell(host, &format!("ip route del default via {neighbour} dev eth0; ip addr del 2001:db8:77::1/64 dev eth0"))?;
+        wait_firewall(house, "the prefix to be gone", |f| !has(f)).map(drop)
     }
 
     /// Connections through and to the gateway go on while rules and sets are replaced under them.
@@ -573,6 +636,12 @@ fn foreign_tables(house: &House) -> Result<Vec<String>> {
 
 fn nft(host: &Host, arguments: &[&str]) -> Result<String> {
     succeeded(host.run("nft", arguments)?).with_context(|| format!("nft {arguments:?}"))
+}
+
+/// Where `nft` is.
+fn nft_program() -> Result<std::path::PathBuf> {
+    let dirs = ["/usr/sbin", "/sbin", "/usr/bin"].map(std::path::Path::new);
+    dirs.iter().map(|dir| dir.join("nft")).find(|path| path.exists()).context("nft is not installed")
 }
 
 /// An `nft` that runs `first` before the real one, with what it was given in `$input`; the `PATH` by which it is found.

@@ -19,7 +19,7 @@ use heg::store::batch::Batch;
 use heg::utility::Utility;
 use http::{Response, StatusCode};
 use testkit::network::ReplyTo;
-use upnp::device::{ActionCall, presentation_response};
+use upnp::device::{ActionCall, not_found, presentation_response};
 use upnp::ids::Udn;
 use upnp::net::{Datagram, HttpAnswer, IncomingRequest, Interface};
 use upnp::time::{BootTime, earliest};
@@ -215,6 +215,7 @@ impl GatewayHost {
         }
         match self.home.handle_request(request, both) {
             Incoming::Answered(response) => Some(response),
+            Incoming::Other => Some(not_found()),
             Incoming::Page => Some(presentation_response("page".into())),
             Incoming::Asked(call) => match device::request(&call) {
                 Err(error) => Some(call.respond(Err(error))),

@@ -9,3 +9,4 @@ mod gateway;
 mod house;
 mod operations;
 mod scenarios;
+mod year;

@@ -2,6 +2,7 @@
 //! end-to-end tests share.
 
 pub mod attacker;
+pub mod completions;
 pub mod hardware;
 pub mod house;
 pub mod kernel;

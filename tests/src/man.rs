@@ -13,5 +13,19 @@ pub fn page(source: &Path, text: &str) -> anyhow::Result<String> {
     if !text.starts_with("# ") {
         bail!("{file} does not start with a title line");
     }
-    Ok(mandown::convert(text, name, section))
+    Ok(spaced(&mandown::convert(text, name, section)))
+}
+
+/// A paragraph of its own for each term of a list of definitions, which would stand at the end of the paragraph before.
+fn spaced(page: &str) -> String {
+    let mut out = String::with_capacity(page.len() * 2);
+    let mut lines = page.lines().peekable();
+    while let Some(line) = lines.next() {
+        if !line.starts_with('.') && lines.peek() == Some(&".RS") {
+            out.push_str(".PP\n");
+        }
+        out.push_str(line);
+        out.push('\n');
+    }
+    out
 }

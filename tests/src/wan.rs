@@ -193,9 +193,8 @@ impl Wan {
     /// # Errors
     /// When the utility refuses.
     pub fn add_site(&self, uuid: &str, more: &[&str]) -> Result<String> {
-        // The site, then its token.
         let text = self.utilityctl_ok(&[&["--json", "site", "add", uuid], more].concat())?;
-        let answer: Value = serde_json::from_str(text.lines().last().unwrap_or_default()).context("reading a token")?;
+        let answer: Value = serde_json::from_str(&text).context("reading a token")?;
         Ok(answer["token"].as_str().with_context(|| format!("no token in {answer}"))?.to_owned())
     }
 

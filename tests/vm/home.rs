@@ -408,7 +408,8 @@ impl Home<'_> {
         let from = listener.local_addr().context("the listener's address")?;
         let call = self.launch(&format!(
             "set -e\nsocat -u TCP:{from} STDOUT | tar -x --no-overwrite-dir -C /\n\
-             systemctl daemon-reload\nsystemctl -q enable psm-agent\nsync"
+             systemd-sysusers\nsystemd-tmpfiles --create psm-agent.conf\nsystemctl daemon-reload\n\
+             systemctl -q enable psm-agent\nsync"
         ))?;
         let (mut stream, _) = wait_until("the machine's call for its files", SOON, || listener.accept().ok())?;
         stream.set_nonblocking(false).context("preparing the connection")?;

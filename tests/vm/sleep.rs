@@ -141,20 +141,20 @@ fn an_agent_killed_in_its_sleep_comes_back_as_on() {
 
 #[test]
 fn a_command_that_is_slept_through_has_an_outcome_and_the_registry_is_right() {
-    let agent = "[wake]\nmethod = 'WOL'\n[operation]\ndriver = 'unit'\nunit = 'pump.service'\n";
-    let pump = "cat >/run/systemd/system/pump.service <<'UNIT'\n[Service]\nExecStart=sleep infinity\nExecStop=sleep 4\nUNIT\n\
-        systemctl daemon-reload\nsystemctl start pump";
+    let agent = "[wake]\nmethod = 'WOL'\n[operation]\ndriver = 'unit'\nunit = 'appliance-pump.service'\n";
+    let pump = "cat >/run/systemd/system/appliance-pump.service <<'UNIT'\n[Service]\nExecStart=sleep infinity\nExecStop=sleep 4\nUNIT\n\
+        systemctl daemon-reload\nsystemctl start appliance-pump";
     test(Setting { agent, preparation: pump, ..Setting::default() }, |home| {
         for _ in 0..TIMES {
             let before = Before::now(home)?;
             std::thread::scope(|scope| {
                 let command = scope.spawn(|| home.house.gateway().hegctl(&["off", NAS]));
-                home.wait_unit("pump", "deactivating")?;
+                home.wait_unit("appliance-pump", "deactivating")?;
                 suspend_by_logind(home, &before)?;
                 home.guest.wake()?;
                 let outcome = command.join().ok().context("the command's thread")??;
                 ensure!(outcome.status.code().is_some(), "hegctl was killed: {outcome:?}");
-                home.wait_unit("pump", "inactive")?;
+                home.wait_unit("appliance-pump", "inactive")?;
                 home.house.wait_state(NAS, "OFF", SOON)?;
                 // The agent may still look whether the unit has stopped, and refuse for that.
                 wait_until("on again", SOON, || home.house.gateway().hegctl_ok(&["on", NAS]).ok())?;

@@ -8,7 +8,7 @@ use utility_wire::{Per, UnixTime};
 use crate::events::{StoredControl, StoredLimit};
 use crate::service::Periods;
 use crate::sites::{Appliance, Contact, Site};
-use crate::store::{Change, MeterInterval, Operator, PublishedPrices, Responses};
+use crate::store::{Change, Decision, MeterInterval, Operator, PublishedPrices, Responses};
 
 /// RFC 3339, UTC, seconds.
 pub fn moment(at: UnixTime) -> String {
@@ -103,6 +103,24 @@ views! {
         pub site: SiteView,
         /// Its appliances.
         pub appliances: Vec<ApplianceView>,
+        /// The latest decisions about those whose people allow direct control, oldest first.
+        pub decisions: Vec<DecisionView>,
+    }
+
+    /// A decision at home, or what came of it.
+    pub struct DecisionView {
+        /// When.
+        pub at: String,
+        /// About which appliance.
+        pub appliance: String,
+        /// What.
+        pub action: String,
+        /// By which input: `price`, `window`, `utility:7`, `person`...
+        pub cause: String,
+        /// How it ended.
+        pub outcome: String,
+        /// Why.
+        pub reason: String,
     }
 
     /// An appliance.
@@ -512,6 +530,19 @@ impl From<&Appliance> for ApplianceView {
             importance: a.importance.map(|i| i.to_string()),
             flexibility: a.flexibility.map(|f| f.to_string()),
             consents: a.consents,
+        }
+    }
+}
+
+impl From<&Decision> for DecisionView {
+    fn from(d: &Decision) -> Self {
+        Self {
+            at: moment(d.at),
+            appliance: d.appliance.to_string(),
+            action: d.action.clone(),
+            cause: d.cause.clone(),
+            outcome: d.outcome.clone(),
+            reason: d.reason.clone(),
         }
     }
 }

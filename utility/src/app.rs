@@ -44,7 +44,8 @@ const NOT_RELOADED: &str = "the configuration was not reloaded";
 const NEEDS_RESTART: &str = "a restart is needed for changes to";
 const NO_READINGS: &str = "the power system's readings cannot be had";
 const NO_MEMBER: &str = "the membership at the KMC";
-const NOT_ENROLLED: &str = "homes are not served: this utility is not enrolled at a KMC (utilityctl enrol)";
+const NOT_ENROLLED: &str = "homes are not served: this utility is not enrolled at a KMC; `utilityctl init` sets one up on this \
+    machine, `utilityctl enrol TOKEN` takes another";
 const NOT_FOUND: &str = "homes can't find this utility: homes.reachable is not set";
 const RULE_FAILED: &str = "a rule's order was not carried out";
 
@@ -403,8 +404,13 @@ impl App {
 
     fn status_line(&self) -> String {
         let (sites, live) = (self.metrics.sites.value(), self.metrics.sites_live.value());
-        let trouble = self.troubles.values().next().map(|t| format!("; {t}")).unwrap_or_default();
-        format!("{sites} sites, {live} live, {} rules, {}{trouble}", self.rules.len(), self.service.store().backend())
+        let troubles: Vec<_> = self.troubles.values().map(|t| format!("; {t}")).collect();
+        let next = match sites {
+            0 if troubles.is_empty() => "; no home yet, `utilityctl site add` takes one up",
+            _ => "",
+        };
+        let (rules, store) = (self.rules.len(), self.service.store().backend());
+        format!("{sites} sites, {live} live, {rules} rules, {store}{}{next}", troubles.concat())
     }
 
     /// Lets requests under way end, within [`DRAIN_WITHIN`], and writes what is not written.

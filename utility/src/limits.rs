@@ -171,6 +171,8 @@ pub const DRAIN_WITHIN: Duration = Duration::from_secs(5);
 /// An outside feed must answer within this.
 pub const FEED_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Decisions shown with a site: what happened in the last hours.
+pub const SITE_DECISIONS_SHOWN: u32 = 20;
 /// What a client takes as one answer.
 pub const CLIENT_BODY_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// How long a client waits for an answer, beside the wait it asked for.

@@ -1,38 +1,22 @@
 //! heg-utility: the utility's server.
 
-use std::path::PathBuf;
-
 use anyhow::Context as _;
-use clap::{Parser, Subcommand};
+use clap::Parser as _;
 use daemon_kit::exit::{self, Exit};
 use daemon_kit::logging;
+use utility::args::{Args, Command};
 use utility::config::Config;
 use utility::{app, self_test};
 
-/// Knows the homes of a utility, publishes prices, and makes limits and controls.
-///
-/// Configuration: heg-utility.toml(5); control: utilityctl(1).
-#[derive(Debug, Parser)]
-#[command(name = "heg-utility", version)]
-struct Args {
-    /// Configuration file [default: /etc/heg/heg-utility.toml, if it is there]
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// Check the configuration and exit
-    #[arg(long)]
-    check: bool,
-    #[command(subcommand)]
-    command: Option<Command>,
-}
-
-#[derive(Debug, Subcommand)]
-enum Command {
-    /// See whether this build works on this machine
-    SelfTest,
-}
-
 fn main() -> Exit {
-    let args = Args::parse();
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => {
+            // Help and version come this way too; nothing is left to be done when the terminal is gone.
+            let _ = error.print();
+            return if error.use_stderr() { Exit::Usage } else { Exit::Ok };
+        }
+    };
     exit::run(|| {
         if let Some(Command::SelfTest) = args.command {
             return self_test::run();

@@ -515,7 +515,8 @@ impl Member {
 
     fn read(&self, known: &mut Known, row: &crate::store::MembershipRow) -> Result<(), MemberError> {
         let before = known.membership.take();
-        (known.version, known.adrift) = (row.version, false);
+        // A row that is not understood is read again, and never written over as if there were none.
+        (known.version, known.adrift) = (row.version, true);
         if !row.record.is_empty() {
             let record = self.vault.unlock(&row.record, row.version)?;
             let mut membership = Membership::from_record(&record, Some((wall(), clock::boottime())))?;
@@ -526,6 +527,7 @@ impl Member {
             }
             known.membership = Some(membership);
         }
+        known.adrift = false;
         self.publish(known);
         Ok(())
     }

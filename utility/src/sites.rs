@@ -214,6 +214,7 @@ mod tests {
             appliances: List::empty(),
             consumption: List::fill([consumption]),
             gaps: List::fill([gaps]),
+            decisions: List::empty(),
         };
         assert_eq!(examine(&report(run.clone(), gap.clone()), at(0)), Ok(()));
         let later = Consumption { start: at(1), ..run.clone() };

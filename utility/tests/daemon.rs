@@ -21,6 +21,7 @@ use std::time::Duration;
 use jiff::{Timestamp, ToSpan};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use rusqlite::Connection;
 use serde_json::{Value, json};
 use testkit::lab::sandbox::skip;
 use testkit::lab::wait_until;
@@ -39,6 +40,9 @@ fn a_fleet_is_run_from_the_command_line_and_every_change_is_in_the_audit() {
     server.expect(0, &["status"], "sqlite");
     server.expect(0, &["site", "add", HOME, "--zone", "SE3", "--group", "north/feeder-7", "--name", "Anna's"], HOME);
     server.expect(1, &["site", "add", HOME, "--zone", "SE4", "--group", "x"], "is there with another name");
+    let other = HOME.replace("c003", "c004");
+    let added = server.json(&["site", "add", &other, "--zone", "SE3", "--group", "south"]);
+    assert_eq!((&added["id"], &added["token"]), (&json!(other), &json!(null)), "one document, also without a token");
     server.expect(0, &["sites", "--group", "north"], "Anna's");
     assert_eq!(server.json(&["site", "show", HOME])["site"]["contact"], "never");
     server.expect(66, &["site", "show", "2fac1234-31f8-41b4-a222-000000000000"], "there is no site");
@@ -61,7 +65,7 @@ fn a_fleet_is_run_from_the_command_line_and_every_change_is_in_the_audit() {
         audit["changes"].as_array().unwrap().iter().map(|c| (c["actor"].clone(), c["action"].clone())).collect();
     let by = |actor: &str, action: &str| (json!(actor), json!(action));
     let admin = "operator:admin";
-    let all = ["site.add", "limit.make", "limit.make", "limit.cancel"].map(|action| by(admin, action));
+    let all = ["site.add", "site.add", "limit.make", "limit.make", "limit.cancel"].map(|action| by(admin, action));
     assert_eq!(seen, [&[by("server", "operator.add")][..], &all].concat());
 
     assert_eq!(server.stop(), Some(0));
@@ -275,6 +279,31 @@ fn sites_after(last: Option<&String>) -> Vec<&str> {
 }
 
 #[test]
+fn a_copy_of_the_database_made_while_the_server_runs_holds_everything_and_takes_nothing_away() {
+    let utility = Utility::new("");
+    let mut server = utility.start();
+    let state = utility.dir.path().join("state");
+    for count in 1..=3u32 {
+        let id = format!("2fac1234-31f8-41b4-a222-00000000000{count}");
+        server.expect(0, &["site", "add", &id, "--zone", "SE3", "--group", "north", "--no-token"], "taken up");
+        // As sqlite3's .backup does it: another process opens the database, reads all of it, and closes it.
+        let copy = utility.dir.path().join(format!("copy-{count}.db"));
+        let live = Connection::open(state.join("utility.db")).unwrap();
+        live.execute("VACUUM INTO ?1", [copy.to_string_lossy()]).unwrap();
+        live.close().unwrap();
+        let copied = Connection::open(&copy).unwrap().query_row("SELECT count(*) FROM site", [], |row| row.get(0));
+        assert_eq!(copied, Ok(count));
+        if count == 2 {
+            server.signal(Signal::SIGKILL);
+            server.wait();
+            server = utility.start();
+        }
+    }
+    assert_eq!(server.json(&["sites"]).as_array().map(Vec::len), Some(3));
+    server.stop();
+}
+
+#[test]
 fn the_power_systems_readings_make_a_limit_by_rule_and_take_it_back() {
     let utility =
         Utility::new("[power-system]\nfile = 'DIR/readings.csv'\nevery-s = 1\n[rules]\nfile = 'DIR/rules.toml'\n");
@@ -360,6 +389,7 @@ fn an_appliance_is_controlled_and_the_command_line_waits_for_its_outcome() {
         appliances: List::fill([freezer("freezer", true), freezer("cooker", false)]),
         consumption: List::empty(),
         gaps: List::empty(),
+        decisions: List::empty(),
     };
     runtime.block_on(messages::take_report(&store, &site.id, &report, wall())).unwrap();
     server.expect(1, &["control", "off", HOME, "cooker"], "the people at home do not let the utility control cooker");
@@ -417,6 +447,7 @@ fn a_wrong_configuration_and_a_taken_address_end_with_a_clear_error() {
     let out = wrong.command().arg("--check").output().unwrap();
     assert_eq!(out.status.code(), Some(78));
     assert!(said(&out).contains("consol: unknown key, did you mean `console`?"), "{}", said(&out));
+    assert_eq!(wrong.command().arg("--chekc").output().unwrap().status.code(), Some(64));
     let nowhere = Utility::new("[store]\npostgres = 'host=/nonexistent user=x dbname=x'\n");
     assert_eq!(nowhere.command().output().unwrap().status.code(), Some(69));
 }

@@ -116,6 +116,7 @@ fn report(batch: u64, start: UnixTime) -> Report {
             energy: List::fill([energy_model::WattHours::new(250)]),
         }]),
         gaps: List::empty(),
+        decisions: List::empty(),
     }
 }
 

@@ -23,7 +23,7 @@ use crate::awaited::Awaited;
 use crate::bodies::SealedError;
 use crate::cbor::Malformed;
 use crate::envelope::{Envelope, Head};
-use crate::limits::SALT_BYTES;
+use crate::limits::{MESSAGE_LIFETIME_S_MAX, SALT_BYTES};
 use crate::names::{KeyId, Kind, PartyId, Role, UnixTime};
 use crate::own_keys::OwnKeys;
 use crate::policy::{PolicyState, Rules, Standing};
@@ -414,7 +414,8 @@ fn freshness(head: &Head, at: &Situation<'_>) -> Result<(), Reason> {
             if head.issued > now.plus(at.rules.skew_s) {
                 return Err(Reason::Future);
             }
-            if head.expires > head.issued.plus(at.rules.message_s) {
+            // What the policy says comes with the policy: under another one the sender can't know.
+            if head.expires > head.issued.plus(MESSAGE_LIFETIME_S_MAX) {
                 return Err(Reason::Lifetime);
             }
         }
@@ -458,8 +459,12 @@ fn entitled<'s>(
             | Kind::Error
             | Kind::RevocationList
     );
-    if head.policy != policy.version() && !before_policy {
+    let same_policy = head.policy == policy.version();
+    if !same_policy && !before_policy {
         return Err(Reason::Policy);
+    }
+    if same_policy && head.answers.is_none() && head.expires > head.issued.plus(policy.rules().message_s) {
+        return Err(Reason::Lifetime);
     }
     Ok(statement)
 }

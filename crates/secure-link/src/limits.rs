@@ -19,8 +19,11 @@ pub const RETRY_FIRST: Duration = Duration::from_secs(2);
 pub const RETRY_LAST: Duration = Duration::from_secs(15 * 60);
 /// The clock is set anew: a crystal drifts some seconds a day.
 pub const CLOCK_EVERY: Duration = Duration::from_secs(24 * 3600);
-/// Between a peer's message under a key that is not known and asking for its statement: strangers can send such messages.
+/// Between a peer's message under a key that is not known and asking for its statement: strangers can send such messages. Doubled each time
+/// the statement turns out to be the known one.
 pub const PEER_AGAIN: Duration = Duration::from_secs(2);
+/// At most so long: below the overlap in which what was under way with the old key is still taken.
+pub const PEER_AGAIN_LAST: Duration = Duration::from_secs(120);
 /// How long what was sealed to the key before can still be opened, beside the skew (seconds): two long polls.
 pub const OVERLAP_S: u64 = 120;
 /// A membership's record: a full revocation list of 37 KiB, and less than 8 KiB of statements and keys.

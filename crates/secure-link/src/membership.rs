@@ -14,13 +14,15 @@ use rand_core::CryptoRng;
 use secure_http::crypto::{CryptoError, KemKey, SigningKey};
 use secure_http::{
     Authority, Clock, Draft, EnrolmentToken, Fingerprint, Kind, Nonce, Order, Ordered, OwnKeys, PartyId, PolicyState,
-    RevocationList, Role, SealError, Sealed, SealedError, Sequence, Standing, Statement, StatementError, TokenSecret,
-    UnixTime, seal,
+    RevocationList, Role, SealError, Sealed, Sequence, Standing, Statement, TokenSecret, UnixTime, seal,
 };
 
-use crate::job::{Done, Flow, Job, Outcome, Snapshot};
-use crate::kmc::{FetchedKey, Kmc, LinkError};
-use crate::limits::{CLOCK_EVERY, OVERLAP_S, PEER_AGAIN, RETRY_FIRST, RETRY_LAST};
+use crate::job::{Flow, Job, Snapshot};
+use crate::kmc::{FetchedKey, Kmc};
+use crate::limits::{PEER_AGAIN, PEER_AGAIN_LAST};
+
+mod finish;
+mod schedule;
 
 /// What a finished job has changed.
 #[derive(Clone, Debug)]
@@ -136,6 +138,10 @@ pub struct Membership {
     roll_now: bool,
     /// The own statement may be another than is known here.
     restate_now: bool,
+    /// The peer is asked for because of a message that may have been forged.
+    suspects_peer: bool,
+    /// So often in a row that was for nothing.
+    false_alarms: u32,
     working: bool,
     failures: u32,
     not_before: Duration,
@@ -198,6 +204,8 @@ impl Membership {
             due: Due::default(),
             roll_now: false,
             restate_now: false,
+            suspects_peer: false,
+            false_alarms: 0,
             working: false,
             failures: 0,
             not_before: Duration::ZERO,
@@ -334,9 +342,14 @@ impl Membership {
         }
     }
 
-    /// The utility's key is not what it was: ask for it at once, but not more often than every [`PEER_AGAIN`].
+    /// The utility's key may not be what it was: ask for it soon, after [`PEER_AGAIN`] at first. Anybody can send what looks like a message
+    /// under a new key, so each time there is none it takes twice as long, up to [`PEER_AGAIN_LAST`].
     pub fn suspect_peer(&mut self, boot: Duration) {
-        self.due.peer = self.due.peer.min(boot + PEER_AGAIN);
+        let wait = PEER_AGAIN.saturating_mul(1 << self.false_alarms.min(16)).min(PEER_AGAIN_LAST);
+        if boot + wait < self.due.peer {
+            self.due.peer = boot + wait;
+            self.suspects_peer = true;
+        }
     }
 
     /// A peer has another time: ask the KMC for it, which alone is believed.
@@ -354,79 +367,6 @@ impl Membership {
     pub fn want_new_keys(&mut self) {
         self.roll_now = true;
         self.due.roll_over = Duration::ZERO;
-    }
-
-    /// Time since boot at which [`begin`](Self::begin) has something to do; none while a job is under way, and after a refused token.
-    pub fn due(&self, boot: Duration) -> Option<Duration> {
-        if self.working || self.refused {
-            return None;
-        }
-        let next = if self.flow(boot).is_some() { boot } else { self.next_due(boot) };
-        Some(next.max(self.not_before))
-    }
-
-    fn next_due(&self, boot: Duration) -> Duration {
-        let mut at = vec![self.due.refresh];
-        if !self.keeps_time {
-            at.push(self.due.clock);
-        }
-        if self.role == Role::Gateway {
-            at.push(self.due.peer);
-        }
-        // What goes by the calendar is looked at by it.
-        if let (Some(now), Some(statement)) = (self.now(boot), &self.statement) {
-            let rules = self.policy.rules();
-            let until = |then: UnixTime| boot + Duration::from_secs(then.0.saturating_sub(now.0));
-            at.push(until(statement.validity().half()).max(self.due.restate));
-            at.push(until(before_end(self.kem_since, rules.kem_key_s)).max(self.due.roll_over));
-            at.push(until(before_end(self.sig_since, rules.sig_key_s)).max(self.due.roll_over));
-            at.extend(self.keys.previous().map(|(_, until_)| until(until_)));
-        }
-        at.into_iter().min().unwrap_or(boot).max(boot)
-    }
-
-    /// The flow that is due now, most needed first.
-    fn flow(&self, boot: Duration) -> Option<Flow> {
-        let Some(statement) = &self.statement else {
-            return self.token.is_some().then_some(Flow::Enrol);
-        };
-        if !self.keeps_time && (!self.clock.is_synced() || self.due.clock <= boot) {
-            return Some(Flow::SetClock);
-        }
-        let now = self.now(boot);
-        if self.policy.version() == 0 {
-            return (self.due.refresh <= boot).then_some(Flow::Refresh);
-        }
-        let half = now.is_some_and(|now| statement.validity().half() <= now);
-        if (half || self.restate_now) && self.due.restate <= boot {
-            return Some(Flow::Restate);
-        }
-        if let Some(next) = self.next.as_ref().filter(|_| self.due.roll_over <= boot) {
-            return copies(next).map(|(sig, kem)| Flow::RollOver { sig, kem });
-        }
-        let told =
-            self.announced.as_ref() == Some(&self.reachable) || (self.announced.is_none() && self.reachable.is_none());
-        if (self.old_sig.is_some() || !told) && self.due.announce <= boot {
-            let old = self.old_sig.as_ref().and_then(|key| SigningKey::from_bytes(&key.to_bytes()).ok());
-            return Some(Flow::Announce { old, host: self.reachable.clone() });
-        }
-        if self.due.refresh <= boot {
-            return Some(Flow::Refresh);
-        }
-        let rolls = |now| self.ages(now).iter().any(|aged| *aged);
-        // The old key's word for the last new ones has to be at the KMC before there are others, or peers lose the way.
-        let free = self.next.is_none() && self.old_sig.is_none();
-        if free && (self.roll_now || now.is_some_and(rolls)) && self.due.roll_over <= boot {
-            return Some(Flow::MakeKeys);
-        }
-        (self.role == Role::Gateway && self.due.peer <= boot).then_some(Flow::Peer)
-    }
-
-    /// Whether signing and sealing key are so old that others have to take their place.
-    fn ages(&self, now: UnixTime) -> [bool; 2] {
-        let rules = self.policy.rules();
-        let aged = |since, lifetime_s| before_end(since, lifetime_s) <= now;
-        [aged(self.sig_since, rules.sig_key_s), aged(self.kem_since, rules.kem_key_s)]
     }
 
     /// The next flow that is due. Afterwards ask [`take_unstored`](Self::take_unstored), store, and only then let the job run.
@@ -518,128 +458,6 @@ impl Membership {
         Some(seq)
     }
 
-    /// Takes in what came of a job; then store, if [`take_unstored`](Self::take_unstored) says so. After a failure the same is tried
-    /// again later, twice as late each time.
-    ///
-    /// # Errors
-    /// What failed. A failed [`fetch`](Self::fetch) or [`order`](Self::order) delays nothing else.
-    pub fn finish<R: CryptoRng + ?Sized>(
-        &mut self,
-        done: Done,
-        boot: Duration,
-        rng: &mut R,
-    ) -> Result<News, LinkError> {
-        let beside = done.beside;
-        if !beside {
-            self.working = false;
-        }
-        if let Some(kmc) = done.kmc {
-            self.meet(kmc);
-        }
-        let result = done.outcome.and_then(|outcome| self.apply(outcome, boot, rng));
-        match &result {
-            Ok(_) if beside => self.not_before = Duration::ZERO,
-            Err(error) if beside => self.learn_from(error),
-            Ok(_) => {
-                self.failures = 0;
-                self.not_before = Duration::ZERO;
-                self.trouble = None;
-            }
-            Err(error) => self.failed(error, done.flow, boot, rng),
-        }
-        result
-    }
-
-    fn meet(&mut self, kmc: Kmc) {
-        let same = self.kmc.as_ref().is_some_and(|known| known.statements() == kmc.statements());
-        self.unstored |= !same;
-        self.kmc = Some(kmc);
-    }
-
-    fn apply<R: CryptoRng + ?Sized>(
-        &mut self,
-        outcome: Outcome,
-        boot: Duration,
-        rng: &mut R,
-    ) -> Result<News, LinkError> {
-        Ok(match outcome {
-            Outcome::Enrolled(statement) => {
-                let since = statement.validity().from();
-                (self.sig_since, self.kem_since) = (since, since);
-                self.statement = Some(statement);
-                self.token = None;
-                self.unstored = true;
-                News::Enrolled
-            }
-            Outcome::Clock(clock) => {
-                self.clock = clock;
-                self.due.clock = boot + jittered(CLOCK_EVERY, rng);
-                let holds = |now| self.kmc.as_ref().is_some_and(|kmc| kmc.authority().holds(now));
-                if !self.now(boot).is_some_and(holds) {
-                    // What was believed before the time was known is asked for again.
-                    self.due.refresh = Duration::ZERO;
-                }
-                News::ClockSet
-            }
-            Outcome::Refreshed { policy, revocations } => {
-                let every = Duration::from_secs(self.policy.rules().refresh_s);
-                self.due.refresh = boot + jittered(every, rng);
-                let news = News::Refreshed { policy: policy.is_some(), revocations: revocations.is_some() };
-                self.unstored |= policy.is_some() || revocations.is_some();
-                if let Some(policy) = policy {
-                    self.policy = policy;
-                }
-                self.revocations = revocations.or(self.revocations.take());
-                news
-            }
-            Outcome::Own(fetched) => {
-                let (keys, statement) = (&self.keys, fetched.statement);
-                let ours = statement.sig() == keys.sig().public() && statement.kem() == Some(keys.kem().public());
-                if !ours {
-                    return Err(LinkError::Other);
-                }
-                self.restate_now = false;
-                // Half over and not stated anew: not before long.
-                self.due.restate = boot + jittered(Duration::from_secs(self.policy.rules().refresh_s), rng);
-                let other = self.statement.as_ref().is_none_or(|known| known.serial() < statement.serial());
-                if other {
-                    self.statement = Some(statement);
-                    self.unstored = true;
-                }
-                News::Restated(other)
-            }
-            Outcome::RolledOver(statement) => {
-                self.rolled_over(statement, boot)?;
-                News::RolledOver
-            }
-            Outcome::Announced(host) => {
-                self.announced = Some(host);
-                self.old_sig = None;
-                self.unstored = true;
-                News::Announced
-            }
-            Outcome::Peer(fetched) => News::Peer(self.take_peer(fetched, boot, rng)?),
-            Outcome::Fetched(fetched) => News::Fetched(Box::new(fetched)),
-            Outcome::Ordered(text) => News::Ordered(text),
-        })
-    }
-
-    fn rolled_over(&mut self, statement: Statement, boot: Duration) -> Result<(), LinkError> {
-        let Some(next) = self.next.take() else { return Err(LinkError::Other) };
-        let now = self.now(boot).unwrap_or_else(|| self.clock.guess(boot));
-        let until = now.plus(OVERLAP_S + self.policy.rules().skew_s);
-        self.old_sig = Some(SigningKey::from_bytes(&self.keys.sig().to_bytes())?);
-        if next.sig.is_some() {
-            self.sig_since = now;
-        }
-        self.kem_since = now;
-        self.replace_keys(|keys| keys.roll(next.sig, next.kem, until));
-        self.statement = Some(statement);
-        self.due.announce = Duration::ZERO;
-        self.unstored = true;
-        Ok(())
-    }
-
     /// Jobs under way keep the keys they began with.
     fn replace_keys(&mut self, change: impl FnOnce(&mut OwnKeys)) {
         let copied = copy(&self.keys);
@@ -648,71 +466,6 @@ impl Membership {
             self.keys = Arc::new(keys);
             self.unstored = true;
         }
-    }
-
-    /// Whether the utility's statement is another now. Keys that its old ones do not vouch for are not taken.
-    fn take_peer<R: CryptoRng + ?Sized>(
-        &mut self,
-        fetched: FetchedKey,
-        boot: Duration,
-        rng: &mut R,
-    ) -> Result<bool, LinkError> {
-        let statement = fetched.statement;
-        if statement.role() != Role::Utility {
-            return Err(StatementError::NotEntitled.into());
-        }
-        if let (Some(known), Some(kmc)) = (&self.peer, &self.kmc) {
-            let (proof, path) = (fetched.succession.as_deref(), &fetched.path[..]);
-            kmc.authority().succession(&known.statement, &statement, proof, path)?;
-        }
-        let refresh = Duration::from_secs(self.policy.rules().refresh_s);
-        self.due.peer = boot + jittered(refresh, rng);
-        let known = self.peer.as_ref();
-        let other = known.is_none_or(|p| p.statement.raw() != statement.raw());
-        if other || known.is_some_and(|p| p.host != fetched.host) {
-            self.peer = Some(Peer { statement: statement.prepared(), host: fetched.host });
-            self.unstored = true;
-        }
-        Ok(other)
-    }
-
-    fn learn_from(&mut self, error: &LinkError) {
-        match error {
-            // Our policy is not the KMC's: first that.
-            LinkError::Sealed(SealedError::Policy { .. }) => self.due.refresh = Duration::ZERO,
-            LinkError::Sealed(SealedError::Stale { .. }) => self.due.clock = Duration::ZERO,
-            _ => {}
-        }
-    }
-
-    fn failed<R: CryptoRng + ?Sized>(&mut self, error: &LinkError, flow: &'static str, boot: Duration, rng: &mut R) {
-        self.failures = self.failures.saturating_add(1);
-        let doubled = RETRY_FIRST.saturating_mul(1 << self.failures.min(16).saturating_sub(1)).min(RETRY_LAST);
-        let wait = match error {
-            LinkError::Busy { after_s } => Duration::from_secs(*after_s).max(doubled),
-            _ => doubled,
-        };
-        let again = boot + jittered(wait, rng);
-        self.learn_from(error);
-        match error {
-            // The centre itself says no to the token; whatever else stands on the way may say other things.
-            LinkError::Refused(status) if self.statement.is_none() => {
-                self.refused = matches!(status.as_u16(), 400 | 401 | 403);
-            }
-            LinkError::Sealed(SealedError::Forbidden) if matches!(flow, "roll-over" | "announce") => self.suspect_own(),
-            _ => {}
-        }
-        // One flow that fails must not keep the others waiting; when nobody answers all of them wait.
-        match flow {
-            _ if matches!(error, LinkError::Http(_) | LinkError::Busy { .. }) => self.not_before = again,
-            "peer" => self.due.peer = again,
-            "restate" => self.due.restate = again,
-            "roll-over" => self.due.roll_over = again,
-            "announce" => self.due.announce = again,
-            _ => self.not_before = again,
-        }
-        let since = self.trouble.as_ref().map_or(boot, |trouble| trouble.since);
-        self.trouble = Some(Trouble { text: format!("{flow}: {}", chain(error)), since });
     }
 
     /// A sealed message to a peer with the next number of its own. Store, if [`take_unstored`](Self::take_unstored) says so, before it
@@ -759,11 +512,6 @@ impl Membership {
     }
 }
 
-/// The time at which a key of that age is replaced: an eighth of its life is left for a KMC that does not answer.
-fn before_end(since: UnixTime, lifetime_s: u64) -> UnixTime {
-    since.plus(lifetime_s - lifetime_s / 8)
-}
-
 fn copy(keys: &OwnKeys) -> Result<OwnKeys, CryptoError> {
     let sig = SigningKey::from_bytes(&keys.sig().to_bytes())?;
     let kem = KemKey::from_bytes(&keys.kem().to_bytes())?;
@@ -781,22 +529,4 @@ fn copies(next: &NextKeys) -> Option<(Option<SigningKey>, secure_http::crypto::K
         None => None,
     };
     Some((sig, next.kem.public().clone()))
-}
-
-/// Within a tenth more, so that parties that failed or began together do not come back together.
-fn jittered<R: CryptoRng + ?Sized>(wait: Duration, rng: &mut R) -> Duration {
-    wait + wait.mul_f64(f64::from(rng.next_u32()) / f64::from(u32::MAX) / 10.0)
-}
-
-fn chain(error: &LinkError) -> String {
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text = format!("{text}: {cause_text}");
-        }
-        source = cause.source();
-    }
-    text
 }

@@ -22,7 +22,7 @@ mod sockets;
 
 pub use client::ClientLimits;
 pub use config::{InterfaceFilter, NetConfig};
-pub use links::{NetworkLink, NetworkWatch, network_links};
+pub use links::{NetworkLink, NetworkWatch, TablesWatch, network_links};
 pub use net::{Net, NetError, NetEvent};
 pub use route::route_source;
 pub use server::{Responder, ServerLimits};

@@ -11,6 +11,8 @@ pub const INTERFACES_MAX: usize = 32;
 pub const ADDRESSES_PER_INTERFACE_MAX: usize = 8;
 /// Netlink messages read in one go: more than the kernel puts in one datagram of a dump.
 pub const NETLINK_BYTES_MAX: usize = 32 * 1024;
+/// One datagram of nftables' changes: the kernel fills at most a page, and at most 8 KiB of a larger one.
+pub const PACKET_FILTER_DATAGRAM_BYTES_MAX: usize = 8 * 1024;
 /// Dumps tried again when the tables changed under the dump.
 pub const DUMP_TRIES_MAX: usize = 4;
 /// Link and address changes come in bursts: the tables are read once nothing has changed for this long,

@@ -37,7 +37,7 @@ pub struct NetworkLink {
     pub addresses: Vec<InterfaceAddress>,
     /// Networks reached without a router, with their prefix lengths in bits; no multicast, no whole Internet.
     pub on_link: Vec<(IpAddr, u8)>,
-    /// A route to everywhere leads out of it.
+    /// A route to everywhere leads out of it, in whatever table: tunnels to a provider have one of their own.
     pub default_route: bool,
 }
 
@@ -130,14 +130,14 @@ fn text(value: &[u8]) -> Option<String> {
 }
 
 struct Route {
-    /// None for a route to everywhere.
+    /// None for a route to everywhere, or to so much that it comes to the same.
     to: Option<(IpAddr, u8)>,
     links: Vec<u32>,
     /// No router in between.
     direct: bool,
 }
 
-/// A unicast route of the main table.
+/// A unicast route of the main table, or one to everywhere of any table.
 fn route(payload: &[u8]) -> Option<Route> {
     let [family, bits, _, _, table, _, _, kind, ..] = *payload.first_chunk::<ROUTE_HEADER_BYTES>()?;
     if kind != libc::RTN_UNICAST {
@@ -168,12 +168,15 @@ fn route(payload: &[u8]) -> Option<Route> {
             _ => {}
         }
     }
+    // Tunnels take the Internet over in halves, 0.0.0.0/1 and 128.0.0.0/1 or ::/1 and 8000::/1; 2000::/3 is all of IPv6 in use.
+    let whole = if i32::from(family) == libc::AF_INET { 1 } else { 3 };
     let to = match (to, bits) {
-        (_, 0) => None,
+        (_, bits) if bits <= whole => None,
         (Some(to), bits) => Some((to, bits)),
         (None, _) => return None,
     };
-    (table == u32::from(libc::RT_TABLE_MAIN)).then_some(Route { to, links, direct })
+    let local = table == u32::from(libc::RT_TABLE_LOCAL);
+    (table == u32::from(libc::RT_TABLE_MAIN) || (to.is_none() && !local)).then_some(Route { to, links, direct })
 }
 
 /// Says that links, addresses or routes have changed.
@@ -198,6 +201,28 @@ impl NetworkWatch {
     }
 }
 
+/// Says that somebody has deleted a table of the kernel's packet filter.
+#[derive(Debug)]
+pub struct TablesWatch(Notifications);
+
+impl TablesWatch {
+    /// Starts to watch. Needs CAP_NET_ADMIN; in a tokio runtime.
+    ///
+    /// # Errors
+    /// The kernel's word; it may have no nftables.
+    pub fn open() -> io::Result<Self> {
+        Notifications::of_packet_filter().map(Self)
+    }
+
+    /// Waits until a table is deleted, whoever did it and whatever is in its place. Cancel safe.
+    ///
+    /// # Errors
+    /// The socket is lost; open another one.
+    pub async fn deleted(&mut self) -> io::Result<()> {
+        self.0.table_deleted().await
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -208,6 +233,21 @@ mod tests {
         let lo = links.iter().find(|l| l.loopback).unwrap();
         assert_eq!((lo.name.as_str(), lo.default_route, &lo.kind), ("lo", false, &None));
         assert!(!lo.up || lo.addresses.iter().any(|a| a.address.is_loopback()), "{lo:?}");
+    }
+
+    #[test]
+    fn a_deleted_table_is_seen_among_the_messages_of_a_transaction() {
+        let message = |kind: u16, body: usize| {
+            let mut bytes = (16 + body as u32).to_ne_bytes().to_vec();
+            bytes.extend(kind.to_ne_bytes());
+            bytes.resize((16 + body).next_multiple_of(4), 0);
+            bytes
+        };
+        let (new_rule, deleted) = (0x0a06, 0x0a02);
+        let told = |messages: &[Vec<u8>]| netlink::tells_of_deleted_table(&messages.concat());
+        assert!(told(&[message(new_rule, 33), message(deleted, 24), message(new_rule, 4)]));
+        assert!(!told(&[message(new_rule, 33), message(new_rule, 0)]) && !told(&[]));
+        assert!(!told(&[vec![0; 40]]) && !told(&[vec![0xff; 40]]), "nonsense ends");
     }
 
     #[test]
@@ -236,6 +276,11 @@ mod tests {
         }
         assert_eq!(route_of(10, 0, &[(libc::RTA_MULTIPATH, &hops)]).unwrap().links, [4, 5]);
         assert!(route_of(2, 24, &[(libc::RTA_TABLE, &255u32.to_ne_bytes()), (dst, &[10, 0, 0, 0])]).is_none());
+        // A tunnel's own table, and the Internet in halves.
+        let table = 51820u32.to_ne_bytes();
+        assert_eq!(route_of(2, 0, &[(libc::RTA_TABLE, &table), (oif, &3u32.to_ne_bytes())]).unwrap().to, None);
+        assert_eq!(route_of(2, 1, &[(dst, &[128, 0, 0, 0]), (oif, &3u32.to_ne_bytes())]).unwrap().to, None);
+        assert!(route_of(2, 24, &[(libc::RTA_TABLE, &table), (dst, &[10, 0, 0, 0])]).is_none());
         assert!(route(&[2, 24]).is_none());
     }
 }

@@ -22,7 +22,7 @@ use nix::sys::socket::{AddressFamily as Family, MsgFlags, NetlinkAddr, SockFlag,
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-use crate::limits::{DUMP_TRIES_MAX, NETLINK_BYTES_MAX};
+use crate::limits::{DUMP_TRIES_MAX, NETLINK_BYTES_MAX, PACKET_FILTER_DATAGRAM_BYTES_MAX};
 
 /// One network link.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -124,8 +124,16 @@ impl Notifications {
         Self::of(addresses | libc::RTMGRP_IPV4_ROUTE | libc::RTMGRP_IPV6_ROUTE)
     }
 
+    /// Changes of nftables' tables (nfnetlink group NFNLGRP_NFTABLES); needs CAP_NET_ADMIN.
+    pub(crate) fn of_packet_filter() -> io::Result<Self> {
+        Self::on(open_of(SockProtocol::NetlinkNetFilter, 1 << (libc::NFNLGRP_NFTABLES - 1))?)
+    }
+
     fn of(groups: libc::c_int) -> io::Result<Self> {
-        let socket = open(groups as u32)?;
+        Self::on(open(groups as u32)?)
+    }
+
+    fn on(socket: OwnedFd) -> io::Result<Self> {
         // SAFETY: an `OwnedFd` is open until it is dropped, always names the same descriptor, and nothing takes it out of the
         // `AsyncFd` that owns it.
         let socket = unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE) }?;
@@ -158,11 +166,47 @@ impl Notifications {
         }
         Ok(noticed)
     }
+
+    /// Waits until a table of nftables is deleted. Cancel safe.
+    pub(crate) async fn table_deleted(&mut self) -> io::Result<()> {
+        loop {
+            let mut guard = self.0.readable().await?;
+            let mut datagram = [0; PACKET_FILTER_DATAGRAM_BYTES_MAX];
+            match guard.try_io(|fd| Ok(sys::recv(fd.as_raw_fd(), &mut datagram, MsgFlags::MSG_DONTWAIT)?)) {
+                Ok(Ok(n)) if n == datagram.len() || tells_of_deleted_table(&datagram[..n]) => return Ok(()),
+                // The kernel cut or dropped some, and what they said is not known.
+                Ok(Err(e)) if e.raw_os_error() == Some(libc::ENOBUFS) => return Ok(()),
+                Ok(Err(e)) => return Err(e),
+                Ok(Ok(_)) | Err(_) => {}
+            }
+        }
+    }
+}
+
+/// Whether one of the messages in a datagram of nftables' changes says so: a transaction comes in as few datagrams as hold it.
+pub(crate) fn tells_of_deleted_table(mut datagram: &[u8]) -> bool {
+    // `delete table` and, of newer kernels, `destroy table` (linux/netfilter/nf_tables.h).
+    const DESTROY_TABLE: libc::c_int = 26;
+    const DELETED: [libc::c_int; 2] = [libc::NFT_MSG_DELTABLE, DESTROY_TABLE];
+    while let Some(header) = datagram.first_chunk::<16>() {
+        let message = NetlinkBuffer::new(header);
+        let kind = i32::from(message.message_type());
+        if DELETED.iter().any(|deleted| libc::NFNL_SUBSYS_NFTABLES << 8 | deleted == kind) {
+            return true;
+        }
+        let length = (message.length() as usize).max(header.len()).next_multiple_of(4);
+        datagram = datagram.get(length..).unwrap_or_default();
+    }
+    false
 }
 
 pub(crate) fn open(groups: u32) -> io::Result<OwnedFd> {
+    open_of(SockProtocol::NetlinkRoute, groups)
+}
+
+fn open_of(protocol: SockProtocol, groups: u32) -> io::Result<OwnedFd> {
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-    let socket = sys::socket(Family::Netlink, SockType::Raw, flags, SockProtocol::NetlinkRoute)?;
+    let socket = sys::socket(Family::Netlink, SockType::Raw, flags, protocol)?;
     sys::bind(socket.as_raw_fd(), &NetlinkAddr::new(0, groups))?;
     Ok(socket)
 }

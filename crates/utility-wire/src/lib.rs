@@ -33,5 +33,5 @@ pub use ids::{ApplianceId, CurrencyCode, EventId, IdError, IntervalLength, UnixT
 pub use limit::{Limit, LimitSet};
 pub use list::{List, ListError, Text, TextError};
 pub use price::{Per, PriceEntry, PriceError, PriceIndex, PriceSeries};
-pub use report::{ApplianceReport, BatchState, Consumption, Gap, GapReason, Report, ReportAnswer};
+pub use report::{ApplianceReport, BatchState, Consumption, DecisionReport, Gap, GapReason, Report, ReportAnswer};
 pub use spread::{draw_s, phase_s};

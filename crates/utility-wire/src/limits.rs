@@ -19,6 +19,12 @@ pub const METERS_MAX: usize = APPLIANCES_MAX + 1;
 pub const INTERVALS_MAX: usize = 7 * 96;
 /// Gaps in one report.
 pub const GAPS_MAX: usize = 64;
+/// Decisions in one report; more follow with the next. A home makes a handful an hour.
+pub const DECISIONS_MAX: usize = 32;
+/// An action, a cause or an outcome in a decision: the longest is a plan's start with its moment.
+pub const WORD_BYTES_MAX: usize = 64;
+/// A decision's reason: a sentence. So many of them leave a report its room for a large home.
+pub const DECISION_REASON_BYTES_MAX: usize = 160;
 /// Consumption intervals are between a minute and a day long, seconds.
 pub const INTERVAL_S_MAX: u32 = 86_400;
 

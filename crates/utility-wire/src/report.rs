@@ -2,7 +2,10 @@
 
 use energy_model::{Flexibility, Importance, PowerState, WattHours, Watts};
 
-use crate::limits::{APPLIANCES_MAX, GAPS_MAX, INTERVALS_MAX, METERS_MAX, NAME_BYTES_MAX};
+use crate::limits::{
+    APPLIANCES_MAX, DECISION_REASON_BYTES_MAX, DECISIONS_MAX, GAPS_MAX, INTERVALS_MAX, METERS_MAX, NAME_BYTES_MAX,
+    WORD_BYTES_MAX,
+};
 use crate::{ApplianceId, IntervalLength, List, Text, UnixTime};
 
 record! {
@@ -12,7 +15,7 @@ record! {
         pub batch: u64,
         /// When it was put together.
         pub made: UnixTime,
-        /// Whether `appliances` are all the home has: those not named are gone.
+        /// Whether `appliances`, with those of reports made in the same second, are all the home has: those not named are gone.
         pub complete: bool,
         /// Appliances whose facts changed, or all of them.
         pub appliances: List<ApplianceReport, APPLIANCES_MAX>,
@@ -20,6 +23,8 @@ record! {
         pub consumption: List<Consumption, METERS_MAX>,
         /// Times of which nothing is known or will be.
         pub gaps: List<Gap, GAPS_MAX>,
+        /// What was decided at home, oldest first; only of appliances whose people let the utility control them.
+        pub decisions: List<DecisionReport, DECISIONS_MAX>,
     }
 }
 
@@ -44,6 +49,24 @@ record! {
         pub flexibility: Option<Flexibility>,
         /// Whether the people at home let the utility control it directly.
         pub consents: bool,
+    }
+}
+
+record! {
+    /// What was decided about an appliance at home, or came of it, in the words of the home's journal.
+    pub struct DecisionReport {
+        /// When.
+        pub at: UnixTime,
+        /// About which appliance.
+        pub of: ApplianceId,
+        /// What: `plan off`, `OperationOff`, `control Standby`.
+        pub action: Text<WORD_BYTES_MAX>,
+        /// By which input: `price`, `window`, `utility:7`, `rule:3`, `registration:12`, `person`.
+        pub cause: Text<WORD_BYTES_MAX>,
+        /// How it ended: `decided`, `done`, `refused`, `declined` and so on.
+        pub outcome: Text<WORD_BYTES_MAX>,
+        /// Why, for people.
+        pub reason: Text<DECISION_REASON_BYTES_MAX>,
     }
 }
 

@@ -66,6 +66,14 @@ fn report() -> Report {
             Consumption { of: Some(FREEZER.parse().unwrap()), start: at(0), interval: quarter, energy: energy(&[22]) },
         ]),
         gaps: List::fill([Gap { of: None, start: at(2700), end: at(9900), reason: GapReason::Off }]),
+        decisions: List::fill([DecisionReport {
+            at: at(30),
+            of: FREEZER.parse().unwrap(),
+            action: "plan off".parse().unwrap(),
+            cause: "price".parse().unwrap(),
+            outcome: "decided".parse().unwrap(),
+            reason: "0.42 EUR/kWh now".parse().unwrap(),
+        }]),
     }
 }
 
@@ -169,6 +177,16 @@ fn only_the_one_encoding_of_a_value_is_taken() {
 }
 
 #[test]
+fn a_negative_limit_is_no_limit() {
+    let bytes = limits().encode();
+    // 4200 is 19 10 68; -4200 is 39 10 67.
+    let at = bytes.windows(3).position(|w| w == [0x19, 0x10, 0x68]).unwrap();
+    let mut negative = bytes.clone();
+    negative[at..at + 3].copy_from_slice(&[0x39, 0x10, 0x67]);
+    assert_eq!(LimitSet::decode(&negative), Err(WireError::Malformed { at }));
+}
+
+#[test]
 fn a_list_that_claims_more_than_it_may_hold_is_refused_before_it_is_read() {
     // An array of 2^32 controls, and nothing behind it.
     let claims = [0x82, 1, 0x85, 0x83, 0, 0, 0, 0xf6, 0x9a, 0xff, 0xff, 0xff, 0xff];
@@ -239,6 +257,12 @@ fn any_report() -> impl Strategy<Value = Report> {
         end,
         reason,
     });
+    let decision = (any_time(), any_text(), any_text(), any_text(), any_text()).prop_map(
+        |(at, action, cause, outcome, reason)| {
+            let of = "tv".parse().unwrap();
+            DecisionReport { at, of, action, cause, outcome, reason }
+        },
+    );
     (
         any::<u64>(),
         any_time(),
@@ -246,14 +270,16 @@ fn any_report() -> impl Strategy<Value = Report> {
         proptest::collection::vec(any_appliance(), 0..8),
         proptest::collection::vec(consumption, 0..4),
         proptest::collection::vec(gap, 0..4),
+        proptest::collection::vec(decision, 0..4),
     )
-        .prop_map(|(batch, made, complete, appliances, consumption, gaps)| Report {
+        .prop_map(|(batch, made, complete, appliances, consumption, gaps, decisions)| Report {
             batch,
             made,
             complete,
             appliances: List::fill(appliances),
             consumption: List::fill(consumption),
             gaps: List::fill(gaps),
+            decisions: List::fill(decisions),
         })
 }
 

@@ -98,6 +98,9 @@ pub struct DecisionView {
     pub act: String,
     /// For `start`: when it is to start.
     pub start: Option<String>,
+    /// The kind of input that decided: `price`, `window`, `plan`, `limit`, `failsafe`, `rule`, `registration`, `control` (of the utility),
+    /// `person`, `appliance` or `gateway`.
+    pub kind: String,
     /// What decided: `price`, `window`, `rule:ID`, `utility:ID` and so on, as in the journal.
     pub cause: String,
     /// In a sentence.
@@ -106,8 +109,12 @@ pub struct DecisionView {
     pub saves: Option<f64>,
     /// What came of it, in one word; none while it is under way.
     pub outcome: Option<String>,
+    /// Who refused: `the appliance` or `the gateway`.
+    pub refused_by: Option<String>,
     /// Why, where the appliance or the gateway refused.
     pub reason: Option<String>,
+    /// ISO 4217 of `saves`; empty while it is not known.
+    pub currency: String,
 }
 
 /// Answer of `GET /v1/appliances/ID/why`.
@@ -240,7 +247,7 @@ impl PlanView {
 
 impl DecisionView {
     /// How a decision looks.
-    pub fn new(gateway: &Gateway, decision: &Decision) -> Self {
+    pub fn new(planner: &Planner, gateway: &Gateway, decision: &Decision) -> Self {
         let (act, start) = match decision.act {
             Act::On => ("on", None),
             Act::Off => ("off", None),
@@ -255,10 +262,13 @@ impl DecisionView {
             name: name_of(gateway, &decision.udn),
             act: act.to_owned(),
             start,
+            kind: decision.kind.to_owned(),
             cause: decision.cause.to_string(),
             because: decision.because.to_string(),
             saves: decision.saves.map(units),
             outcome: outcome.map(|(ending, _)| ending.to_string()),
+            refused_by: decision.refused_by().map(str::to_owned),
+            currency: planner.currency().to_owned(),
             reason: outcome.map(|(_, why)| why.to_string()).filter(|why| !why.is_empty()),
         }
     }
@@ -288,7 +298,7 @@ impl WhyView {
             unwilling: sight.unwilling.map(|(until, why)| (instant(until), why.to_owned())),
             plan: sight.plan.map(|plan| LoadView::new(gateway, &plan)),
             rules: planner.book().of(udn, now.wall).map(|rule| RuleView::new(gateway, rule, now)).collect(),
-            decisions: planner.decisions(udn).map(|decision| DecisionView::new(gateway, decision)).collect(),
+            decisions: planner.decisions(udn).map(|decision| DecisionView::new(planner, gateway, decision)).collect(),
         })
     }
 }

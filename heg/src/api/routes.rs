@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use upnp::ids::Udn;
 
 use super::ScheduleBody;
+use super::access::Act;
 use super::utility::{ConsentBody, EnrolBody};
 use crate::commands::Verb;
 use crate::firewall::Ask;
@@ -60,6 +61,33 @@ pub enum Route {
     Consent(Option<Udn>, bool),
 }
 
+impl Route {
+    /// What it asks for, for [`access`](super::access).
+    pub fn act(&self) -> Act {
+        match self {
+            Self::Firewall(Ask::Metrics) => Act::Metrics,
+            Self::Firewall(Ask::Status | Ask::Plan)
+            | Self::Status
+            | Self::Appliances
+            | Self::Appliance(_)
+            | Self::Registrations(_)
+            | Self::Journal(_)
+            | Self::Prices
+            | Self::Rules(_)
+            | Self::Plan
+            | Self::Savings
+            | Self::Why(_)
+            | Self::Watch
+            | Self::Utility => Act::Read,
+            Self::Firewall(Ask::Apply { .. } | Ask::Confirm | Ask::Off)
+            | Self::Ask(_)
+            | Self::Change(_)
+            | Self::Enrol(_)
+            | Self::Consent(..) => Act::Change,
+        }
+    }
+}
+
 /// An error answer: status, word for programs, text for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RouteError {
@@ -74,6 +102,11 @@ pub struct RouteError {
 impl RouteError {
     fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
         Self { status, code, message: message.into() }
+    }
+
+    /// Somebody who may not.
+    pub fn forbidden() -> Self {
+        Self::new(StatusCode::FORBIDDEN, "not-authorized", "this is not for whoever asks")
     }
 
     fn bad(message: impl Into<String>) -> Self {

@@ -9,11 +9,12 @@ use anyhow::Context as _;
 use daemon_kit::exit::Exit;
 
 use super::deadman::DeadMan;
+use super::forwarding::Forwarding;
 use super::nft::{self, NftError};
 use super::ruleset::Plan;
 use super::settings::Mode;
 use super::shape::detect;
-use super::{ssh, state};
+use super::{SSH_DIR, ssh, state};
 use crate::config::Config;
 use crate::limits::BASELINE_TRIES;
 
@@ -35,7 +36,12 @@ pub fn run(verb: Verb, named: Option<&Path>) -> anyhow::Result<Exit> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context(Exit::OsErr)?;
     runtime.block_on(async {
         match verb {
-            Verb::Remove => nft::remove().await.map_err(failed),
+            Verb::Remove => {
+                // Whether rules are left or not: with them it is safe, and without them it is what was asked for.
+                let released = Forwarding::default().release();
+                nft::remove().await.map_err(failed)?;
+                released.map(drop).context("forwarding is still switched off").context(Exit::OsErr)
+            }
             Verb::Baseline => baseline(named).await,
         }
     })?;
@@ -54,11 +60,14 @@ async fn baseline(named: Option<&Path>) -> anyhow::Result<()> {
     if settings.mode != Mode::Off {
         let facts = state::facts().context("the network cannot be read").context(Exit::OsErr)?;
         let mut sources = dead_man.record().ssh.clone();
-        sources.extend(ssh::sources(&settings.ssh_ports).unwrap_or_default());
+        let ssh_ports = ssh::ports(&settings.ssh_ports, Path::new(SSH_DIR));
+        sources.extend(ssh::sources(&ssh_ports).unwrap_or_default());
         let plan = Plan {
             shape: detect(&settings, &facts, &dead_man.record().seen),
             http_port: (config.network.http_port != 0).then_some(config.network.http_port),
             ssh: sources,
+            ssh_ports,
+            ssh_as_it_was: dead_man.nobody_applied(),
             settings,
             ..Plan::default()
         };
@@ -73,6 +82,9 @@ async fn baseline(named: Option<&Path>) -> anyhow::Result<()> {
         if let Err(error) = made {
             return Err(closed(&plan, failed(error)).await);
         }
+        if Forwarding::default().release().context("forwarding is still switched off").context(Exit::OsErr)? {
+            tracing::info!("the rules are in place, and forwarding is switched on again");
+        }
     }
     if let Some(why) = damage {
         tracing::warn!("{why}");
@@ -85,13 +97,15 @@ async fn baseline(named: Option<&Path>) -> anyhow::Result<()> {
 /// A router without rules would let the Internet through to the home, so it then forwards nothing. The gateway's daemon keeps to
 /// private addresses by itself.
 async fn closed(plan: &Plan, error: anyhow::Error) -> anyhow::Error {
-    let older_rules = matches!(nft::counts().await, Ok(Some(_)));
-    if !plan.shape.router || older_rules {
+    let forwarding = Forwarding::default();
+    if !plan.shape.router || nft::is_guarded().await {
         return error;
     }
-    let off =
-        state::FORWARDING.iter().filter(|path| Path::new(path).exists()).all(|path| std::fs::write(path, "0").is_ok());
-    error.context(if off { "forwarding is switched off" } else { "FORWARDING COULD NOT BE SWITCHED OFF" })
+    match forwarding.hold() {
+        Ok(_) => error.context("forwarding is switched off until the rules are in place"),
+        Err(why) if !forwarding.is_on() => error.context(format!("forwarding is switched off for good: {why}")),
+        Err(why) => error.context(format!("FORWARDING COULD NOT BE SWITCHED OFF: {why}")),
+    }
 }
 
 fn failed(error: NftError) -> anyhow::Error {

@@ -58,10 +58,17 @@ pub(super) fn lines(plan: &Plan, forwarding: bool) -> Vec<String> {
         names(&shape.wan),
         numbers(&s.wan_tcp, &s.wan_udp)
     ));
-    if s.ssh == Ssh::Keep && !plan.ssh.is_empty() {
-        let from: Vec<String> = plan.ssh.iter().map(ToString::to_string).collect();
-        lines.push(format!("SSH on the WAN side: only from {}", from.join(" ")));
-    }
+    let ports: BTreeSet<_> = plan.ssh_ports.difference(&s.wan_tcp.iter().copied().collect()).copied().collect();
+    let ports: Vec<String> = ports.iter().map(ToString::to_string).collect();
+    let from: Vec<String> = plan.ssh.iter().map(ToString::to_string).collect();
+    lines.push(match (s.ssh, from.is_empty()) {
+        _ if ports.is_empty() => return lines,
+        (Ssh::Keep, false) => format!("SSH on the WAN side (TCP {}): only from {}", ports.join(" "), from.join(" ")),
+        (Ssh::Keep, true) => {
+            format!("SSH on the WAN side (TCP {}): closed, as nobody is logged in from there", ports.join(" "))
+        }
+        (Ssh::Lan, _) => format!("SSH on the WAN side (TCP {}): closed", ports.join(" ")),
+    });
     lines
 }
 

@@ -106,6 +106,11 @@ pub async fn counts() -> Result<Option<Counts>, NftError> {
     }
 }
 
+/// Whether rules of ours are there, older ones included. Where `nft` does not even say that, there are none to be relied on.
+pub async fn is_guarded() -> bool {
+    matches!(counts().await, Ok(Some(_)))
+}
+
 /// The counters in a listing of `nft -j`.
 ///
 /// # Errors

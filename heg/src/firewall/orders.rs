@@ -7,7 +7,6 @@ use http::StatusCode;
 use upnp::time::BootTime;
 
 use super::settings::{Mode, Settings};
-use super::shape::Remembered;
 use super::{Firewall, state};
 use crate::journal::Cause;
 use crate::limits::FIREWALL_ASKERS_MAX;
@@ -95,8 +94,11 @@ impl Firewall {
         if self.watch.is_none() {
             self.open_watch();
         }
-        (self.seen, self.ssh) = (Remembered::default(), BTreeSet::new());
+        if self.tables.is_none() {
+            self.open_tables_watch();
+        }
         self.read_network();
+        (self.seen, self.ssh) = (self.seen.when_applied(&self.configured, &self.facts), BTreeSet::new());
         self.shape_anew();
         self.keep_ssh_sources();
         self.registry_changed = true;

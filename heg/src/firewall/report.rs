@@ -1,14 +1,16 @@
 //! What the firewall says of itself: status, plan, metrics, and what is not well.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
+use daemon_kit::control::ControlRequest;
 use upnp::time::BootTime;
 
 use super::deadman::Phase;
 use super::ruleset::{self, Counts, Feature, Plan};
 use super::settings::Mode;
-use super::shape::{Facts, Remembered, detect};
-use super::{Firewall, describe, state};
+use super::shape::{Facts, detect};
+use super::{Firewall, SSH_DIR, describe, ssh, state};
 use crate::api::firewall::{DropView, FirewallView, PlanView};
 
 impl Firewall {
@@ -43,9 +45,19 @@ impl Firewall {
             }
             Phase::Confirmed => {}
         }
+        if self.in_kernel.as_ref().is_some_and(|k| k.plan.leaves_ssh_as_it_was()) {
+            let how = "`hegctl firewall apply` and `confirm` close it save for who is logged in";
+            parts.push(format!("SSH is open toward the Internet as before the installation; {how}"));
+        }
+        parts.extend(self.forwarding_trouble.clone());
         parts.extend(self.lacks().map(|lack| format!("firewall with {lack}, which this kernel lacks")));
         parts.extend(self.not_stored.clone());
         (!parts.is_empty()).then(|| parts.join("; "))
+    }
+
+    /// The rules in a few words, where they are in place.
+    pub fn summary(&self) -> Option<String> {
+        self.in_kernel.as_ref().map(|_| format!("firewall as {}", self.shape_text()))
     }
 
     fn lacks(&self) -> impl Iterator<Item = &'static str> + '_ {
@@ -89,6 +101,7 @@ impl Firewall {
             http_port: self.http_port,
             appliances: plan.map_or(0, |p| p.appliances.len()),
             utility: plan.map(|p| p.utility.iter().map(ToString::to_string).collect()).unwrap_or_default(),
+            ssh_as_it_was: plan.is_some_and(Plan::leaves_ssh_as_it_was),
             ssh_sources: plan.map(|p| p.ssh.iter().map(ToString::to_string).collect()).unwrap_or_default(),
             dropped: plan.map(|p| self.drops(p)).unwrap_or_default(),
             trouble: self.trouble(),
@@ -104,8 +117,8 @@ impl Firewall {
     }
 
     pub(super) fn plan_view(&self) -> PlanView {
-        let seen = Remembered::default();
-        let shape = detect(&self.configured, &self.facts_now(), &seen);
+        let facts = self.facts_now();
+        let shape = detect(&self.configured, &facts, &self.seen.when_applied(&self.configured, &facts));
         let plan = Plan {
             shape,
             settings: self.configured.clone(),
@@ -113,6 +126,8 @@ impl Firewall {
             sealed_port: self.sealed_port,
             appliances: self.appliances.clone(),
             ssh: self.open_ssh(),
+            ssh_ports: ssh::ports(&self.configured.ssh_ports, Path::new(SSH_DIR)),
+            ssh_as_it_was: false,
             utility: self.utility.clone(),
         };
         let off = self.configured.mode == Mode::Off;
@@ -124,7 +139,7 @@ impl Firewall {
             if off { ruleset::removal() } else { plan.replacement(&Feature::ALL.into(), &Counts::new(), "made") };
         PlanView {
             changes: !same,
-            lines: describe::lines(&plan, self.facts_now().forwarding),
+            lines: describe::lines(&plan, facts.forwarding),
             rules: serde_json::from_str(&rules).unwrap_or_default(),
         }
     }
@@ -133,20 +148,21 @@ impl Firewall {
         state::facts().unwrap_or_else(|_| self.facts.clone())
     }
 
-    /// Prometheus text format 0.0.4.
-    pub(super) fn metrics(&self) -> String {
+    /// Whether the rules are in place.
+    pub fn is_in_place(&self) -> bool {
+        self.in_kernel.is_some()
+    }
+
+    /// What was dropped as last read: reason, packets, bytes.
+    pub fn dropped(&self) -> Vec<(&'static str, u64, u64)> {
+        let count = |name: &str| self.counts.get(name).copied().unwrap_or_default();
         let plan = self.in_kernel.as_ref().map(|k| &k.plan);
-        let mut out =
-            String::from("# HELP heg_firewall_up Whether the rules are in place.\n# TYPE heg_firewall_up gauge\n");
-        out += &format!("heg_firewall_up {}\n", u8::from(plan.is_some()));
-        let drops = plan.map(|p| self.drops(p)).unwrap_or_default();
-        for (unit, count) in [("packets", (|d| d.packets) as fn(&DropView) -> u64), ("bytes", |d| d.bytes)] {
-            out += &format!("# HELP heg_firewall_dropped_{unit}_total Dropped by the firewall, by reason.\n");
-            out += &format!("# TYPE heg_firewall_dropped_{unit}_total counter\n");
-            for drop in &drops {
-                out += &format!("heg_firewall_dropped_{unit}_total{{reason=\"{}\"}} {}\n", drop.name, count(drop));
-            }
-        }
-        out
+        let counters = plan.into_iter().flat_map(Plan::counters);
+        counters.map(|(name, _)| (name, count(name).packets, count(name).bytes)).collect()
+    }
+
+    /// The next request for metrics whose counters are fresh.
+    pub fn poll_scrape(&mut self) -> Option<ControlRequest> {
+        self.scrapes.pop_front()
     }
 }

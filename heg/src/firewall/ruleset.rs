@@ -54,6 +54,10 @@ pub struct Plan {
     pub appliances: BTreeSet<MacAddress>,
     /// Sources of SSH connections that stay allowed on the WAN side.
     pub ssh: BTreeSet<IpAddr>,
+    /// Ports on which SSH is served.
+    pub ssh_ports: BTreeSet<u16>,
+    /// SSH on the WAN side stays open to everybody, as it was before these rules: nobody has ordered anything else yet.
+    pub ssh_as_it_was: bool,
     /// TCP port of the endpoint for sealed messages, where the gateway has one.
     pub sealed_port: Option<u16>,
     /// From where the utility has called, beyond what the settings name.
@@ -136,9 +140,18 @@ impl Plan {
         (!commands.is_empty()).then(|| transaction(commands))
     }
 
+    /// Whether everybody on the WAN side may come in by SSH, as far as these rules go.
+    pub fn leaves_ssh_as_it_was(&self) -> bool {
+        self.ssh_as_it_was && self.settings.ssh == Ssh::Keep && self.closes_wan() && !self.ssh_ports.is_empty()
+    }
+
+    fn closes_wan(&self) -> bool {
+        self.shape.router || !self.shape.wan.is_empty()
+    }
+
     /// The counters whose drops can happen in this shape.
     pub fn counters(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
-        let closed = self.shape.router || !self.shape.wan.is_empty();
+        let closed = self.closes_wan();
         let (router, sealed) = (self.shape.router, self.sealed_port.is_some());
         let refusing = sealed && !self.settings.utility_addresses.is_empty();
         let lan = router && self.settings.lan_input == LanInput::Closed;
@@ -181,8 +194,12 @@ impl Plan {
     fn rules(&self, features: &BTreeSet<Feature>) -> Vec<Value> {
         let mut rules = Rules { commands: Vec::new(), features };
         let (router, s) = (self.shape.router, &self.settings);
-        let closed = router || !self.shape.wan.is_empty();
+        let closed = self.closes_wan();
         rules.base("input", "filter", "input", PRIORITY, if router { "drop" } else { "accept" });
+        for flood in ["flood_ssdp", "flood_connections", "flood_subscribe", "flood_sealed"] {
+            rules.chain(flood);
+            rules.refuse(flood, &[], flood, flood);
+        }
         rules.chain("ssdp");
         rules.chain("http");
         if self.sealed_port.is_some() {
@@ -198,11 +215,11 @@ impl Plan {
             rules.sealed(!s.utility_addresses.is_empty());
         }
         if closed {
-            rules.wan_side(s);
+            rules.wan_side(self);
         }
         if router {
             if s.lan_input == LanInput::Closed {
-                rules.lan_side(s);
+                rules.lan_side(self);
             }
             rules.forward();
             if s.masquerade && features.contains(&Feature::Masquerade) {
@@ -329,8 +346,9 @@ impl Rules<'_> {
         self.rule(chain, conditions.iter().cloned().chain([json!({"counter": counter}), drop()]));
     }
 
-    /// Both families: what matches `conditions` and goes beyond `stmt` for its source is counted and dropped.
-    fn meter(&mut self, chain: &str, conditions: &[Value], name: &str, stmt: &Value, counter: &str) {
+    /// Both families: what matches `conditions` and goes beyond `stmt` for its source goes to the chain `flood`, which tells,
+    /// counts and drops.
+    fn meter(&mut self, chain: &str, conditions: &[Value], name: &str, stmt: &Value, flood: &str) {
         for (family, digit) in [("ip", '4'), ("ip6", '6')] {
             let source = payload(family, "saddr");
             // A count of open connections forgets by itself.
@@ -340,7 +358,7 @@ impl Rules<'_> {
             };
             let name = format!("{name}{digit}");
             let meter = json!({"meter": {"name": name, "size": METER_SOURCES_MAX, "key": key, "stmt": stmt}});
-            self.rule(chain, conditions.iter().cloned().chain([meter, json!({"counter": counter}), drop()]));
+            self.rule(chain, conditions.iter().cloned().chain([meter, jump(flood)]));
         }
     }
 
@@ -386,7 +404,7 @@ impl Rules<'_> {
         // Known appliances have their own budget alone; whoever makes up sources shares one with all other strangers.
         self.rule("ssdp", [is(payload("ether", "saddr"), json!("@appliances")), accept()]);
         let strangers = beyond(SSDP_STRANGERS_RATE, "second", SSDP_STRANGERS_BURST);
-        self.rule("ssdp", [strangers, json!({"counter": "flood_ssdp"}), drop()]);
+        self.rule("ssdp", [strangers, jump("flood_ssdp")]);
         self.rule("ssdp", [accept()]);
     }
 
@@ -420,12 +438,12 @@ impl Rules<'_> {
             return self.refuse(chain, &[], "dropped_wan", "utility");
         }
         let strangers = beyond(SEALED_STRANGERS_RATE, "second", SEALED_STRANGERS_BURST);
-        self.rule(chain, [state(json!("new")), strangers, json!({"counter": "flood_sealed"}), drop()]);
+        self.rule(chain, [state(json!("new")), strangers, jump("flood_sealed")]);
         self.rule(chain, [accept()]);
     }
 
-    fn wan_side(&mut self, s: &Settings) {
-        let chain = "wan_side";
+    fn wan_side(&mut self, plan: &Plan) {
+        let (chain, s) = ("wan_side", &plan.settings);
         // An offer may come to an address we don't have yet, from a server we never spoke to.
         self.rule(
             chain,
@@ -437,10 +455,8 @@ impl Rules<'_> {
             ],
         );
         let link_local = is(payload("ip6", "saddr"), json!({"prefix": {"addr": "fe80::", "len": 10}}));
-        self.rule(
-            chain,
-            [link_local, is(payload("udp", "sport"), json!(547)), is(payload("udp", "dport"), json!(546)), accept()],
-        );
+        // From any port: a server need not send from its own (RFC 8415, 7.2).
+        self.rule(chain, [link_local, is(payload("udp", "dport"), json!(546)), accept()]);
         let within = json!({"limit": {"rate": ICMP_RATE, "per": "second", "burst": ICMP_RATE}});
         let errors = json!({"set": ["destination-unreachable", "time-exceeded", "parameter-problem"]});
         self.rule(chain, [is(payload("icmp", "type"), errors), within.clone(), accept()]);
@@ -457,23 +473,26 @@ impl Rules<'_> {
                 self.rule(chain, [is(payload(protocol, "dport"), among(ports)), accept()]);
             }
         }
-        if s.ssh == Ssh::Keep && !s.ssh_ports.is_empty() {
+        if s.ssh == Ssh::Keep && !plan.ssh_ports.is_empty() {
+            let port = is(payload("tcp", "dport"), among(&plan.ssh_ports));
+            if plan.ssh_as_it_was {
+                self.rule(chain, [port.clone(), accept()]);
+            }
             for (family, set) in [("ip", "@ssh4"), ("ip6", "@ssh6")] {
-                let port = is(payload("tcp", "dport"), among(&s.ssh_ports));
-                self.rule(chain, [port, is(payload(family, "saddr"), json!(set)), accept()]);
+                self.rule(chain, [port.clone(), is(payload(family, "saddr"), json!(set)), accept()]);
             }
         }
         self.refuse(chain, &[], "dropped_wan", "wan");
     }
 
-    fn lan_side(&mut self, s: &Settings) {
-        let chain = "lan_side";
+    fn lan_side(&mut self, plan: &Plan) {
+        let (chain, s) = ("lan_side", &plan.settings);
         let control = json!({"set": ["icmp", "ipv6-icmp", "igmp"]});
         self.rule(chain, [is(meta("l4proto"), control), accept()]);
         // DNS, DHCP, mDNS; and answers to searches, which come from where nothing was sent to.
         self.rule(chain, [is(payload("udp", "dport"), json!({"set": [53, 67, 547, 5353]})), accept()]);
         self.rule(chain, [is(payload("udp", "sport"), json!(SSDP_PORT)), accept()]);
-        let tcp: Vec<u16> = [53].iter().chain(&s.ssh_ports).chain(&s.lan_tcp).copied().collect();
+        let tcp: Vec<u16> = [53].iter().chain(&plan.ssh_ports).chain(&s.lan_tcp).copied().collect();
         self.rule(chain, [is(payload("tcp", "dport"), among(&tcp)), accept()]);
         if !s.lan_udp.is_empty() {
             self.rule(chain, [is(payload("udp", "dport"), among(&s.lan_udp)), accept()]);
@@ -517,8 +536,8 @@ fn element(p: Prefix) -> Value {
     if p == Prefix::host(p.address()) { json!(address) } else { json!({"prefix": {"addr": address, "len": p.bits()}}) }
 }
 
-fn among(ports: &[u16]) -> Value {
-    let ports: BTreeSet<u16> = ports.iter().copied().collect();
+fn among<'a>(ports: impl IntoIterator<Item = &'a u16>) -> Value {
+    let ports: BTreeSet<u16> = ports.into_iter().copied().collect();
     json!({"set": ports})
 }
 

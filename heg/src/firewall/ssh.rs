@@ -1,17 +1,48 @@
-//! Who has an SSH connection to this machine open now, by the kernel's lists of TCP sockets (proc_net_tcp).
+//! On which ports SSH is served here, by the server's own configuration (sshd_config(5)), and who has a connection to one open
+//! now, by the kernel's lists of TCP sockets (proc_net_tcp). IO.
 
 use std::collections::BTreeSet;
 use std::io::{self, Read as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::{Path, PathBuf};
 
-use crate::limits::{FIREWALL_SSH_SOURCES_MAX, TCP_TABLE_BYTES_MAX};
+use crate::limits::{FIREWALL_LIST_MAX, FIREWALL_SSH_SOURCES_MAX, SSHD_CONFIG_BYTES_MAX, TCP_TABLE_BYTES_MAX};
+
+/// The ports that are `set`, and those that sshd is told to serve below `dir` (`/etc/ssh`), as far as it may be read.
+pub fn ports(set: &[u16], dir: &Path) -> BTreeSet<u16> {
+    let mut files: Vec<PathBuf> = std::fs::read_dir(dir.join("sshd_config.d"))
+        .map(|entries| entries.flatten().map(|e| e.path()).take(FIREWALL_LIST_MAX).collect())
+        .unwrap_or_default();
+    files.retain(|file| file.extension().is_some_and(|e| e == "conf"));
+    files.push(dir.join("sshd_config"));
+    let texts: Vec<String> = files.iter().filter_map(|file| read(file, SSHD_CONFIG_BYTES_MAX).ok()).collect();
+    let named = texts.iter().flat_map(|text| served(text)).take(FIREWALL_LIST_MAX);
+    set.iter().copied().chain(named).collect()
+}
+
+/// The ports in `Port` and `ListenAddress` lines of an sshd_config(5).
+fn served(text: &str) -> impl Iterator<Item = u16> + '_ {
+    text.lines().filter_map(|line| {
+        let mut words = line.split([' ', '\t', '=', '"']).filter(|word| !word.is_empty());
+        let (keyword, value) = (words.next()?, words.next()?);
+        let port = if keyword.eq_ignore_ascii_case("Port") {
+            value
+        } else if keyword.eq_ignore_ascii_case("ListenAddress") {
+            // An IPv6 address without brackets has no port.
+            value.rsplit_once(':').filter(|(host, _)| host.ends_with(']') || !host.contains(':'))?.1
+        } else {
+            return None;
+        };
+        port.parse().ok().filter(|port| *port != 0)
+    })
+}
 
 /// Sources of connections that are open to one of these ports, loopback left out.
 ///
 /// # Errors
 /// Neither list can be read; a kernel without IPv6 has one.
-pub fn sources(ports: &[u16]) -> io::Result<BTreeSet<IpAddr>> {
-    let (v4, v6) = (read("/proc/net/tcp"), read("/proc/net/tcp6"));
+pub fn sources(ports: &BTreeSet<u16>) -> io::Result<BTreeSet<IpAddr>> {
+    let (v4, v6) = (read("/proc/net/tcp", TCP_TABLE_BYTES_MAX), read("/proc/net/tcp6", TCP_TABLE_BYTES_MAX));
     let texts = match (v4, v6) {
         (Err(error), Err(_)) => return Err(error),
         (v4, v6) => [v4.unwrap_or_default(), v6.unwrap_or_default()],
@@ -20,14 +51,14 @@ pub fn sources(ports: &[u16]) -> io::Result<BTreeSet<IpAddr>> {
     Ok(all.filter(|a| !a.is_loopback()).take(FIREWALL_SSH_SOURCES_MAX).collect())
 }
 
-fn read(path: &str) -> io::Result<String> {
+fn read(path: impl AsRef<Path>, bytes_max: u64) -> io::Result<String> {
     let mut bytes = Vec::new();
-    std::fs::File::open(path)?.take(TCP_TABLE_BYTES_MAX).read_to_end(&mut bytes)?;
+    std::fs::File::open(path)?.take(bytes_max).read_to_end(&mut bytes)?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// The other ends of established connections to one of `ports` in the text of `/proc/net/tcp` or `tcp6`.
-pub fn established<'a>(text: &'a str, ports: &'a [u16]) -> impl Iterator<Item = IpAddr> + 'a {
+pub fn established<'a>(text: &'a str, ports: &'a BTreeSet<u16>) -> impl Iterator<Item = IpAddr> + 'a {
     const ESTABLISHED: &str = "01";
     text.lines().skip(1).filter_map(move |line| {
         let mut fields = line.split_ascii_whitespace().skip(1);
@@ -62,12 +93,27 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let here: IpAddr = "127.0.0.1".parse().unwrap();
-        let seen = || established(&read("/proc/net/tcp").unwrap(), &[port]).collect::<Vec<_>>();
+        let seen = || established(&read("/proc/net/tcp", 1 << 20).unwrap(), &[port].into()).collect::<Vec<_>>();
         assert_eq!(seen(), Vec::<IpAddr>::new());
         let _client = TcpStream::connect(("127.0.0.1", port)).unwrap();
         let _server = listener.accept().unwrap();
         assert_eq!(seen(), [here]);
-        assert!(sources(&[port]).unwrap().is_empty(), "who is on this machine needs no way in");
+        assert!(sources(&[port].into()).unwrap().is_empty(), "who is on this machine needs no way in");
+    }
+
+    #[test]
+    fn the_servers_own_configuration_says_where_it_listens() {
+        let text = "# Port 1\n port 2222\nPort=2200 # away\nPORT \"2201\"\nPort many\nPort 0\nPorts 7\n\
+            ListenAddress 192.0.2.1:2022\nListenAddress [2001:db8::1]:2023 rdomain x\n\
+            ListenAddress 2001:db8::22\nListenAddress 0.0.0.0\nListenAddress";
+        assert_eq!(served(text).collect::<Vec<_>>(), [2222, 2200, 2201, 2022, 2023]);
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(ports(&[22], dir.path()), [22].into(), "no server");
+        std::fs::create_dir(dir.path().join("sshd_config.d")).unwrap();
+        std::fs::write(dir.path().join("sshd_config"), "Port 2222\n").unwrap();
+        std::fs::write(dir.path().join("sshd_config.d/own.conf"), "Port 443\n").unwrap();
+        std::fs::write(dir.path().join("sshd_config.d/own.conf.old"), "Port 80\n").unwrap();
+        assert_eq!(ports(&[22], dir.path()), [22, 443, 2222].into());
     }
 
     #[cfg(target_endian = "little")]
@@ -81,7 +127,7 @@ mod tests {
             4: B80D0120000000000000000001000000:0016 B80D0120000000000000000009000000:0400 01 0\n\
             5: 0000000000000000FFFF00000100000A:0016 0000000000000000FFFF00000900A8C0:0400 01 0\n\
             6: nonsense\n7: a:b c:d 01\n";
-        let all: Vec<String> = established(text, &[22]).map(|a| a.to_string()).collect();
+        let all: Vec<String> = established(text, &[22].into()).map(|a| a.to_string()).collect();
         assert_eq!(all, ["192.168.0.7", "2001:db8::9", "192.168.0.9"]);
     }
 }

@@ -7,6 +7,7 @@ use daemon_kit::state_dir::{self, StateError};
 use upnp_net::network_links;
 
 use super::deadman::Record;
+use super::forwarding::Forwarding;
 use super::shape::Facts;
 use crate::limits::FIREWALL_STATE_BYTES_MAX;
 
@@ -38,10 +39,7 @@ pub(super) fn write(path: &Path, record: &Record) -> Result<(), StateError> {
 
 /// The network as it is now.
 pub(super) fn facts() -> io::Result<Facts> {
-    let on = |path: &str| std::fs::read_to_string(path).is_ok_and(|text| text.trim() != "0");
-    let forwarding = FORWARDING.iter().any(|path| on(path));
-    Ok(Facts { links: network_links()?, forwarding })
+    let forwarding = Forwarding::default();
+    // What we have switched off ourselves comes back with the rules.
+    Ok(Facts { links: network_links()?, forwarding: forwarding.is_on() || forwarding.is_held() })
 }
-
-/// Where the kernel is told to forward, IPv4 and IPv6.
-pub(super) const FORWARDING: [&str; 2] = ["/proc/sys/net/ipv4/ip_forward", "/proc/sys/net/ipv6/conf/all/forwarding"];

@@ -169,6 +169,7 @@ impl Gateway {
             _ => None,
         };
         if let Some(outcome) = forbidden {
+            *self.counts.commands.entry(outcome.ending).or_default() += 1;
             self.journal(Some(udn), &verb.action(), cause, outcome.ending, &outcome.reason, now);
             self.effects.push_back(Effect::Ended { udn: udn.clone(), verb, cause, outcome: outcome.clone() });
             return self.tell(waiter, outcome);

@@ -5,16 +5,14 @@ use std::time::Duration;
 
 use upnp::ids::Udn;
 use utility_wire::limits::WAIT_S_MAX;
-use utility_wire::{EventId, LimitSet, UnixTime};
+use utility_wire::{EventId, LimitSet};
 
 use super::{Effect, Home};
 use crate::commands::{Outcome, Verb};
 use crate::gateway::Input;
 use crate::journal::{Cause, Ending, Entry};
-use crate::limits::{PLAN_AHEAD_MAX_S, REASON_BYTES_MAX, bounded};
+use crate::limits::{REASON_BYTES_MAX, bounded};
 use crate::now::Now;
-use crate::plan::Span;
-use crate::plan::slots::PriceSpan;
 use crate::planner::{self, Planner};
 use crate::utility;
 
@@ -64,15 +62,7 @@ impl Home {
 
     /// The planner has the prices of today and as far ahead as it plans.
     pub(super) fn prices_changed(&mut self, now: Now) {
-        let at = now.wall.as_second();
-        let unix = |at: i64| UnixTime::new(u64::try_from(at).unwrap_or(0));
-        let second = |at: UnixTime| i64::try_from(at.seconds()).unwrap_or(i64::MAX);
-        let slots = self.prices.prices().slots(unix(at - at.rem_euclid(3600)), unix(at + PLAN_AHEAD_MAX_S));
-        let spans = slots.into_iter().filter_map(|slot| {
-            let span = Span { start: second(slot.from), end: second(slot.until) };
-            Some(PriceSpan { span, price: slot.priced?.price.count() })
-        });
-        let spans: Vec<PriceSpan> = spans.collect();
+        let spans = self.prices.for_plan(now);
         if spans == self.planned {
             return;
         }
@@ -87,6 +77,9 @@ impl Home {
         match self.planner.forbids(&self.gateway, &udn, on, self.now.wall.as_second()) {
             None => self.gateway.handle(Input::UtilityOrders { id, udn, verb }, self.now),
             Some(why) => {
+                let outcome = Outcome::new(Ending::Declined, &*why);
+                let (of, cause) = (udn.clone(), Cause::Utility(id));
+                self.planner.handle(planner::Input::Ended { udn: of, verb, cause, outcome }, self.now);
                 self.journal(Entry {
                     at: self.now.wall,
                     udn: Some(udn),
@@ -107,9 +100,13 @@ impl Home {
             planner::Effect::Order { udn, verb, cause } => {
                 self.gateway.handle(Input::PlannerOrders { udn, verb, cause }, self.now);
             }
+            planner::Effect::Limited(limited) => {
+                self.utility.handle(utility::Input::Limited(limited), &self.gateway, self.now);
+            }
             planner::Effect::Save { slot, value, soon } => self.pending.planner(slot, value, soon, boot),
             planner::Effect::Journal(entry) => self.journal(entry),
             planner::Effect::Answer { ask, reply } => self.pending.reply((ask, reply), boot),
+            planner::Effect::Planned => self.effects.push_back(Effect::Planned),
             planner::Effect::Decided(decision) => self.effects.push_back(Effect::Decided(decision)),
         }
     }

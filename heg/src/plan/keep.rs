@@ -26,6 +26,11 @@ impl Keep {
         Self { before: setup.jobs.iter().enumerate().map(before).collect(), board: None, unless_saves }
     }
 
+    /// What leaving the plan before has to save.
+    pub(super) fn unless_saves(&self) -> i64 {
+        self.unless_saves
+    }
+
     /// The plan before, as far as it still fits, and the rest placed around it.
     pub(super) fn board(&mut self, setup: &Setup, order: &[usize], scratch: &mut Scratch) -> Option<Board> {
         if self.before.iter().all(Option::is_none) {

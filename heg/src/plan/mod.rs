@@ -60,6 +60,10 @@ pub struct Improver {
     budget: Budget,
     rebuilds: u32,
     bound_steps: u32,
+    /// A plan no further from the bound than this is not improved: leaving the plan before must save more.
+    good_enough: i64,
+    /// The plan before could be gone on from.
+    goes_on: bool,
     /// Undone work for which the bound was last worked out.
     aimed: Option<job::Loss>,
 }
@@ -73,14 +77,30 @@ impl Improver {
         let first = greedy::build(&setup, &order, None, &mut scratch);
         let mut search = Search::new(&setup, first, problem.seed);
         let mut keep = keep::Keep::new(&setup, problem);
-        if let Some(board) = keep.board(&setup, &order, &mut scratch) {
+        let before = keep.board(&setup, &order, &mut scratch);
+        let goes_on = before.is_some();
+        if let Some(board) = before {
             search.offer(board);
         }
         let bound = Bound::new(&setup);
         let budget = problem.budget;
         // Where each has what is best for it alone there is nothing to search for.
         let rebuilds = if search.is_perfect(&setup) { budget.rebuilds } else { 0 };
-        Ok(Self { setup, search, bound, order, scratch, keep, budget, rebuilds, bound_steps: 0, aimed: None })
+        let (bound_steps, aimed, good_enough) = (0, None, keep.unless_saves());
+        Ok(Self {
+            setup,
+            search,
+            bound,
+            order,
+            scratch,
+            keep,
+            budget,
+            rebuilds,
+            bound_steps,
+            good_enough,
+            goes_on,
+            aimed,
+        })
     }
 
     /// Goes on for so many steps; false when the budget is used up or nothing can be better. A step takes well under a millisecond, one
@@ -95,8 +115,9 @@ impl Improver {
     }
 
     fn one(&mut self) -> bool {
-        // First a little search, so that undone work is about what it will be; then the bound, which guides the rest.
-        let bound_from = self.budget.rebuilds / 8;
+        // First a little search, so that undone work is about what it will be; then the bound, which guides the rest. The plan before has been
+        // searched already.
+        let bound_from = if self.goes_on { 0 } else { self.budget.rebuilds / 8 };
         if self.rebuilds >= bound_from && self.bound_steps < self.budget.bound_steps {
             self.raise_bound();
             if self.bound_steps == self.budget.bound_steps {
@@ -107,8 +128,12 @@ impl Improver {
         if self.rebuilds < self.budget.rebuilds {
             let left = i64::from(self.budget.rebuilds - self.rebuilds);
             let heat = HEAT_MOST * left / i64::from(self.budget.rebuilds);
-            let (loss, cost) = self.search.best.score;
-            let apart = self.bound.lower(&loss).map_or(0, |lower| (cost - lower).max(0));
+            let apart = self.apart();
+            if apart.is_some_and(|apart| apart <= self.good_enough) {
+                self.rebuilds = self.budget.rebuilds;
+                return true;
+            }
+            let apart = apart.unwrap_or(0);
             self.search.rebuild(&self.setup, heat, apart, &mut self.scratch);
             self.rebuilds += 1;
             return true;
@@ -126,6 +151,12 @@ impl Improver {
         false
     }
 
+    /// How far the best plan can be from the cheapest, once a bound is known.
+    fn apart(&self) -> Option<i64> {
+        let (loss, cost) = self.search.best.score;
+        self.bound.lower(&loss).map(|lower| (cost - lower).max(0))
+    }
+
     fn raise_bound(&mut self) {
         let score = &self.search.best.score;
         if self.aimed.is_none() {
@@ -134,8 +165,8 @@ impl Improver {
         }
         self.bound.step(&self.setup, score, &mut self.scratch);
         self.bound_steps += 1;
-        if self.bound.lower(&score.0) == Some(score.1) {
-            // Proven: nothing is cheaper.
+        if self.apart().is_some_and(|apart| apart <= self.good_enough) {
+            // Proven: nothing is cheaper, by so much that it would be changed for it.
             self.bound_steps = self.budget.bound_steps.max(self.bound_steps);
             self.rebuilds = self.budget.rebuilds;
         }

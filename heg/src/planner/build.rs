@@ -9,7 +9,9 @@ use super::standing::{Standing, is_on};
 use super::work::cycle_s;
 use super::{Planner, daily};
 use crate::gateway::Gateway;
-use crate::limits::{PLAN_AHEAD_MAX_S, PLAN_AHEAD_MIN_S, PLAN_REBUILDS_PER_PAIR, PLAN_SLOT_S, PLAN_WINDOWS_MAX};
+use crate::limits::{
+    PLAN_AHEAD_MAX_S, PLAN_AHEAD_MIN_S, PLAN_REBUILDS_PER_PAIR, PLAN_SLOT_S, PLAN_SWITCH_APART_S, PLAN_WINDOWS_MAX,
+};
 use crate::plan::slots::{LimitSpan, Outlook, SlotsError, cut};
 use crate::plan::{self, Before, Budget, LoadId, Now, Override, Problem, Span};
 use crate::registrations::Wish;
@@ -96,12 +98,15 @@ impl Planner {
                 plan::Work::Presence { watts: load.power_w, rest_w: load.rest_w, wanted, kept, price_max }
             }
         };
+        let since = span.start - standing.since;
+        let fresh = standing.ours == Some(on) && ordered.is_none() && self.cap(span.start).is_none();
+        let apart = if fresh && since < i64::from(PLAN_SWITCH_APART_S) { PLAN_SWITCH_APART_S } else { 0 };
         Some(plan::Load {
             id,
             importance: load.importance.0,
             work,
-            min_on_s: load.minimum_on_s,
-            min_off_s: load.minimum_off_s,
+            min_on_s: load.minimum_on_s.max(apart),
+            min_off_s: load.minimum_off_s.max(apart),
             start_cost: load.start_cost,
             now: if on { Now::On(Some(standing.since)) } else { Now::Off(Some(standing.since)) },
             ordered: ordered.map(|(on, _, until)| Override { on, until }),

@@ -2,17 +2,18 @@
 #![forbid(unsafe_code)]
 
 use daemon_kit::clock::next_occurrence;
-use energy_model::DailyWindow;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use crate::plan::Span;
+use crate::rules::window::Window;
 
 /// Longer than any day, and than any window in it.
 const LOOK_BACK_S: i64 = 26 * 3600;
 
-/// The spans of a daily window that touch `within`, in order.
-pub(super) fn spans(window: DailyWindow, zone: &TimeZone, within: Span) -> Vec<Span> {
+/// The spans of a window that touch `within`, in order.
+pub(crate) fn spans(window: impl Into<Window>, zone: &TimeZone, within: Span) -> Vec<Span> {
+    let Window { daily: window, days } = window.into();
     let (start, end) = (window.start().seconds_since_midnight(), window.end().seconds_since_midnight());
     let mut spans = Vec::new();
     let mut cursor = within.start - LOOK_BACK_S;
@@ -25,7 +26,7 @@ pub(super) fn spans(window: DailyWindow, zone: &TimeZone, within: Span) -> Vec<S
             break;
         }
         cursor = span.start;
-        if span.end > within.start {
+        if span.end > within.start && days.hold(zone.to_datetime(from).weekday()) {
             spans.push(span);
         }
     }
@@ -40,8 +41,8 @@ mod tests {
         text.parse::<Timestamp>().unwrap().as_second()
     }
 
-    fn window(text: &str) -> DailyWindow {
-        text.parse().unwrap()
+    fn window(text: &str) -> Window {
+        text.parse::<energy_model::DailyWindow>().unwrap().into()
     }
 
     #[test]
@@ -56,6 +57,40 @@ mod tests {
                 Span { start: at("2026-11-28T22:00:00Z"), end: at("2026-11-29T06:00:00Z") },
             ]
         );
+    }
+
+    #[test]
+    fn a_window_of_some_days_is_there_on_the_days_it_begins() {
+        // From a Thursday to the Wednesday after; the zone is ten hours ahead, so that its days are not those of UTC.
+        let zone = TimeZone::posix("AEST-10").unwrap();
+        let within = Span { start: at("2026-11-26T00:00:00Z"), end: at("2026-12-03T00:00:00Z") };
+        let nights = |days: &str| {
+            let window = Window { days: days.parse().unwrap(), ..window("22:00:00-06:00:00") };
+            let local = |at: i64| zone.to_datetime(Timestamp::from_second(at).unwrap()).to_string();
+            spans(window, &zone, within).into_iter().map(|s| local(s.start)[..10].to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(nights("fri"), ["2026-11-27"]);
+        assert_eq!(nights("sat,sun"), ["2026-11-28", "2026-11-29"]);
+        assert_eq!(nights("mon-fri").len() + nights("sat,sun").len(), nights("mon-sun").len());
+        // Friday's night goes on into Saturday.
+        let saturday = Span { start: at("2026-11-27T16:00:00Z"), end: at("2026-11-27T16:00:01Z") };
+        let fridays = Window { days: "fri".parse().unwrap(), ..window("22:00:00-06:00:00") };
+        assert_eq!(spans(fridays, &zone, saturday).len(), 1);
+    }
+
+    #[test]
+    fn on_a_sunday_of_23_or_25_hours_a_sundays_window_is_there_once_by_the_clock() {
+        let zone = TimeZone::posix("CET-1CEST,M3.5.0,M10.5.0/3").unwrap();
+        let sundays = |window_text: &str, day: &str| {
+            let window = Window { days: "sun".parse().unwrap(), ..window(window_text) };
+            let start = at(&format!("{day}T00:00:00Z")) - 6 * 3600;
+            let found = spans(window, &zone, Span { start, end: start + 36 * 3600 });
+            found.iter().map(|s| (s.start - start - 6 * 3600, s.seconds())).collect::<Vec<_>>()
+        };
+        // Clocks go from 02:00 to 03:00 at 01:00 UTC on the 29th of March, and from 03:00 to 02:00 on the 25th of October.
+        assert_eq!(sundays("00:00:00-12:00:00", "2026-03-29"), [(-3600, 11 * 3600)]);
+        assert_eq!(sundays("00:00:00-12:00:00", "2026-10-25"), [(-7200, 13 * 3600)]);
+        assert_eq!(sundays("04:00:00-05:00:00", "2026-03-29"), [(7200, 3600)]);
     }
 
     #[test]

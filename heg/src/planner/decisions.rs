@@ -49,6 +49,8 @@ pub struct Decision {
     pub udn: Udn,
     /// What.
     pub act: Act,
+    /// The kind of input that decided, in one word: `price`, `limit`, `control`, `person`...
+    pub kind: &'static str,
     /// What decided it.
     pub cause: Cause,
     /// In a sentence.
@@ -59,17 +61,45 @@ pub struct Decision {
     pub outcome: Option<(Ending, Box<str>)>,
 }
 
+impl Decision {
+    /// Who refused, where somebody did.
+    pub fn refused_by(&self) -> Option<&'static str> {
+        match self.outcome.as_ref()?.0 {
+            Ending::Refused => Some("the appliance"),
+            Ending::Declined => Some("the gateway"),
+            _ => None,
+        }
+    }
+
+    /// Writes it to the log, each part as a field of its own.
+    pub fn log(&self) {
+        let Self { id, udn, act, kind, cause, because, saves, .. } = self;
+        let (outcome, reason) = self.outcome.as_ref().map_or((None, ""), |(ending, why)| (Some(ending.as_str()), why));
+        let refused_by = self.refused_by();
+        tracing::info!(
+            decision = id, %udn, %act, kind, %cause, because, saves_millionths = saves, outcome, refused_by, reason, "decided"
+        );
+    }
+}
+
 /// The last decisions about each appliance.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Decisions {
     of: BTreeMap<Udn, VecDeque<Decision>>,
     last: u64,
+    counts: BTreeMap<&'static str, u64>,
 }
 
 impl Decisions {
+    /// All since the start, by [`Decision::kind`].
+    pub(super) fn counts(&self) -> &BTreeMap<&'static str, u64> {
+        &self.counts
+    }
+
     /// Enters a decision under the next number.
     pub(super) fn enter(&mut self, decision: Decision) -> Decision {
         self.last += 1;
+        *self.counts.entry(decision.kind).or_default() += 1;
         let decision = Decision { id: self.last, ..decision };
         let of = self.of.entry(decision.udn.clone()).or_default();
         if of.len() >= DECISIONS_PER_APPLIANCE {
@@ -96,6 +126,11 @@ impl Decisions {
     pub(super) fn forget(&mut self, udn: &Udn) {
         self.of.remove(udn);
     }
+}
+
+/// The kind of input that decided what the planner orders: where that is the utility's, it is a limit.
+pub(super) fn kind(cause: Cause) -> &'static str {
+    if let Cause::Utility(_) = cause { "limit" } else { cause.word() }
 }
 
 /// The journal's word for who decided. `cap` is the limit that holds now.

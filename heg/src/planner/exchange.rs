@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 use upnp::ids::Udn;
-use utility_wire::{EventId, LimitSet};
+use utility_wire::{EventId, LimitSet, UnixTime};
 
 use super::decisions::Decision;
 use super::slot::Slot;
@@ -70,6 +70,8 @@ pub enum Input {
         /// Which limits there are, where it said others than before.
         limits: Option<LimitSet>,
     },
+    /// The key management centre's time, by which limits begin and end.
+    Time(UnixTime),
     /// The home belongs to no utility any more, or to another one.
     UtilityGone,
     /// Something about an appliance looks different.
@@ -111,6 +113,23 @@ pub enum Change {
     Remove(RuleId),
 }
 
+/// How the home keeps the utility's limits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limited {
+    /// Whether it takes limits at all.
+    pub accepted: bool,
+    /// The limit that holds; none: there is none, or the failsafe limit holds instead.
+    pub holds: Option<EventId>,
+    /// By how much it is exceeded, W, by what is not to be switched off; told only when that lasts.
+    pub over_w: u32,
+}
+
+impl Default for Limited {
+    fn default() -> Self {
+        Self { accepted: true, holds: None, over_w: 0 }
+    }
+}
+
 /// How soon something has to be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Soon {
@@ -141,6 +160,8 @@ pub enum Effect {
         /// How soon.
         soon: Soon,
     },
+    /// How the home keeps the utility's limits now, whenever that changes.
+    Limited(Limited),
     /// Write a journal entry.
     Journal(Entry),
     /// Answer somebody, once everything ordered before is on the disk.
@@ -152,4 +173,6 @@ pub enum Effect {
     },
     /// Something was decided (for those who watch).
     Decided(Decision),
+    /// Another plan is followed than before (for those who watch): something runs at another time.
+    Planned,
 }

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use upnp::ids::Udn;
 
 use super::build::timestamp;
+use super::decisions::{Act, Decision};
 use super::exchange::Control;
 use super::savings::Sums;
 use super::standing::{Standing, Unwilling, is_on, switches};
@@ -14,7 +15,7 @@ use super::{Effect, Planner, Slot, Soon};
 use crate::commands::{Outcome, Verb};
 use crate::gateway::Gateway;
 use crate::journal::{Cause, Ending};
-use crate::limits::{ACCOUNT_GAP_MAX_S, COMMANDED_WITHIN_S, ORDER_S_MAX, WOKEN_KEPT_S};
+use crate::limits::{ACCOUNT_GAP_MAX_S, COMMANDED_WITHIN_S, ORDER_S_MAX, REASON_BYTES_MAX, WOKEN_KEPT_S, bounded};
 use crate::now::Now;
 use crate::plan::Span;
 use crate::rules::form::{Kind, RuleForm};
@@ -52,11 +53,15 @@ impl Planner {
             (Some(true), Some(power)) if power.count() > 0 => power.count(),
             _ => load.power_w,
         };
-        let differs = was != is || standing.load != load;
+        // What the plan itself has ordered it knows already.
+        let ordered = standing.ordered.map(|(to, _)| to);
+        let as_ordered = was.is_some() && is.is_some() && (ordered == is || standing.ours == is);
+        let differs = (was != is && !as_ordered) || standing.load != load;
         standing.on = is;
         standing.load = load;
         if was != is {
-            standing.since = profile.since.as_second();
+            // By a clock that has been set back since it would be on its minimum time for hours.
+            standing.since = profile.since.as_second().min(at);
         }
         // Who was silent meanwhile was as we had left it.
         if let (Some(was), Some(is)) = (was.or(standing.ours), is)
@@ -163,13 +168,11 @@ impl Planner {
             }
             return;
         }
-        // An order of ours that had joined it is over with it.
-        if standing.ordered.is_some_and(|(ordered, _)| ordered == to) {
-            standing.ordered = None;
-        }
+        self.others_decided(udn, to, cause, outcome, now);
         if !outcome.is_success() {
             return;
         }
+        let Some(standing) = self.standings.get_mut(udn) else { return };
         match cause {
             Cause::Person(uid) if verb != Verb::Wake => self.by_hand(udn, to, Author::Person(uid), now),
             Cause::Utility(id) => {
@@ -180,6 +183,28 @@ impl Planner {
             _ => {}
         }
         self.replan(at);
+    }
+
+    /// What a person, the utility or a registration ordered belongs to the reasons of an appliance as much as what the plan did.
+    fn others_decided(&mut self, udn: &Udn, on: bool, cause: Cause, outcome: &Outcome, now: Now) {
+        let (kind, because) = match cause {
+            Cause::Person(uid) => ("person", format!("a person ordered it (user {uid})")),
+            Cause::Utility(id) => ("control", format!("the utility ordered it (control {id})")),
+            Cause::Registration(reg) => ("registration", format!("its WakeUpTime has come (RegID {reg})")),
+            _ => return,
+        };
+        let decision = self.decisions.enter(Decision {
+            id: 0,
+            at: now.wall,
+            udn: udn.clone(),
+            act: if on { Act::On } else { Act::Off },
+            kind,
+            cause,
+            because: because.into(),
+            saves: None,
+            outcome: Some((outcome.ending, bounded(&outcome.reason, REASON_BYTES_MAX))),
+        });
+        self.effects.push_back(Effect::Decided(decision));
     }
 
     /// What comes of time alone: rules that end, work that begins, is done, or is too late.
@@ -215,8 +240,11 @@ impl Planner {
             let fresh = !cycle || standing.since >= work.start;
             if standing.on == Some(true) && work.began.is_none() && fresh && work.start <= at && at < work.end {
                 work.began = Some(at);
+                let planned = standing.ours == Some(true);
                 self.save_work(udn);
-                self.replan(at);
+                if !planned {
+                    self.replan(at);
+                }
                 return;
             }
             let over = match (&task, work.began) {

@@ -49,6 +49,7 @@ impl Planner {
             at: now.wall,
             udn: udn.clone(),
             act: if on { Act::On } else { Act::Off },
+            kind: decisions::kind(cause),
             cause,
             because: self.because(udn, by, on, at).into(),
             saves: self.saves(udn, on, at),
@@ -66,7 +67,6 @@ impl Planner {
         let reason = format!("{}{saves}", decision.because);
         let Decision { udn, act, cause, .. } = &decision;
         let ending = if matches!(act, Act::Drop(_)) { Ending::Dropped } else { Ending::Decided };
-        tracing::info!(%udn, %act, %cause, saves_millionths = decision.saves, reason, "decided");
         self.journal(Some(udn), &act.to_string(), *cause, ending, &reason, now);
         let decision = self.decisions.enter(decision);
         self.effects.push_back(Effect::Decided(decision));
@@ -259,7 +259,8 @@ impl Planner {
         }
         for (udn, act, cause, because, saves) in news {
             let (at, because) = (now.wall, because.into());
-            self.decided(Decision { id: 0, at, udn, act, cause, because, saves, outcome: None }, now);
+            let kind = decisions::kind(cause);
+            self.decided(Decision { id: 0, at, udn, act, kind, cause, because, saves, outcome: None }, now);
         }
     }
 }

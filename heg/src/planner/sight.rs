@@ -1,15 +1,18 @@
 //! What can be seen of the planner: for the control socket, the page and the status.
 #![forbid(unsafe_code)]
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
 use upnp::ids::Udn;
 
 use super::decisions::Decision;
 use super::savings::Sums;
 use super::{Planner, standing::Standing};
 use crate::gateway::Gateway;
-use crate::plan::{Dropped, Plan, Run};
+use crate::plan::{Dropped, LoadPlan, Plan, Run};
 use crate::rules::book::Book;
-use crate::rules::load::Load;
+use crate::rules::load::{Load, Task};
 use crate::rules::precedence::Ruling;
 
 /// One load of the plan.
@@ -73,6 +76,40 @@ impl Planner {
     /// The plan that is followed, and when it was made, seconds since 1970.
     pub fn plan(&self) -> Option<(&Plan, i64)> {
         self.current.as_ref().map(|current| (&current.plan, current.made))
+    }
+
+    /// Plans made since the start, and how long the last one took, other work of the loop included.
+    pub fn made(&self) -> (u64, Option<Duration>) {
+        self.made
+    }
+
+    /// Decisions since the start, by the word for what decided.
+    pub fn decisions_by_kind(&self) -> &BTreeMap<&'static str, u64> {
+        self.decisions.counts()
+    }
+
+    /// What the loads of the plan are to draw at an instant, W.
+    pub fn planned_w(&self, at: i64) -> u64 {
+        let watts = |(udn, load): (&Udn, &LoadPlan)| {
+            let run = load.runs.iter().find(|run| (run.span.start..run.span.end).contains(&at))?;
+            let standing = self.standings.get(udn)?;
+            let Ok(Task::Cycle { phases, .. }) = &standing.load.task else { return Some(standing.load.power_w) };
+            let mut end = run.span.start;
+            let phase = phases.iter().find(|phase| {
+                end += i64::from(phase.seconds);
+                at < end
+            });
+            phase.map(|phase| phase.watts)
+        };
+        let current = self.current.iter().flat_map(|c| c.whose.iter().zip(&c.plan.loads));
+        current.filter_map(watts).map(u64::from).sum()
+    }
+
+    /// By how much the plan exceeds the limit at an instant, W, by what is not to be switched off.
+    pub fn over_w(&self, at: i64) -> u32 {
+        let over = self.current.iter().flat_map(|c| &c.plan.over_cap);
+        let now = over.filter(|over| (over.span.start..over.span.end).contains(&at));
+        now.map(|over| over.watts).max().unwrap_or(0)
     }
 
     /// Its loads.

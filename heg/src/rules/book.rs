@@ -6,11 +6,11 @@
 
 use std::collections::BTreeMap;
 
-use energy_model::DailyWindow;
 use jiff::Timestamp;
 use upnp::ids::Udn;
 
 use super::form::{RuleError, RuleForm};
+use super::window::Window;
 use super::{Author, Rule, RuleId, What};
 use crate::limits::{LOAD_WINDOWS_MAX, RULES_MAX};
 
@@ -114,7 +114,7 @@ impl Book {
     }
 
     /// The windows in which an appliance is to run: all of those whose weight is the greatest.
-    pub fn windows(&self, udn: &Udn, now: Timestamp) -> Vec<DailyWindow> {
+    pub fn windows(&self, udn: &Udn, now: Timestamp) -> Vec<Window> {
         let weight = |r: &Rule| (matches!(r.id, RuleId::Made(_)), r.appliance.is_some());
         let first = self.weightiest(udn, now, |what| matches!(what, What::Only(_))).map(weight);
         let same = self.of(udn, now).filter(|r| Some(weight(r)) == first);
@@ -256,7 +256,7 @@ mod tests {
         say(&mut book, &only("", "03"));
         let starts = |book: &Book| {
             let windows = book.windows(&tv(), at("12:00:00"));
-            windows.iter().map(|w| w.start().hour()).collect::<Vec<_>>()
+            windows.iter().map(|w| w.daily.start().hour()).collect::<Vec<_>>()
         };
         assert_eq!(starts(&book), [3, 2]);
         say(&mut book, &only(r#","appliance":"uuid:tv""#, "04"));
@@ -287,6 +287,38 @@ mod tests {
         assert_eq!(known.importance, (Importance::Low, Source::Config));
         let unmeasured = merged(None, r#"{"udn":"uuid:tv","kind":"Curtailable"}"#);
         assert_eq!(unmeasured.task, Err(Obstacle::PowerUnknown));
+    }
+
+    #[test]
+    fn what_a_load_is_may_come_from_the_appliance_the_configuration_or_a_rule_and_the_rule_goes_first() {
+        let mut book = Book::default();
+        let said = load(
+            r#"{"udn":"uuid:tv","kind":"Curtailable","importance":"Low","power-w":200,"minimum-on-s":30,"minimum-off-s":40,
+                "start-cost":0.5,"only":[{"start":"08:00:00","end":"09:00:00","days":"mon"}],
+                "keep-on":[{"start":"10:00:00","end":"11:00:00"}]}"#,
+        )
+        .unwrap();
+        let of = |book: &Book, said: Option<&crate::rules::load::Settings>| {
+            let load = Load::new(&tv(), Some(&facts(Flexibility::Curtailable)), said, book, at("12:00:00"));
+            let Ok(Task::Presence { only, .. }) = load.task else { panic!("{load:?}") };
+            let numbers = (load.power_w, load.minimum_on_s, load.minimum_off_s, load.start_cost);
+            (load.importance.0, numbers, only.len(), load.keep_on.len())
+        };
+        assert_eq!(of(&book, None), (Importance::High, (120, 300, 60, 0), 0, 0));
+        assert_eq!(of(&book, Some(&said)), (Importance::Low, (200, 30, 40, 500_000), 1, 1));
+        for json in [
+            r#"{"kind":"importance","importance":"Critical","appliance":"uuid:tv"}"#,
+            r#"{"kind":"power","watts":250,"appliance":"uuid:tv"}"#,
+            r#"{"kind":"minimum-on","seconds":1,"appliance":"uuid:tv"}"#,
+            r#"{"kind":"minimum-off","seconds":2,"appliance":"uuid:tv"}"#,
+            r#"{"kind":"start-cost","price":0.25,"appliance":"uuid:tv"}"#,
+            r#"{"kind":"only","window":{"start":"18:00:00","end":"19:00:00"},"appliance":"uuid:tv"}"#,
+            r#"{"kind":"keep-on","window":{"start":"18:00:00","end":"18:30:00"},"appliance":"uuid:tv"}"#,
+        ] {
+            say(&mut book, json);
+        }
+        assert_eq!(of(&book, Some(&said)), (Importance::Critical, (250, 1, 2, 250_000), 1, 2));
+        assert_eq!(of(&book, None), (Importance::Critical, (250, 1, 2, 250_000), 1, 1));
     }
 
     #[test]

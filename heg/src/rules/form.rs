@@ -3,13 +3,17 @@
 
 use std::fmt;
 
-use energy_model::{DailyWindow, Importance};
+use energy_model::Importance;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use upnp::ids::{NameError, Udn};
 
+use super::window::Window;
 use super::{Author, Consent, OptOut, Rule, RuleId, What, micros, units};
-use crate::limits::{ORDER_S_MAX, PLAN_ENERGY_WH_MAX, PLAN_PRICE_MAX, RULE_AHEAD_S_MAX};
+use crate::limits::{
+    ORDER_S_MAX, PLAN_DURATION_S_MAX, PLAN_ENERGY_WH_MAX, PLAN_PRICE_MAX, PLAN_START_COST_MAX, PLAN_WATTS_MAX,
+    RULE_AHEAD_S_MAX,
+};
 
 /// The kinds of rules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +33,14 @@ pub enum Kind {
     Run,
     /// [`What::Charge`]; key `energy-wh`.
     Charge,
+    /// [`What::Power`]; key `watts`.
+    Power,
+    /// [`What::MinimumOn`]; key `seconds`.
+    MinimumOn,
+    /// [`What::MinimumOff`]; key `seconds`.
+    MinimumOff,
+    /// [`What::StartCost`]; key `price`.
+    StartCost,
     /// [`What::OptOut`]; key `of`, which may be left out.
     OptOut,
     /// [`What::Order`], on.
@@ -47,6 +59,10 @@ impl fmt::Display for Kind {
             Self::KeepOn => "keep-on",
             Self::Run => "run",
             Self::Charge => "charge",
+            Self::Power => "power",
+            Self::MinimumOn => "minimum-on",
+            Self::MinimumOff => "minimum-off",
+            Self::StartCost => "start-cost",
             Self::OptOut => "opt-out",
             Self::On => "on",
             Self::Off => "off",
@@ -69,15 +85,21 @@ pub struct RuleForm {
     /// Importance class.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub importance: Option<Importance>,
-    /// Price per kWh in the tariff's currency.
+    /// Price per kWh, or of a start, in the tariff's currency.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub price: Option<f64>,
-    /// Daily window, local time.
+    /// Hours of some days, local time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub window: Option<DailyWindow>,
+    pub window: Option<Window>,
     /// Energy, Wh.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub energy_wh: Option<u32>,
+    /// Power, W.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub watts: Option<u32>,
+    /// Time, s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seconds: Option<u32>,
     /// Out of what.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub of: Option<OptOut>,
@@ -109,6 +131,15 @@ pub enum RuleError {
     #[error("price: expected -1000 to 1000 per kWh")]
     Price,
     /// Out of reach.
+    #[error("price: a start costs 0 to 1000")]
+    StartCost,
+    /// Out of reach.
+    #[error("watts: expected 1 to {PLAN_WATTS_MAX}")]
+    Watts,
+    /// Out of reach.
+    #[error("seconds: expected at most {PLAN_DURATION_S_MAX}")]
+    Seconds,
+    /// Out of reach.
     #[error("energy-wh: expected 1 to {PLAN_ENERGY_WH_MAX}")]
     Energy,
     /// It would never hold.
@@ -133,22 +164,26 @@ impl RuleForm {
             price: None,
             window: None,
             energy_wh: None,
+            watts: None,
+            seconds: None,
             of: None,
             from: None,
             until: None,
         }
     }
 
-    /// In words for the journal: `plan yes`, `only 22:00:00-06:00:00`.
+    /// In words for the journal: `plan yes`, `only 22:00:00-06:00:00 mon-fri`.
     pub fn words(&self) -> String {
         let mut words = self.kind.to_string();
         let plan = self.plan.map(|v| v.to_string());
         let class = self.importance.map(|v| v.to_string());
         let price = self.price.map(|v| v.to_string());
-        let window = self.window.map(|v| format!("{}-{}", v.start(), v.end()));
+        let window = self.window.map(|v| v.to_string());
         let energy = self.energy_wh.map(|v| format!("{v} Wh"));
+        let watts = self.watts.map(|v| format!("{v} W"));
+        let seconds = self.seconds.map(|v| format!("{v} s"));
         let of = self.of.map(|v| v.to_string());
-        for word in [plan, class, price, window, energy, of].into_iter().flatten() {
+        for word in [plan, class, price, window, energy, watts, seconds, of].into_iter().flatten() {
             words = words + " " + &word;
         }
         words
@@ -174,7 +209,11 @@ impl RuleForm {
         if once && until.is_none() {
             return Err(RuleError::Missing(self.kind, "until"));
         }
-        if (once || matches!(what, What::Importance(_))) && appliance.is_none() {
+        let of_one = matches!(
+            what,
+            What::Importance(_) | What::Power(_) | What::MinimumOn(_) | What::MinimumOff(_) | What::StartCost(_)
+        );
+        if (once || of_one) && appliance.is_none() {
             return Err(RuleError::Missing(self.kind, "appliance"));
         }
         Ok(Rule { id, appliance, what, from, until, by, made: now })
@@ -186,15 +225,31 @@ impl RuleForm {
         let keys = [
             ("plan", self.plan.is_some(), kind == Kind::Plan),
             ("importance", self.importance.is_some(), kind == Kind::Importance),
-            ("price", self.price.is_some(), kind == Kind::PriceMax),
+            ("price", self.price.is_some(), matches!(kind, Kind::PriceMax | Kind::StartCost)),
             ("window", self.window.is_some(), matches!(kind, Kind::Only | Kind::KeepOn)),
             ("energy-wh", self.energy_wh.is_some(), kind == Kind::Charge),
+            ("watts", self.watts.is_some(), kind == Kind::Power),
+            ("seconds", self.seconds.is_some(), matches!(kind, Kind::MinimumOn | Kind::MinimumOff)),
             ("of", self.of.is_some(), kind == Kind::OptOut),
         ];
         if let Some((key, ..)) = keys.into_iter().find(|(_, said, fits)| *said && !fits) {
             return Err(RuleError::Foreign(kind, key));
         }
+        let seconds = || match self.seconds.ok_or(missing("seconds"))? {
+            seconds @ 0..=PLAN_DURATION_S_MAX => Ok(seconds),
+            _ => Err(RuleError::Seconds),
+        };
         Ok(match kind {
+            Kind::Power => match self.watts.ok_or(missing("watts"))? {
+                watts @ 1..=PLAN_WATTS_MAX => What::Power(watts),
+                _ => return Err(RuleError::Watts),
+            },
+            Kind::MinimumOn => What::MinimumOn(seconds()?),
+            Kind::MinimumOff => What::MinimumOff(seconds()?),
+            Kind::StartCost => {
+                let cost = micros(self.price.ok_or(missing("price"))?, PLAN_START_COST_MAX);
+                What::StartCost(cost.filter(|cost| *cost >= 0).ok_or(RuleError::StartCost)?)
+            }
             Kind::Plan => What::Plan(self.plan.ok_or(missing("plan"))?),
             Kind::Importance => What::Importance(self.importance.ok_or(missing("importance"))?),
             Kind::PriceMax => {
@@ -231,6 +286,10 @@ impl From<&Rule> for RuleForm {
             What::KeepOn(window) => Self { window: Some(window), ..new(Kind::KeepOn) },
             What::Run => new(Kind::Run),
             What::Charge(energy) => Self { energy_wh: Some(energy), ..new(Kind::Charge) },
+            What::Power(watts) => Self { watts: Some(watts), ..new(Kind::Power) },
+            What::MinimumOn(seconds) => Self { seconds: Some(seconds), ..new(Kind::MinimumOn) },
+            What::MinimumOff(seconds) => Self { seconds: Some(seconds), ..new(Kind::MinimumOff) },
+            What::StartCost(cost) => Self { price: Some(units(cost)), ..new(Kind::StartCost) },
             What::OptOut(of) => Self { of: Some(of), ..new(Kind::OptOut) },
             What::Order { on } => new(if on { Kind::On } else { Kind::Off }),
         }
@@ -262,7 +321,11 @@ mod tests {
             r#"{"kind":"importance","importance":"Low","appliance":"uuid:tv"}"#,
             r#"{"kind":"price-max","price":-0.25}"#,
             r#"{"kind":"only","window":{"start":"22:00:00","end":"06:00:00"}}"#,
-            r#"{"kind":"keep-on","window":{"start":"18:00:00","end":"23:00:00"}}"#,
+            r#"{"kind":"keep-on","window":{"start":"18:00:00","end":"23:00:00","days":"sat,sun"}}"#,
+            r#"{"kind":"power","watts":2000,"appliance":"uuid:tv"}"#,
+            r#"{"kind":"minimum-on","seconds":600,"appliance":"uuid:tv"}"#,
+            r#"{"kind":"minimum-off","seconds":0,"appliance":"uuid:tv"}"#,
+            r#"{"kind":"start-cost","price":0.05,"appliance":"uuid:tv"}"#,
             r#"{"kind":"run","appliance":"uuid:tv","from":"2026-11-27T20:00:00Z","until":"2026-11-28T06:00:00Z"}"#,
             r#"{"kind":"charge","appliance":"uuid:tv","energy-wh":8000,"until":"2026-11-28T06:00:00Z"}"#,
             r#"{"kind":"opt-out","of":"utility","until":"2026-11-28T06:00:00Z"}"#,
@@ -284,6 +347,10 @@ mod tests {
             (r#"{"kind":"plan","plan":"yes","price":1}"#, "`price` does not go with a rule of kind plan"),
             (r#"{"kind":"plan","plan":"yes","appliance":"tv"}"#, "appliance \"tv\""),
             (r#"{"kind":"importance","importance":"Low"}"#, "a rule of kind importance needs `appliance`"),
+            (r#"{"kind":"power","watts":0,"appliance":"uuid:tv"}"#, "watts: expected 1 to"),
+            (r#"{"kind":"minimum-on","seconds":4000000000,"appliance":"uuid:tv"}"#, "seconds: expected at most"),
+            (r#"{"kind":"minimum-on","seconds":60}"#, "a rule of kind minimum-on needs `appliance`"),
+            (r#"{"kind":"start-cost","price":-1,"appliance":"uuid:tv"}"#, "a start costs 0 to 1000"),
             (r#"{"kind":"price-max","price":1e9}"#, "expected -1000 to 1000"),
             (r#"{"kind":"only","window":{"start":"22:00:00","end":"22:00:00"}}"#, "window"),
             (

@@ -3,11 +3,12 @@
 
 use std::fmt;
 
-use energy_model::{DailyWindow, Flexibility, Importance};
+use energy_model::{Flexibility, Importance};
 use serde::Deserialize;
 use upnp::ids::{NameError, Udn};
 
 use super::book::Book;
+use super::window::Window;
 use super::{Consent, Source, What, micros};
 use crate::limits::{
     LOAD_WINDOWS_MAX, PLAN_DURATION_S_MAX, PLAN_ENERGY_WH_MAX, PLAN_PHASES_MAX, PLAN_PRICE_MAX, PLAN_START_COST_MAX,
@@ -49,13 +50,13 @@ pub struct LoadForm {
     /// What it takes each day, Wh.
     pub energy_wh: Option<u32>,
     /// Its cycle runs, or its energy is taken, once a day from the window's start to its end.
-    pub every_day: Option<DailyWindow>,
+    pub every_day: Option<Window>,
     /// It runs in these daily windows and not outside.
     #[serde(default)]
-    pub only: Vec<DailyWindow>,
+    pub only: Vec<Window>,
     /// It is not switched off in these daily windows.
     #[serde(default)]
-    pub keep_on: Vec<DailyWindow>,
+    pub keep_on: Vec<Window>,
     /// It doesn't run above this price per kWh.
     pub price_max: Option<f64>,
     /// Once on it stays on for so long, instead of what it says itself.
@@ -179,7 +180,7 @@ pub enum Task {
         /// Off is Standby, not OFF.
         standby: bool,
         /// It runs in these windows and not outside; none: nobody says when it is to run, it is only paused and let go on.
-        only: Vec<DailyWindow>,
+        only: Vec<Window>,
         /// It doesn't run above this price, millionths of the currency per kWh.
         price_max: Option<(i64, Source)>,
     },
@@ -188,12 +189,12 @@ pub enum Task {
         /// Its steps.
         phases: Vec<Phase>,
         /// It runs once in each such window.
-        every_day: Option<DailyWindow>,
+        every_day: Option<Window>,
     },
     /// Energy, with pauses.
     Energy {
         /// What it takes in each such window, Wh.
-        every_day: Option<(DailyWindow, u32)>,
+        every_day: Option<(Window, u32)>,
     },
 }
 
@@ -231,7 +232,7 @@ pub struct Load {
     /// Its importance, and who says so.
     pub importance: (Importance, Source),
     /// It is not switched off in these windows.
-    pub keep_on: Vec<(DailyWindow, Source)>,
+    pub keep_on: Vec<(Window, Source)>,
     /// Power while on, W.
     pub power_w: u32,
     /// Power while off, W.
@@ -268,8 +269,16 @@ impl Load {
             _ => None,
         });
         let rated = facts.map(|f| f.rated_power.count()).filter(|w| *w > 0);
-        let power_w = form.and_then(|f| f.power_w).or(rated).unwrap_or(0).min(PLAN_WATTS_MAX);
-        let seconds = |said: Option<u32>, told: Option<u32>| said.or(told).unwrap_or(0).min(PLAN_DURATION_S_MAX);
+        let number = |pick: fn(&What) -> Option<u32>| book.of(udn, now).find_map(|rule| pick(&rule.what));
+        let of_rule = number(|what| if let What::Power(watts) = what { Some(*watts) } else { None });
+        let power_w = of_rule.or(form.and_then(|f| f.power_w)).or(rated).unwrap_or(0).min(PLAN_WATTS_MAX);
+        let seconds = |rule: Option<u32>, said: Option<u32>, told: Option<u32>| {
+            rule.or(said).or(told).unwrap_or(0).min(PLAN_DURATION_S_MAX)
+        };
+        let on_s = number(|what| if let What::MinimumOn(seconds) = what { Some(*seconds) } else { None });
+        let off_s = number(|what| if let What::MinimumOff(seconds) = what { Some(*seconds) } else { None });
+        let cost =
+            book.of(udn, now).find_map(|rule| if let What::StartCost(cost) = rule.what { Some(cost) } else { None });
         Self {
             consent,
             task: task(udn, facts, said, book, now, power_w),
@@ -277,9 +286,9 @@ impl Load {
             keep_on: kept.chain(by_rule).take(LOAD_WINDOWS_MAX).collect(),
             power_w,
             rest_w: form.map_or(0, |f| f.rest_w).min(power_w),
-            minimum_on_s: seconds(form.and_then(|f| f.minimum_on_s), facts.map(|f| f.minimum_on_s)),
-            minimum_off_s: seconds(form.and_then(|f| f.minimum_off_s), facts.map(|f| f.minimum_off_s)),
-            start_cost: said.map_or(0, |s| s.start_cost),
+            minimum_on_s: seconds(on_s, form.and_then(|f| f.minimum_on_s), facts.map(|f| f.minimum_on_s)),
+            minimum_off_s: seconds(off_s, form.and_then(|f| f.minimum_off_s), facts.map(|f| f.minimum_off_s)),
+            start_cost: cost.unwrap_or(said.map_or(0, |s| s.start_cost)),
         }
     }
 }

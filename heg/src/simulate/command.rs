@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use tariff::price_file::{self, Expected};
 use utility_wire::PriceSeries;
 
-use super::{House, repeated};
+use super::{Figures, House, REACTION_S, repeated};
 use crate::config::Config;
 use crate::plan::Span;
 use crate::plan::slots::PriceSpan;
@@ -61,12 +61,33 @@ pub fn run(config: &Config, files: &[PathBuf], days: u32) -> anyhow::Result<Exit
     let (cost, at_once, saved) = (units(figures.sums.cost), units(figures.sums.at_once), units(figures.sums.saved()));
     let kwh = figures.sums.energy_ws as f64 / 3.6e6;
     writeln!(out, "{:<12}{kwh:>10.2}{cost:>12.2}{at_once:>12.2}{saved:>12.2}  {currency}", "all")?;
+    told(&mut out, &house.figures())?;
+    Ok(Exit::Ok)
+}
+
+/// What was switched, and what is not as it should be.
+fn told(out: &mut impl io::Write, figures: &Figures) -> io::Result<()> {
+    let Figures { switched, switched_most, switched_back, dropped, entries, findings, .. } = figures;
     writeln!(
         out,
-        "{} switchings, at most {} of one appliance in a day; {} works left undone; {} journal entries",
-        figures.switched, figures.switched_most, figures.undone, figures.entries
+        "{switched} switchings, at most {switched_most} of one appliance in a day, {switched_back} of them back within five minutes; \
+         {entries} journal entries"
     )?;
-    Ok(Exit::Ok)
+    writeln!(
+        out,
+        "{} works asked for: {} not done in time, {} more under a limit; {dropped} times one was given up in part or whole",
+        findings.works, findings.undone, findings.undone_limited
+    )?;
+    writeln!(
+        out,
+        "comfort: {} switched off against keep-on, off for {} s in windows of `only`",
+        findings.comfort_broken, findings.missed_s
+    )?;
+    writeln!(
+        out,
+        "limit and fuse: exceeded for {} s longer than {REACTION_S} s at a time, and for {} s by what may not be switched off or was just being",
+        findings.over_limit_s, findings.over_excused_s
+    )
 }
 
 /// The prices from `day` on for two days.

@@ -175,6 +175,7 @@ fn a_database_of_a_later_version_is_left_alone_and_named() {
     open(&path).store.connection.execute_batch("PRAGMA user_version=99").unwrap();
     let error = Store::open(&path, RETENTION, noon()).unwrap_err();
     assert!(matches!(error, StoreError::TooNew { found: 99, .. }), "{error}");
+    assert_eq!(error.exit(), Exit::DataErr);
     assert!(error.to_string().contains("heg.db has schema 99"), "{error}");
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
 }

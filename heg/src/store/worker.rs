@@ -1,7 +1,8 @@
 //! The thread that owns the database, and writes the membership's file: an fsync on an SD card may take seconds, and the loop must not wait for it.
 
 use std::path::{Path, PathBuf};
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 
 use daemon_kit::state_dir;
@@ -54,12 +55,44 @@ pub struct Start {
     pub set_aside: Option<String>,
 }
 
+/// How large the database is.
+#[derive(Debug, Default)]
+pub struct Size {
+    journal_rows: AtomicU64,
+    bytes: AtomicU64,
+    writes: AtomicU64,
+}
+
+impl Size {
+    /// Journal entries.
+    pub fn journal_rows(&self) -> u64 {
+        self.journal_rows.load(Ordering::Relaxed)
+    }
+
+    /// Its file, bytes.
+    pub fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Transactions written since the start.
+    pub fn writes(&self) -> u64 {
+        self.writes.load(Ordering::Relaxed)
+    }
+
+    fn measure(&self, store: &Store) {
+        let (rows, bytes) = store.size();
+        self.journal_rows.store(rows, Ordering::Relaxed);
+        self.bytes.store(bytes, Ordering::Relaxed);
+    }
+}
+
 /// The loop's end of the thread. `T` names who asked for the journal.
 #[derive(Debug)]
 pub struct Worker<T> {
     jobs: Option<mpsc::Sender<Job<T>>>,
     done: to_loop::UnboundedReceiver<Done<T>>,
     thread: Option<JoinHandle<()>>,
+    size: Arc<Size>,
 }
 
 impl<T: Send + 'static> Worker<T> {
@@ -70,15 +103,20 @@ impl<T: Send + 'static> Worker<T> {
     pub fn open(path: &Path, retention: Retention, now: Timestamp) -> Result<(Self, Start), StoreError> {
         let Opened { store, restored, set_aside } = Store::open(path, retention, now)?;
         let recent = store.journal(&JournalQuery { limit: RECENT_ENTRIES as u32, ..Default::default() })?;
+        let size = Arc::new(Size::default());
+        size.measure(&store);
         let (jobs, inbox) = mpsc::channel();
         // Not bounded here: one batch is under way at a time, and questions are bounded by the requests that wait.
         let (outbox, done) = to_loop::unbounded_channel();
         let thread = std::thread::Builder::new()
             .name("store".into())
             .stack_size(STACK_BYTES)
-            .spawn(move || serve(store, &inbox, &outbox))
+            .spawn({
+                let size = size.clone();
+                move || serve(store, &inbox, &outbox, &size)
+            })
             .map_err(|source| StoreError::Open { path: path.to_owned(), source })?;
-        Ok((Self { jobs: Some(jobs), done, thread: Some(thread) }, Start { restored, recent, set_aside }))
+        Ok((Self { jobs: Some(jobs), done, thread: Some(thread), size }, Start { restored, recent, set_aside }))
     }
 
     /// Writes a batch; [`Done::Written`] or [`Done::BeganAnew`] follows.
@@ -104,6 +142,11 @@ impl<T: Send + 'static> Worker<T> {
     /// Writes prices to a file, whole or not at all. They come again, so a failure is only logged.
     pub fn keep_prices(&self, path: PathBuf, bytes: Vec<u8>) {
         self.send(Job::KeepPrices(path, bytes));
+    }
+
+    /// How large the database is, after what was written last.
+    pub fn size(&self) -> &Size {
+        &self.size
     }
 
     fn send(&self, job: Job<T>) {
@@ -132,11 +175,15 @@ impl<T: Send + 'static> Worker<T> {
     }
 }
 
-fn serve<T>(mut store: Store, inbox: &mpsc::Receiver<Job<T>>, outbox: &to_loop::UnboundedSender<Done<T>>) {
+fn serve<T>(mut store: Store, inbox: &mpsc::Receiver<Job<T>>, outbox: &to_loop::UnboundedSender<Done<T>>, size: &Size) {
     while let Ok(job) = inbox.recv() {
         let done = match job {
             Job::Write(batch, now) => match store.write(&batch, now) {
-                Ok(()) => Done::Written(Ok(())),
+                Ok(()) => {
+                    size.writes.fetch_add(1, Ordering::Relaxed);
+                    size.measure(&store);
+                    Done::Written(Ok(()))
+                }
                 Err(StoreError::Damaged(error)) => match begin_anew(store, now, &error) {
                     (again, Ok(note)) => {
                         store = again;

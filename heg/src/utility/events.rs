@@ -21,8 +21,14 @@ pub(super) enum Step {
         /// It was here before a restart, and perhaps begun then.
         before_restart: bool,
     },
+    /// That it is about to be ordered is being written down: after a power cut nobody would know whether it was, so it is not ordered twice.
+    Ordering,
+    /// It is to be ordered now.
+    Ready,
     /// Ordered; its end will be told.
     Ordered,
+    /// A limit that is here; it begins and ends by its own times.
+    Here,
     /// Nothing more is to be done.
     Over,
 }
@@ -32,6 +38,7 @@ pub(super) enum Step {
 pub(super) enum Told {
     Nothing,
     Received,
+    Started,
     End,
 }
 
@@ -41,6 +48,8 @@ pub(super) struct Event {
     /// None for a limit.
     pub(super) control: Option<Control>,
     pub(super) step: Step,
+    /// It has come into force here (limits).
+    pub(super) started: bool,
     end: Option<OutcomeKind>,
     at: Option<UnixTime>,
     told: Told,
@@ -52,6 +61,7 @@ impl Event {
         let now = match (&self.end, self.step) {
             (Some(end), _) => (Told::End, end.clone()),
             (None, Step::Saving) => return None,
+            (None, _) if self.started => (Told::Started, OutcomeKind::Started),
             (None, _) => (Told::Received, OutcomeKind::Received),
         };
         (now.0 > self.told).then_some(now)
@@ -82,31 +92,48 @@ impl Events {
         let control = control.clone();
         self.all.insert(
             control.id,
-            Event { control: Some(control), step: Step::Saving, end: None, at, told: Told::Nothing },
+            Event { control: Some(control), step: Step::Saving, started: false, end: None, at, told: Told::Nothing },
         );
         true
     }
 
     /// A limit that is new: it is told that it was received, once it is written down.
     pub(super) fn limit(&mut self, id: EventId, at: Option<UnixTime>) {
-        self.all.entry(id).or_insert(Event { control: None, step: Step::Saving, end: None, at, told: Told::Nothing });
+        let (step, told) = (Step::Saving, Told::Nothing);
+        self.all.entry(id).or_insert(Event { control: None, step, started: false, end: None, at, told });
     }
 
     /// It is on the disk, or is not.
     pub(super) fn saved(&mut self, id: EventId, result: Result<(), &str>, at: Option<UnixTime>) {
-        let Some(event) = self.all.get_mut(&id).filter(|e| e.step == Step::Saving) else { return };
+        let waits = |e: &&mut Event| matches!(e.step, Step::Saving | Step::Ordering);
+        let Some(event) = self.all.get_mut(&id).filter(waits) else { return };
         match result {
             // On a full disk too: it is obeyed all the same.
-            _ if event.control.is_none() => event.step = Step::Over,
+            _ if event.control.is_none() => event.step = Step::Here,
+            Ok(()) if event.step == Step::Ordering => event.step = Step::Ready,
             Ok(()) => event.step = Step::Saved { before_restart: false },
             Err(why) => self.end(id, refused(RefusalCode::FAILED, &format!("it cannot be stored now: {why}")), at),
         }
     }
 
-    pub(super) fn ordered(&mut self, id: EventId) {
+    /// How far it has got.
+    pub(super) fn step(&mut self, id: EventId, step: Step) {
         if let Some(event) = self.all.get_mut(&id) {
-            event.step = Step::Ordered;
+            event.step = step;
         }
+    }
+
+    /// A limit has come into force; `false` where that is no news.
+    pub(super) fn started(&mut self, id: EventId, at: UnixTime) -> bool {
+        let Some(event) = self.all.get_mut(&id).filter(|e| !e.started && e.end.is_none()) else { return false };
+        (event.started, event.at) = (true, Some(at));
+        true
+    }
+
+    /// Limits that have not ended, each with when it came here.
+    pub(super) fn limits(&self) -> Vec<(EventId, Option<UnixTime>)> {
+        let open = self.all.iter().filter(|(_, e)| e.control.is_none() && e.end.is_none());
+        open.map(|(id, e)| (*id, e.at.filter(|_| !e.started))).collect()
     }
 
     /// It came to an end.
@@ -118,12 +145,12 @@ impl Events {
 
     /// Controls that are to be decided on.
     pub(super) fn undecided(&self) -> Vec<EventId> {
-        self.all.iter().filter(|(_, e)| matches!(e.step, Step::Saved { .. })).map(|(id, _)| *id).collect()
+        self.all.iter().filter(|(_, e)| matches!(e.step, Step::Saved { .. } | Step::Ready)).map(|(id, _)| *id).collect()
     }
 
-    /// Whether an end is to be told: nobody should wait for that.
+    /// Whether the end of a control is to be told: somebody waits for that. A limit's waits for the next poll: it ends in a million homes at once.
     pub(super) fn has_end_to_tell(&self) -> bool {
-        self.all.values().any(|e| matches!(e.news(), Some((Told::End, _))))
+        self.all.values().any(|e| e.control.is_some() && matches!(e.news(), Some((Told::End, _))))
     }
 
     /// What is to be told, as it goes into a poll, and a note of it for [`Self::told`]. Ends first: somebody waits for them.
@@ -153,9 +180,15 @@ impl Events {
     /// Drops what is over and told: limits that the utility no longer lists, and all but the latest controls, whose numbers are kept in
     /// case an old message comes late. Gives those dropped.
     pub(super) fn prune(&mut self, is_listed: impl Fn(EventId) -> bool) -> Vec<EventId> {
-        let settled = |e: &Event| e.step == Step::Over && e.news().is_none();
-        let mut gone: Vec<EventId> =
-            self.all.iter().filter(|(id, e)| e.control.is_none() && !is_listed(**id)).map(|(id, _)| *id).collect();
+        let told = |e: &Event| e.news().is_none();
+        let (mut gone, untold): (Vec<EventId>, Vec<EventId>) = self
+            .all
+            .iter()
+            .filter(|(id, e)| e.control.is_none() && e.step != Step::Saving && !is_listed(**id))
+            .map(|(id, _)| *id)
+            .partition(|id| self.all.get(id).is_some_and(told));
+        gone.extend(untold.iter().take(untold.len().saturating_sub(EVENTS_KEPT_MAX)));
+        let settled = |e: &Event| e.step == Step::Over && told(e);
         let controls: Vec<EventId> =
             self.all.iter().filter(|(_, e)| e.control.is_some() && settled(e)).map(|(id, _)| *id).collect();
         gone.extend(controls.iter().take(controls.len().saturating_sub(EVENTS_KEPT_MAX)));
@@ -179,11 +212,9 @@ impl Events {
             code: refusal.map(|r| r.code.number()),
             reason: refusal.map(|r| r.reason.to_string()),
             at: event.at.map(UnixTime::seconds),
-            told: match event.told {
-                Told::Nothing => 0,
-                Told::Received => 1,
-                Told::End => 2,
-            },
+            ordered: matches!(event.step, Step::Ordering | Step::Ready | Step::Ordered),
+            started: event.started,
+            told: TOLD.iter().position(|told| *told == event.told).and_then(|n| u8::try_from(n).ok()).unwrap_or(0),
         };
         serde_json::to_vec(&row).ok()
     }
@@ -192,8 +223,9 @@ impl Events {
         self.all.keys().filter_map(|id| Some((Slot::Event(*id), self.row(*id)?)))
     }
 
-    /// Takes a row from the store; `None` when it makes no sense.
-    pub(super) fn restore(&mut self, id: EventId, value: &[u8]) -> Option<()> {
+    /// Takes a row from the store, and says whether it is of a control that was ordered when the gateway ended, of which nobody knows what
+    /// came; `None` when it makes no sense.
+    pub(super) fn restore(&mut self, id: EventId, value: &[u8]) -> Option<bool> {
         let row: Row = serde_json::from_slice(value).ok()?;
         let control = match (row.appliance, row.action, row.expires) {
             (Some(appliance), Some(action), Some(expires)) => {
@@ -203,18 +235,30 @@ impl Events {
             _ => None,
         };
         let end = match row.end.as_deref() {
+            None if row.ordered => Some(refused(RefusalCode::TIMED_OUT, CUT_SHORT)),
             None => None,
             Some("done") => Some(OutcomeKind::Done),
             Some("expired") => Some(OutcomeKind::Expired),
             Some("refused") => Some(refused(RefusalCode::new(row.code?), &row.reason?)),
             Some(_) => return None,
         };
-        let step = if control.is_some() && end.is_none() { Step::Saved { before_restart: true } } else { Step::Over };
-        let told = [Told::Nothing, Told::Received, Told::End][usize::from(row.told.min(2))];
-        self.all.insert(id, Event { control, step, end, at: row.at.map(UnixTime::new), told });
-        Some(())
+        let step = match (&control, &end) {
+            (_, Some(_)) => Step::Over,
+            (Some(_), None) => Step::Saved { before_restart: true },
+            (None, None) => Step::Here,
+        };
+        let told = *TOLD.get(usize::from(row.told))?;
+        let (started, at) = (row.started, row.at.map(UnixTime::new));
+        self.all.insert(id, Event { control, step, started, end, at, told });
+        Some(row.ordered)
     }
 }
+
+/// What the database says of [`Told`]; the place in this list.
+const TOLD: [Told; 4] = [Told::Nothing, Told::Received, Told::End, Told::Started];
+/// What is told of a control that was ordered when the gateway ended.
+pub(super) const CUT_SHORT: &str =
+    "the gateway was restarted while it was carried out, and what came of it is not known";
 
 /// A refusal with its reason.
 pub(super) fn refused(code: RefusalCode, reason: &str) -> OutcomeKind {
@@ -248,6 +292,10 @@ struct Row {
     reason: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     at: Option<u64>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    ordered: bool,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    started: bool,
     #[serde(default)]
     told: u8,
 }

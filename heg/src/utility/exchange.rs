@@ -8,6 +8,7 @@ use super::{Settings, Slot};
 use crate::commands::{Outcome, Verb};
 use crate::gateway::{AskId, Reply};
 use crate::journal::Entry;
+use crate::planner::Limited;
 
 /// How the way to the utility stands.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -111,6 +112,8 @@ pub enum Input {
         /// What.
         outcome: Outcome,
     },
+    /// How the home keeps limits now.
+    Limited(Limited),
     /// Something about an appliance looks different.
     Appliance(Udn),
     /// An appliance was forgotten.
@@ -168,6 +171,17 @@ pub enum Effect {
         udn: Udn,
         /// What.
         verb: Verb,
+    },
+    /// An order of the utility's is not carried out (for whoever asks why).
+    Declined {
+        /// Which control.
+        id: EventId,
+        /// Whom it was for.
+        udn: Udn,
+        /// What was ordered.
+        verb: Verb,
+        /// Why not.
+        outcome: Outcome,
     },
     /// Write a row, or take it out.
     Save {

@@ -4,12 +4,11 @@
 use std::time::Duration;
 
 use upnp::ids::Udn;
-use utility_wire::limits::APPLIANCES_MAX;
-use utility_wire::{ApplianceId, ApplianceReport, GapReason, ReportAnswer, Text, UnixTime};
+use utility_wire::{ApplianceId, ApplianceReport, DecisionReport, GapReason, ReportAnswer, Text, UnixTime};
 
 use super::{Effect, Failure, Question, Slot, Soon, Utility};
 use crate::gateway::Gateway;
-use crate::journal::{Cause, Ending};
+use crate::journal::{Cause, Ending, Entry};
 use crate::limits::{CATCH_UP_EVERY, METER_INTERVAL_S, REPORT_STRANGER_BYTES_MAX, URGENT_WITHIN, UTILITY_AFTER_MAX};
 use crate::now::Now;
 use crate::registry::Appliance;
@@ -20,7 +19,8 @@ impl Utility {
         if !self.reporting.is_due(now.boot) {
             return;
         }
-        self.cut(gateway, now, time);
+        let appliances = self.news(gateway, now, time);
+        self.cut(appliances, time);
         if !self.acquainted && self.reports.next_bytes() > REPORT_STRANGER_BYTES_MAX {
             // A long message is taken only from somebody who was answered before.
             if let Some(batch) = self.reports.knock(time) {
@@ -76,18 +76,38 @@ impl Utility {
         }
     }
 
-    /// Puts what is new into a batch.
-    fn cut(&mut self, gateway: &Gateway, now: Now, time: UnixTime) {
+    /// The appliances that changed, or all of them: whether these are all, and how they are.
+    fn news(&mut self, gateway: &Gateway, now: Now, time: UnixTime) -> (bool, Vec<ApplianceReport>) {
         let complete = std::mem::take(&mut self.complete);
         let changed = std::mem::take(&mut self.changed);
         let told = |a: &&Appliance| complete || changed.contains(a.udn());
-        let appliances: Vec<_> = gateway
-            .registry()
-            .iter()
-            .filter(told)
-            .filter_map(|a| self.appliance_report(a, gateway, now, time))
-            .take(APPLIANCES_MAX)
-            .collect();
+        let of = |a: &Appliance| self.appliance_report(a, gateway, now, time);
+        (complete, gateway.registry().iter().filter(told).filter_map(of).collect())
+    }
+
+    /// Something went into the home's journal. What was decided about an appliance, and came of it, goes to the utility too if the people at home
+    /// let it control that one; who of them decided is not told.
+    pub fn journalled(&mut self, entry: &Entry, now: Now) {
+        let (Some(udn), Some(at)) = (&entry.udn, self.time(now).filter(|_| self.link.peer.is_some())) else { return };
+        let Ok(of) = udn.bare().parse::<ApplianceId>() else { return };
+        if !is_decision(entry) || !self.consent.allows(udn) {
+            return;
+        }
+        let cause = match entry.cause {
+            Cause::Person(_) => "person".to_owned(),
+            cause => cause.to_string(),
+        };
+        let (action, cause) = (Text::cut(&entry.action), Text::cut(&cause));
+        let (outcome, reason) = (Text::cut(entry.ending.as_str()), Text::cut(&entry.reason));
+        self.reports.decided(DecisionReport { at, of, action, cause, outcome, reason });
+    }
+
+    /// Puts what is new into a batch, or as many as it takes.
+    fn cut(&mut self, (complete, appliances): (bool, Vec<ApplianceReport>), time: UnixTime) {
+        // A consent may have been withdrawn since.
+        let consent = &self.consent;
+        let allowed = |id: &ApplianceId| Udn::parse(&format!("uuid:{id}")).is_ok_and(|udn| consent.allows(&udn));
+        self.reports.keep_decisions(allowed);
         let changes = self.reports.cut(complete, appliances, time);
         for batch in changes.kept {
             self.save_batch(batch);
@@ -162,7 +182,7 @@ impl Utility {
     }
 
     /// Energy of the quarter of an hour that is over.
-    pub(super) fn meter(&mut self, gateway: &Gateway, now: Now) {
+    pub(super) fn meter(&mut self, now: Now) {
         let Some(time) = self.time(now).filter(|_| self.link.peer.is_some()) else { return };
         let Some(closed) = self.meters.turn(now.boot, time) else { return };
         let (start, end) = (closed.start, closed.start.plus(METER_INTERVAL_S.into()));
@@ -172,7 +192,8 @@ impl Utility {
         self.reports.add(closed);
         self.cover(end);
         if self.link.hindrance.is_some() || self.lost {
-            self.cut(gateway, now, time);
+            // What was used must not be lost. How appliances are is told as it is then.
+            self.cut((false, Vec::new()), time);
         }
     }
 
@@ -180,6 +201,13 @@ impl Utility {
         self.covered = Some(until);
         self.save(Slot::Covered, Some(until.seconds().to_string().into_bytes()), Soon::Lazily);
     }
+}
+
+/// Whether it is about what the plan, the utility or somebody ordered, and no observation, rule or registration.
+fn is_decision(entry: &Entry) -> bool {
+    let word = entry.action.split(' ').next().unwrap_or_default();
+    let ordered = ["plan", "control", "OperationOn", "OperationOff", "GoToStandby", "wake"].contains(&word);
+    ordered && entry.ending != Ending::Observed
 }
 
 /// What an appliance draws, as far as that is known: a sleeping one nothing.

@@ -1,15 +1,17 @@
 //! Reports: what the home tells, in numbered batches that are kept until the utility has acknowledged them.
 //!
-//! A batch that was never sent takes in what comes after it, so that an outage of days ends in few messages. What is older than a week, or
-//! does not fit, is dropped and becomes a gap that is told.
+//! A batch that was never sent takes in what comes after it, so that an outage of days ends in few messages. What is too much for one batch
+//! goes into several, which say that they are complete only with the last. What is older than a week, or does not fit, is dropped and
+//! becomes a gap that is told.
 #![forbid(unsafe_code)]
 
 use std::collections::{BTreeMap, VecDeque};
 
 use energy_model::WattHours;
-use utility_wire::limits::{GAPS_MAX, METERS_MAX};
+use utility_wire::limits::{DECISIONS_MAX, GAPS_MAX};
 use utility_wire::{
-    ApplianceId, ApplianceReport, Consumption, Gap, GapReason, IntervalLength, List, Message as _, Report, UnixTime,
+    ApplianceId, ApplianceReport, Consumption, DecisionReport, Gap, GapReason, IntervalLength, List, Message as _,
+    Report, UnixTime,
 };
 
 use super::meter::Closed;
@@ -17,13 +19,19 @@ use crate::limits::{
     METER_INTERVAL_S, REPORT_AGE_MAX_S, REPORT_BYTES_MAX, REPORT_INTERVALS_MAX, REPORT_QUEUE_BYTES_MAX,
 };
 
+/// Encoded, an appliance has at most so many bytes beside its identifier and name: heads, four numbers, three words.
+const APPLIANCE_BYTES: usize = 96;
+/// And a run or a gap beside its identifier and energies.
+const RUN_BYTES: usize = 32;
+
 /// A batch that is not acknowledged.
 #[derive(Debug)]
 pub(super) struct Queued {
     pub(super) batch: u64,
     pub(super) body: Vec<u8>,
     made: UnixTime,
-    sent: bool,
+    /// It stays as it is: it was sent, or is one of several that belong together.
+    closed: bool,
 }
 
 /// What changed in the queue, for the store.
@@ -40,6 +48,7 @@ pub(super) struct Reports {
     last: u64,
     runs: BTreeMap<ApplianceId, Vec<(UnixTime, Vec<WattHours>)>>,
     gaps: Vec<Gap>,
+    decisions: VecDeque<DecisionReport>,
 }
 
 impl Reports {
@@ -71,9 +80,22 @@ impl Reports {
         }
     }
 
-    /// Whether there is consumption or a gap that is in no batch.
+    /// Something was decided. Of more than one report holds the oldest go: the home's journal has them all.
+    pub(super) fn decided(&mut self, decision: DecisionReport) {
+        if self.decisions.len() >= DECISIONS_MAX {
+            self.decisions.pop_front();
+        }
+        self.decisions.push_back(decision);
+    }
+
+    /// Forgets decisions about appliances that are none of the utility's business any more.
+    pub(super) fn keep_decisions(&mut self, about: impl Fn(&ApplianceId) -> bool) {
+        self.decisions.retain(|decision| about(&decision.of));
+    }
+
+    /// Whether there is consumption, a gap or a decision that is in no batch.
     pub(super) fn has_more(&self) -> bool {
-        !self.runs.is_empty() || !self.gaps.is_empty()
+        !self.runs.is_empty() || !self.gaps.is_empty() || !self.decisions.is_empty()
     }
 
     /// Makes a batch of what there is and `appliances`, or adds it to the last one if that was never sent. Nothing is made of nothing.
@@ -82,45 +104,52 @@ impl Reports {
         if !complete && appliances.is_empty() && !self.has_more() {
             return changes;
         }
-        let mut report = Report {
-            batch: 0,
-            made: now,
-            complete,
-            appliances: List::fill(appliances),
-            consumption: self.take_runs(),
-            gaps: List::fill(self.gaps.drain(..GAPS_MAX.min(self.gaps.len()))),
-        };
-        if let Some(open) = self.queue.back_mut().filter(|q| !q.sent)
+        let gaps = self.gaps.drain(..GAPS_MAX.min(self.gaps.len())).collect();
+        let decisions = self.decisions.drain(..).collect();
+        let parts = in_parts(complete, appliances, self.take_runs(), gaps, decisions, now);
+        // What belongs together keeps its time, by which the utility sees who is not named in any of them.
+        let closed = parts.len() > 1;
+        for report in parts {
+            let batch = self.keep(report, closed, now);
+            changes.kept.push(batch);
+        }
+        self.bound(now, &mut changes);
+        changes
+    }
+
+    /// Adds a report to the last batch if that may still change, or as a new one.
+    fn keep(&mut self, mut report: Report, closed: bool, now: UnixTime) -> u64 {
+        if !closed
+            && let Some(open) = self.queue.back_mut().filter(|q| !q.closed)
             && let Ok(older) = Report::decode(&open.body)
             && let Some(merged) = merged(older, &report)
         {
             let body = merged.encode();
             if body.len() <= REPORT_BYTES_MAX {
                 (open.body, open.made) = (body, now);
-                changes.kept.push(open.batch);
-                self.bound(now, &mut changes);
-                return changes;
+                return open.batch;
             }
         }
         // Above any number of before, also where the store was lost: the time only goes up.
         self.last = (self.last + 1).max(now.seconds());
         report.batch = self.last;
-        self.queue.push_back(Queued { batch: self.last, body: report.encode(), made: now, sent: false });
-        changes.kept.push(self.last);
-        self.bound(now, &mut changes);
-        changes
+        self.queue.push_back(Queued { batch: self.last, body: report.encode(), made: now, closed });
+        self.last
     }
 
-    fn take_runs(&mut self) -> List<Consumption, METERS_MAX> {
-        let Some(interval) = IntervalLength::new(METER_INTERVAL_S) else { return List::empty() };
-        let runs = std::mem::take(&mut self.runs);
-        let all = runs.into_iter().flat_map(|(of, runs)| runs.into_iter().map(move |run| (of.clone(), run)));
-        List::fill(all.map(|(of, (start, energy))| Consumption {
-            of: Some(of),
-            start,
-            interval,
-            energy: List::fill(energy),
-        }))
+    fn take_runs(&mut self) -> Vec<Consumption> {
+        let Some(interval) = IntervalLength::new(METER_INTERVAL_S) else { return Vec::new() };
+        let mut all = Vec::new();
+        for (of, runs) in std::mem::take(&mut self.runs) {
+            for (start, energy) in runs {
+                for (number, energy) in energy.chunks(REPORT_INTERVALS_MAX).enumerate() {
+                    let start = run_end(start, number * REPORT_INTERVALS_MAX);
+                    let energy = List::fill(energy.iter().copied());
+                    all.push(Consumption { of: Some(of.clone()), start, interval, energy });
+                }
+            }
+        }
+        all
     }
 
     /// Drops what is too old or too much, but not what may be on its way.
@@ -155,7 +184,7 @@ impl Reports {
     /// The oldest batch, which is sent next; from now on it stays as it is.
     pub(super) fn send(&mut self) -> Option<(u64, Vec<u8>)> {
         let oldest = self.queue.front_mut()?;
-        oldest.sent = true;
+        oldest.closed = true;
         Some((oldest.batch, oldest.body.clone()))
     }
 
@@ -175,8 +204,9 @@ impl Reports {
             appliances: List::empty(),
             consumption: List::empty(),
             gaps: List::empty(),
+            decisions: List::empty(),
         };
-        self.queue.push_front(Queued { batch, body: report.encode(), made: now, sent: false });
+        self.queue.push_front(Queued { batch, body: report.encode(), made: now, closed: false });
         Some(batch)
     }
 
@@ -217,20 +247,78 @@ impl Reports {
     pub(super) fn restore(&mut self, batch: u64, value: &[u8]) -> Option<()> {
         let report = Report::decode(value).ok().filter(|r| r.batch == batch)?;
         let at = self.queue.partition_point(|q| q.batch < batch);
-        self.queue.insert(at, Queued { batch, body: value.to_vec(), made: report.made, sent: true });
+        self.queue.insert(at, Queued { batch, body: value.to_vec(), made: report.made, closed: true });
         self.last = self.last.max(batch);
         Some(())
     }
 
     /// Everything forgotten, for another utility. Gives the numbers of what was kept.
     pub(super) fn clear(&mut self) -> Vec<u64> {
-        (self.runs, self.gaps) = (BTreeMap::new(), Vec::new());
+        (self.runs, self.gaps, self.decisions) = (BTreeMap::new(), Vec::new(), VecDeque::new());
         self.queue.drain(..).map(|q| q.batch).collect()
     }
 }
 
 fn run_end(start: UnixTime, intervals: usize) -> UnixTime {
     start.plus(intervals as u64 * u64::from(METER_INTERVAL_S))
+}
+
+/// As few reports as hold all of it, each within what a message takes. Only the last says that they are complete: the utility then forgets
+/// whoever no report of that time names.
+fn in_parts(
+    complete: bool,
+    appliances: Vec<ApplianceReport>,
+    runs: Vec<Consumption>,
+    gaps: Vec<Gap>,
+    decisions: Vec<DecisionReport>,
+    made: UnixTime,
+) -> Vec<Report> {
+    let (mut appliances, mut runs, mut gaps) =
+        (appliances.into_iter().peekable(), runs.into_iter().peekable(), gaps.into_iter().peekable());
+    let mut decisions = decisions.into_iter().peekable();
+    let mut parts = Vec::new();
+    loop {
+        // The array's own heads, the batch's number and times: below 64 bytes.
+        let mut left = REPORT_BYTES_MAX - 64;
+        let mut fits = |bytes: usize| {
+            let fits = bytes <= left;
+            left -= if fits { bytes } else { 0 };
+            fits
+        };
+        let mut report = Report {
+            batch: 0,
+            made,
+            complete: false,
+            appliances: List::empty(),
+            consumption: List::empty(),
+            gaps: List::empty(),
+            decisions: List::empty(),
+        };
+        report.appliances = List::fill(std::iter::from_fn(|| {
+            appliances.next_if(|a| fits(a.id.as_str().len() + a.name.as_str().len() + APPLIANCE_BYTES))
+        }));
+        report.consumption = List::fill(std::iter::from_fn(|| {
+            runs.next_if(|run| {
+                fits(RUN_BYTES + run.of.as_ref().map_or(0, |of| of.as_str().len()) + 5 * run.energy.len())
+            })
+        }));
+        report.gaps = List::fill(std::iter::from_fn(|| {
+            gaps.next_if(|gap| fits(RUN_BYTES + gap.of.as_ref().map_or(0, |of| of.as_str().len())))
+        }));
+        report.decisions = List::fill(std::iter::from_fn(|| {
+            decisions.next_if(|d| {
+                let words = d.action.as_str().len() + d.cause.as_str().len() + d.outcome.as_str().len();
+                fits(RUN_BYTES + d.of.as_str().len() + words + d.reason.as_str().len())
+            })
+        }));
+        let rest = appliances.peek().is_some() || runs.peek().is_some() || gaps.peek().is_some();
+        let rest = rest || decisions.peek().is_some();
+        report.complete = complete && !rest;
+        parts.push(report);
+        if !rest {
+            return parts;
+        }
+    }
 }
 
 /// Both as one, under the number of the older; `None` where it would be too much for one.
@@ -253,6 +341,9 @@ fn merged(older: Report, newer: &Report) -> Option<Report> {
         }
     }
     let gaps: Vec<_> = older.gaps.iter().chain(newer.gaps.iter()).cloned().collect();
+    let decisions: Vec<_> = older.decisions.iter().chain(newer.decisions.iter()).cloned().collect();
+    // In an outage the latest are told.
+    let first = decisions.len().saturating_sub(DECISIONS_MAX);
     Some(Report {
         batch: older.batch,
         made: newer.made,
@@ -260,6 +351,7 @@ fn merged(older: Report, newer: &Report) -> Option<Report> {
         appliances: appliances.try_into().ok()?,
         consumption: consumption.try_into().ok()?,
         gaps: gaps.try_into().ok()?,
+        decisions: List::fill(decisions.into_iter().skip(first)),
     })
 }
 
@@ -328,6 +420,45 @@ mod tests {
             }
         }
         assert!(told.iter().all(|n| *n == 1), "{told:?}");
+    }
+
+    fn appliance(number: usize) -> ApplianceReport {
+        ApplianceReport {
+            id: format!("2fac1234-31f8-41b4-a222-0800{number:08x}").parse().unwrap(),
+            name: utility_wire::Text::cut(&"a name of many words ".repeat(6)),
+            state: Some(energy_model::PowerState::On),
+            since: at(0),
+            power: Some(energy_model::Watts::new(u32::MAX)),
+            rated: Some(energy_model::Watts::new(u32::MAX)),
+            importance: Some(energy_model::Importance::High),
+            flexibility: Some(energy_model::Flexibility::Interruptible),
+            consents: true,
+        }
+    }
+
+    #[test]
+    fn a_home_of_five_hundred_appliances_is_told_whole_and_only_the_last_part_says_so() {
+        let mut reports = Reports::default();
+        let all: Vec<_> = (0..500).map(appliance).collect();
+        for (number, a) in all.iter().enumerate() {
+            for n in 0..if number == 0 { 200 } else { 30 } {
+                reports.add(Closed { start: at(n), energy: vec![(a.id.clone(), Some(WattHours::new(50_000)))] });
+            }
+        }
+        let kept = reports.cut(true, all.clone(), at(200)).kept;
+        let parts: Vec<_> = kept.iter().map(|batch| report(&reports, *batch)).collect();
+        assert!(kept.iter().all(|batch| reports.body(*batch).unwrap().len() <= REPORT_BYTES_MAX));
+        let told: Vec<_> = parts.iter().flat_map(|part| part.appliances.to_vec()).collect();
+        assert_eq!(told, all);
+        let quarters: usize = parts.iter().flat_map(|part| part.consumption.to_vec()).map(|run| run.energy.len()).sum();
+        let dropped = parts.iter().flat_map(|part| part.gaps.to_vec()).count();
+        assert_eq!((quarters, dropped), (499 * 30 + 200, 0));
+        let complete: Vec<_> = parts.iter().map(|part| part.complete).collect();
+        assert!(complete.ends_with(&[false, true]) && complete.iter().filter(|c| **c).count() == 1, "{complete:?}");
+        // What the utility deletes goes by their common time: nothing that comes later changes it.
+        assert!(parts.iter().all(|part| part.made == at(200)));
+        let later = reports.cut(false, vec![appliance(0)], at(201)).kept;
+        assert!(!kept.contains(&later[0]) && report(&reports, *kept.last().unwrap()) == *parts.last().unwrap());
     }
 
     #[test]

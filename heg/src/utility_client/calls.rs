@@ -5,12 +5,13 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::StatusCode;
 use secure_http::{Ack, Admission, CookieSecrets, Kind, Nonce, Refusal, SealedError, Standing, peek_issuer};
 use tokio::sync::oneshot;
-use utility_wire::{Command, Message as _, Poll};
+use utility_wire::{Command, Message as _};
 
 use super::callers::{Answer, Call, Callers, Wanted};
 use super::{Gate, Held, Refused, UtilityClient, rng};
@@ -20,7 +21,7 @@ use crate::utility::Input;
 
 /// The endpoint, and who may use it how often.
 pub(super) struct Calls {
-    pub(super) callers: Callers,
+    callers: Callers,
     gate: Gate,
     cookies: Option<CookieSecrets>,
     /// The utility asks what the gateway has; the next poll is for it.
@@ -38,6 +39,11 @@ pub(super) struct Called {
 impl Calls {
     pub(super) fn new(callers: Callers, boot: Duration) -> Self {
         Self { callers, gate: Gate::new(boot), cookies: None, called: None, proved: Vec::new() }
+    }
+
+    /// The next request.
+    pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Call> {
+        self.callers.poll_call(&self.proved, context)
     }
 }
 
@@ -66,7 +72,7 @@ impl UtilityClient {
     }
 
     /// The poll that the utility's call is answered with.
-    pub fn answer_call(&mut self, poll: Option<Poll>, now: Now) {
+    pub fn answer_call(&mut self, poll: Option<utility_wire::Poll>, now: Now) {
         let Some(Called { cti, answer }) = self.calls.as_mut().and_then(|calls| calls.called.take()) else { return };
         let body = poll.map(|poll| poll.encode());
         self.answer(answer, body.map(|body| (Kind::Poll, body)), cti, now.boot.since_boot());

@@ -60,7 +60,12 @@ impl Received {
             Err(stopped) => stopped,
         };
         let reason = stopped.reason;
-        let suspect = matches!(reason, Reason::UnknownKey | Reason::KeyNotValid | Reason::Revoked);
+        // A utility that lost its keys has lost count too: then its numbers stop the message before its key is looked at.
+        let other_key = stopped.envelope().zip(peer).is_some_and(|(envelope, peer)| {
+            let head = envelope.head();
+            head.issuer == peer.statement.subject() && head.kid != peer.statement.kid()
+        });
+        let suspect = other_key || matches!(reason, Reason::UnknownKey | Reason::KeyNotValid | Reason::Revoked);
         let told = match (stopped.envelope().map(|envelope| envelope.head().cti), now) {
             (Some(cti), Some(now)) if explain => {
                 receiver.explain(&stopped, sender, membership.policy(), now).map(|error| (error, cti))

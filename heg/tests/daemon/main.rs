@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests, where a panic is a failed test")]
 
 mod house;
+mod metrics;
 mod peer;
 mod planning;
 mod utility;

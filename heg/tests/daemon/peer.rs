@@ -54,12 +54,15 @@ struct Party {
 }
 
 pub(crate) struct World {
+    root_key: SigningKey,
     issuing_key: SigningKey,
     issuing: Statement,
     root: Statement,
     kmc: Party,
     utility: Party,
     stranger: OwnKeys,
+    /// The root key's word for the utility's keys, where they are others than they were.
+    word: Option<Vec<u8>>,
     policy: PolicyState,
     list: RevocationList,
     token: Option<TokenSecret>,
@@ -132,12 +135,14 @@ impl World {
         let token = EnrolmentToken::new(host, secret.clone(), Fingerprint::of(root_key.public())).unwrap();
         let policy = PolicyState::new(Some(policy));
         let world = Self {
+            root_key,
             issuing_key,
             issuing,
             root,
             kmc,
             utility,
             stranger,
+            word: None,
             policy,
             list,
             token: Some(secret),
@@ -151,6 +156,23 @@ impl World {
 
     fn script(&self) -> MutexGuard<'_, Script> {
         self.script.lock().unwrap()
+    }
+
+    /// Its next messages have greater numbers.
+    pub(crate) fn count_on(&mut self) {
+        self.seq += 1000;
+    }
+
+    /// The utility has lost keys and count, and is stated anew with the root key's word.
+    pub(crate) fn recover(&mut self) {
+        let keys = OwnKeys::generate(&mut rng());
+        self.serial += 1;
+        let party = (self.utility.id, Role::Utility);
+        let draft = draft(party, self.serial, 20, keys.sig().public(), Some(keys.kem().public()));
+        let statement = draft.issue(&self.issuing_key).unwrap();
+        self.word = Some(confirm_succession(&statement, &self.root_key).unwrap());
+        self.utility = Party { id: self.utility.id, keys, statement };
+        self.seq = 0;
     }
 
     /// Status, `Retry-After`, body; none: the connection is closed without a word.
@@ -195,10 +217,10 @@ impl World {
     fn kmc_message(&mut self, raw: &[u8], host: &str) -> Option<(u16, Option<u64>, Vec<u8>)> {
         let Some(opened) = self.opened(false, raw) else { return Some((401, None, vec![])) };
         let gateway = self.gateway.clone().unwrap();
+        let word = self.word.clone();
         let stated = |statement: &Statement, host: Option<&str>| {
-            let statements = vec![statement.raw().to_vec()];
-            KeyAnswer { statements, succession: None, path: vec![], revocations: 1, host: host.map(str::to_owned) }
-                .encode()
+            let (statements, host) = (vec![statement.raw().to_vec()], host.map(str::to_owned));
+            KeyAnswer { statements, succession: word.clone(), path: vec![], revocations: 1, host }.encode()
         };
         let (kind, body) = match opened.head.kind {
             Kind::EnrolConfirm => {
@@ -225,7 +247,13 @@ impl World {
         if let Some(after_s) = self.script().busy.pop_front() {
             return Some((429, Some(after_s), vec![]));
         }
-        let Some(opened) = self.opened(true, raw) else { return Some((401, None, vec![])) };
+        let Some(opened) = self.opened(true, raw) else {
+            if self.word.is_none() {
+                return Some((401, None, vec![]));
+            }
+            // Sealed to the key that was lost.
+            return Some((200, None, self.sealed(true, Kind::Error, cti(raw), &SealedError::KeyExpired.encode())));
+        };
         let cti = opened.head.cti;
         let error = {
             let mut script = self.script();

@@ -1,9 +1,14 @@
 //! Prices, rules and plan through the built programs.
 
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+use std::sync::mpsc;
+use std::thread;
+
 use energy_model::PowerState;
 use serde_json::Value;
 
-use crate::house::{Appliance, Home, Told, uid, wait};
+use crate::house::{Appliance, DEADLINE, Home, Told, uid, wait};
 
 const BASE: &str =
     "[network]\nloopback = true\nipv6 = false\ninterfaces = ['lo']\n[commands]\nwithin-s = 10\nwake-within-s = 3\n";
@@ -23,9 +28,44 @@ fn what_is_too_dear_is_put_to_sleep_once_somebody_said_yes_and_the_gateway_says_
     let why = gateway.json(&["why", bare]);
     assert_eq!((&why["ruler"], &why["consent"][0]), (&"nobody".into(), &"no".into()), "{why:#}");
 
+    // Whoever watches sees the plan change.
+    let mut watch = home.command(&["--json", "watch"]).stdout(Stdio::piped()).spawn().unwrap();
+    let out = watch.stdout.take().unwrap();
+    let (seen_in, seen) = mpsc::channel();
+    thread::spawn(move || {
+        for line in BufReader::new(out).lines().map_while(Result::ok) {
+            let _ = seen_in.send(serde_json::from_str::<Value>(&line).unwrap());
+        }
+    });
+    let next = |kind: &str| loop {
+        let line = seen.recv_timeout(DEADLINE).unwrap_or_else(|_| panic!("no line {kind}"));
+        if line["kind"] == kind {
+            return line;
+        }
+    };
+    next("ready");
+
     // One word, and it sleeps; why is there in words and as values.
     gateway.expect(0, &["rule", "add", bare, "plan", "yes"], "done: rule 2");
     gateway.wait_for(&tv, |a| a["state"] == "Standby");
+    let plan = next("plan")["plan"].clone();
+    assert_eq!(
+        (&plan["loads"][0]["pauses"][0]["why"], &plan["currency"]),
+        (&"price".into(), &"EUR".into()),
+        "{plan:#}"
+    );
+    let decision = next("decision")["decision"].clone();
+    assert_eq!((&decision["act"], &decision["kind"]), (&"off".into(), &"price".into()), "{decision:#}");
+    watch.kill().unwrap();
+    watch.wait().unwrap();
+    let log = std::fs::read_to_string(home.dir.path().join("log")).unwrap();
+    let decided = log.lines().find(|line| line.contains("decided")).unwrap_or_else(|| panic!("{log}"));
+    for field in [bare, "act=plan off", "kind=\"price\"", "cause=price", "because=", "saves_millionths="] {
+        assert!(decided.contains(field), "{field}: {decided}");
+    }
+    assert!(
+        log.lines().any(|l| l.contains("journal") && l.contains("action=\"GoToStandby\"") && l.contains("cause=price"))
+    );
     gateway.expect(0, &["why", bare], "price: 0.4000 EUR/kWh now");
     let why = gateway.json(&["why", bare]);
     let decision = why["decisions"].as_array().unwrap().last().unwrap().clone();

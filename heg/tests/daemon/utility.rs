@@ -244,6 +244,26 @@ fn a_utility_that_calls_the_gateway_is_answered_and_nobody_else_is() {
     gateway.stop();
 }
 
+#[test]
+fn a_utility_that_lost_its_keys_and_count_is_heard_again_with_the_root_keys_word() {
+    let (home, mut peer) = (home(), Peer::start());
+    let gateway = home.start();
+    let tv = Appliance::start(PowerState::On);
+    gateway.wait_for(&tv, |a| a["state"] == "ON");
+    gateway.expect(0, &["enrol", peer.token()], "done");
+    let polled = |peer: &Peer| {
+        let before = peer.script().polls;
+        wait("polls", || (peer.script().polls > before + 2).then_some(()));
+    };
+    peer.with_world(crate::peer::World::count_on);
+    polled(&peer);
+    peer.with_world(crate::peer::World::recover);
+    // Its numbers begin at 1 again, far below what was taken under its old key.
+    peer.script().controls.push(control(7, tv.udn.bare(), PowerState::Off));
+    wait("the control to be answered", || peer.script().outcomes.iter().any(|o| o.id.number() == 7).then_some(()));
+    gateway.stop();
+}
+
 fn nothing() -> utility_wire::Versions {
     utility_wire::Versions { prices: 0, limits: 0, policy: 0 }
 }

@@ -29,6 +29,9 @@ pub enum RootError {
     /// The key is another centre's.
     #[error("this is not the root key of this centre")]
     OtherRoot,
+    /// Nobody of that name whose keys others know.
+    #[error("there is no gateway or utility {0} with a statement in force")]
+    Nobody(PartyId),
     /// The copy does not read back as it was written; the key is left where it is.
     #[error("the copy of the root key does not read back")]
     Copy,
@@ -178,6 +181,34 @@ pub fn sign_issuing(
     let until = next_issuing(&change, keyring, &key, days, now)?;
     change.commit().map_err(CentreError::from)?;
     Ok(until)
+}
+
+/// The root key's word for the keys in force of a party that has lost those it had before: peers that know these go over to the new ones.
+///
+/// # Errors
+/// No root key, another centre's, or nobody of that name in force.
+pub fn recover(
+    store: &mut Store,
+    keyring: &Keyring,
+    party: &PartyId,
+    root_file: Option<(&Path, &Passphrase)>,
+    now: UnixTime,
+) -> Result<Serial, RootError> {
+    let change = store.begin().map_err(CentreError::from)?;
+    let root = own_root(&change)?;
+    let active = change.active(party).map_err(CentreError::from)?;
+    let active = active.filter(|stated| matches!(stated.statement.role(), Role::Gateway | Role::Utility));
+    let active = active.ok_or(RootError::Nobody(*party))?;
+    let key = match root_file {
+        Some((path, passphrase)) => exported(path, passphrase, &root)?.1,
+        None => keyring.signing(Purpose::Root, root.kid()).map_err(CentreError::from)?,
+    };
+    let serial = active.statement.serial();
+    let proof = secure_http::confirm_succession(&active.statement, &key).map_err(CentreError::from)?;
+    let done = change.set_succession(serial, &proof);
+    let done = done.and_then(|()| change.audit(now, "operator", "recovered", &serial.0.to_string(), party.as_str()));
+    done.and_then(|()| change.commit()).map_err(CentreError::from)?;
+    Ok(serial)
 }
 
 fn next_issuing(

@@ -3,7 +3,7 @@
 
 use secure_http::limits::{MESSAGE_BYTES_MAX, PATH_MAX};
 use secure_http::{
-    Ack, Awaited, Draft, KeyAnswer, KeyRequest, Kind, Nonce, Opened, PartyId, Policy, Refusal, Role, Rollover,
+    Ack, Awaited, Draft, KeyAnswer, KeyRequest, Kind, Nonce, Opened, PartyId, Policy, Reason, Refusal, Role, Rollover,
     SealError, SealedError, Sender, Serial, Situation, Statement, Stopped, TimeAnswer, UnixTime, Vouched, Window,
     key_id, seal,
 };
@@ -129,7 +129,8 @@ impl Centre {
         Ok(Response::sealed(bytes))
     }
 
-    /// Tells a sender whose signature is right why its message stopped; everybody else nothing, and under load nobody anything.
+    /// Tells a sender whose signature is right why its message stopped; everybody else nothing. Under load only who asks for the time hears
+    /// that its own is wrong, or a home without a clock would stay without as long as the load lasts: the budget of cookies bounds those.
     fn explain(
         &mut self,
         stopped: &Stopped<'_>,
@@ -140,7 +141,9 @@ impl Centre {
         tracing::debug!(reason = %stopped.reason, "sealed message stopped");
         let sender =
             known.map(|stated| Sender { statement: &stated.statement, revoked: stated.standing == Standing::Revoked });
-        if loaded {
+        let asks_the_time = stopped.reason == Reason::Stale
+            && stopped.envelope().is_some_and(|envelope| envelope.head().kind == Kind::Time);
+        if loaded && !asks_the_time {
             return Err(stopped.refusal().into());
         }
         // A recorded message costs who sends it again nothing, and us a signature checked and one made: many of them are a flood too.

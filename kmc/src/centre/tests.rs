@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use secure_http::code_points::{CONTENT_TYPE_ENCRYPT0, CONTENT_TYPE_SIGN1};
 use secure_http::{
     Draft, EnrolChallenge, EnrolConfirm, EnrolmentToken, Envelope, KeyRequest, Kind, Nonce, OwnKeys, Policy, Receiver,
-    Sender, Situation, Statement, Window, endpoints, request_enrolment, seal,
+    SealedError, Sender, Situation, Statement, Window, endpoints, request_enrolment, seal,
 };
 
 use super::*;
@@ -216,6 +216,40 @@ fn recorded_messages_sent_again_and_again_are_a_flood_too() {
     let explained = statuses.iter().take_while(|status| **status == 200).count();
     // The first is new; to so many its sender is told why; then nobody gets a signature for nothing.
     assert_eq!((explained, statuses[33]), (1 + crate::limits::LOAD.refusals_per_s as usize, 429), "{statuses:?}");
+}
+
+#[test]
+fn who_asks_the_time_by_a_wrong_clock_is_told_it_also_under_load() {
+    let mut world = World::new();
+    let (home, _) = world.home(at(0));
+    let now = at(DAY_S);
+    for _ in 0..crate::limits::LOAD.refusals_per_s {
+        world.post(endpoints::TIME, CONTENT_TYPE_SIGN1, vec![0xd2], now);
+    }
+    // Both were made a day ago; under load each needs a cookie for its address.
+    let mut ask = |path: &str, kind: Kind, seq: u64, body: &[u8]| {
+        let raw = world.message(&home, kind, seq, body, at(0));
+        let cti = Envelope::parse(&raw).unwrap().head().cti;
+        let challenged = world.post(path, CONTENT_TYPE_SIGN1, raw.clone(), now);
+        assert_eq!(challenged.status, 429);
+        let cookie = secure_http::answer_challenge(&challenged.challenge.unwrap(), &raw);
+        let request = Request {
+            peer: IpAddr::from([192, 0, 2, 1]),
+            reads: false,
+            path: path.to_owned(),
+            content_type: Some(CONTENT_TYPE_SIGN1.to_owned()),
+            cookie,
+            if_none_match: None,
+            body: raw,
+        };
+        let answer = world.centre.handle(&request, 0, now);
+        (answer.status == 200).then(|| world.read(&home, &answer, cti, now))
+    };
+    let key = KeyRequest { party: Some(party(1)), known: None }.encode();
+    assert_eq!(ask(endpoints::KEY, Kind::KeyRequest, 2, &key), None, "a reason is nothing for times of load");
+    let (kind, body) = ask(endpoints::TIME, Kind::Time, 3, &[]).expect("the time");
+    assert_eq!(kind, Kind::Error);
+    assert_eq!(SealedError::decode(&body), Ok(SealedError::Stale { time: now.unix() }));
 }
 
 #[test]

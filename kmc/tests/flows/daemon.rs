@@ -61,6 +61,11 @@ impl Daemon {
         assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
         let mut daemon = Self { dir, child: None, status: empty_status() };
         daemon.start().await;
+        // Members know it by its address, which so stays the same when it is started again.
+        let file = daemon.dir.path().join("kmc.toml");
+        let text = std::fs::read_to_string(&file).expect("a sound world");
+        let fixed = text.replacen("'127.0.0.1:0'", &format!("'{}'", daemon.status.address), 1);
+        std::fs::write(file, fixed).expect("a sound world");
         daemon
     }
 

@@ -222,6 +222,85 @@ async fn asked_for_the_peer(home: &mut Membership) -> Result<News, LinkError> {
 }
 
 #[tokio::test]
+async fn under_a_policy_of_shorter_messages_homes_still_enrol_and_those_that_are_behind_catch_up() {
+    let daemon = Daemon::new("").await;
+    let mut utility = utility(&daemon, 1);
+    settle(&mut utility).await;
+    let (_, token) = daemon.token(&[]);
+    let mut old = gateway(&token, 2);
+    settle(&mut old).await;
+    let file = daemon.file("policy.toml", "message-s = 20\n");
+    daemon.json::<kmc::api::PolicyView>(&["policy", "set", &file]);
+    let (_, token) = daemon.token(&[]);
+    let mut new = gateway(&token, 3);
+    settle(&mut new).await;
+    assert_eq!((new.policy().version(), new.standing(clock::boottime())), (2, Standing::InForce));
+    // One that still makes them longer is told nothing of clocks, and has what it asks for.
+    assert!(matches!(asked_for_the_peer(&mut old).await, Ok(News::Peer(false))));
+}
+
+#[tokio::test]
+async fn messages_under_keys_that_are_not_there_make_a_home_ask_less_and_less_often() {
+    let daemon = Daemon::new("").await;
+    let mut utility = utility(&daemon, 1);
+    settle(&mut utility).await;
+    let (_, token) = daemon.token(&[]);
+    let mut home = gateway(&token, 2);
+    settle(&mut home).await;
+    let mut waits = Vec::new();
+    for _ in 0..8 {
+        let now = clock::boottime();
+        home.suspect_peer(now);
+        waits.push(home.due(now).unwrap() - now);
+        assert!(matches!(asked_for_the_peer(&mut home).await, Ok(News::Peer(false))));
+    }
+    let seconds: Vec<_> = waits.iter().map(Duration::as_secs).collect();
+    assert_eq!(seconds, [2, 4, 8, 16, 32, 64, 120, 120]);
+    // New keys that are there count for what they are.
+    utility.want_new_keys();
+    settle(&mut utility).await;
+    assert!(matches!(asked_for_the_peer(&mut home).await, Ok(News::Peer(true))));
+    let now = clock::boottime();
+    home.suspect_peer(now);
+    assert_eq!(home.due(now).unwrap() - now, Duration::from_secs(2));
+}
+
+#[tokio::test]
+async fn a_utility_that_lost_its_keys_is_believed_again_with_the_root_keys_word_and_not_before() {
+    let mut daemon = Daemon::new("").await;
+    let mut first = utility(&daemon, 1);
+    settle(&mut first).await;
+    let (_, token) = daemon.token(&[]);
+    let mut home = gateway(&token, 2);
+    settle(&mut home).await;
+    let known = home.peer().unwrap().statement.clone();
+
+    // Its disk is gone. An operator of the centre lets it in anew, with other keys.
+    let view: TokenView = daemon.json(&["token", "new", "--role", "utility", "--uuid", party(1).as_str()]);
+    let token = view.text.expect("a sound world").parse().expect("a sound world");
+    let wall = Clock::from_wall(at().guess, clock::boottime());
+    let mut second = Membership::candidate(&token, party(1), Role::Utility, wall, &mut rng());
+    settle(&mut second).await;
+    let refused = asked_for_the_peer(&mut home).await.unwrap_err();
+    assert!(matches!(refused, LinkError::Statement(_)), "{refused}");
+    assert_eq!(home.peer().unwrap().statement.raw(), known.raw());
+
+    assert!(!daemon.run(&["root", "recover", party(1).as_str()]).status.success(), "the daemon has the database");
+    daemon.stop();
+    let out = daemon.run(&["root", "recover", party(9).as_str()]);
+    assert!(!out.status.success() && String::from_utf8_lossy(&out.stderr).contains("no gateway or utility"));
+    let out = daemon.run(&["root", "recover", party(1).as_str()]);
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    daemon.start().await;
+    assert!(daemon.audit().entries.iter().any(|entry| entry.action == "recovered"));
+    // It goes on rolling over meanwhile; who was away follows from the root key's word on.
+    second.want_new_keys();
+    settle(&mut second).await;
+    assert!(matches!(asked_for_the_peer(&mut home).await, Ok(News::Peer(true))));
+    assert_eq!(home.peer().unwrap().statement.raw(), second.statement().unwrap().raw());
+}
+
+#[tokio::test]
 async fn a_centre_that_is_down_is_asked_less_and_less_often_and_found_when_it_is_back() {
     let mut daemon = Daemon::new("").await;
     let (_, token) = daemon.token(&[]);
@@ -234,11 +313,6 @@ async fn a_centre_that_is_down_is_asked_less_and_less_often_and_found_when_it_is
     assert!(home.trouble().unwrap().text.starts_with("enrolment: cannot connect"), "{:?}", home.trouble());
     let mut home = again(&home, false);
     daemon.start().await;
-    // The address is another after the start, as it is any free one; the token names the first.
-    if daemon.status.address != home.kmc_host() {
-        let (_, token) = daemon.token(&[]);
-        home = gateway(&token, 1);
-    }
     settle_without_utility(&mut home).await;
     assert!(home.statement().is_some() && home.take_unstored());
 }

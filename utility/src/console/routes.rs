@@ -18,7 +18,7 @@ use super::problem::Problem;
 use super::{Console, locked};
 use crate::api::*;
 use crate::events::{ControlDraft, LimitDraft, Target};
-use crate::limits::{NAME_BYTES_MAX, OPERATOR_BYTES_MAX, PAGE_MAX, WATCH_WAIT_S_MAX};
+use crate::limits::{NAME_BYTES_MAX, OPERATOR_BYTES_MAX, PAGE_MAX, SITE_DECISIONS_SHOWN, WATCH_WAIT_S_MAX};
 use crate::sites::{Site, SiteId};
 use crate::store::{Added, Hint, Role, SiteQuery, Token};
 
@@ -144,9 +144,11 @@ pub(super) async fn site(
 ) -> Result<Response, Problem> {
     let site = console.store().site(&id).await?.ok_or(crate::store::StoreError::UnknownSite(id.to_string()))?;
     let appliances = console.store().appliances(&id).await?;
+    let decisions = console.store().decisions(&id, SITE_DECISIONS_SHOWN).await?;
     shown(&SiteDetail {
         site: SiteView::new(&site, console.0.service.periods(), console.now()),
         appliances: appliances.iter().map(ApplianceView::from).collect(),
+        decisions: decisions.iter().map(DecisionView::from).collect(),
     })
 }
 

@@ -6,6 +6,7 @@
 
 mod backend;
 mod channel;
+mod decisions;
 mod events;
 mod log;
 mod membership;
@@ -25,6 +26,7 @@ use tokio::sync::broadcast;
 
 pub use backend::Hint;
 pub use channel::{Adoption, Believed, Channel, Evidence, Proof, Reachable, Taken, Taking};
+pub use decisions::Decision;
 pub use events::Responses;
 pub use log::Change;
 pub use membership::{Held, MembershipRow};

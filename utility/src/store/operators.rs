@@ -3,8 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use secure_http::crypto::sha256;
 use serde_json::json;
-use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 use utility_wire::UnixTime;
 
@@ -102,7 +102,7 @@ impl Token {
     }
 
     fn hash(&self) -> Vec<u8> {
-        Sha256::digest(self.secret.as_bytes()).to_vec()
+        sha256(&[self.secret.as_bytes()]).to_vec()
     }
 }
 

@@ -1,7 +1,7 @@
 //! Prices, and the broadcast objects: bytes that every home gets as they are.
 
+use secure_http::crypto::sha256;
 use serde_json::json;
-use sha2::{Digest as _, Sha256};
 use utility_wire::limits::SERIES_MAX;
 use utility_wire::{List, Message as _, PriceEntry, PriceIndex, PriceSeries, UnixTime, ZoneId};
 
@@ -163,7 +163,7 @@ async fn live(tx: &mut dyn Tx, zone: &ZoneId, now: UnixTime) -> Result<Vec<Publi
 
 /// A strong entity tag with quotes.
 pub(crate) fn etag_of(content: &[u8]) -> String {
-    let hex: String = Sha256::digest(content).iter().take(16).map(|b| format!("{b:02x}")).collect();
+    let hex: String = sha256(&[content]).iter().take(16).map(|b| format!("{b:02x}")).collect();
     format!("\"{hex}\"")
 }
 

@@ -84,4 +84,12 @@ pub(super) const MIGRATIONS: &[&str] = &["
     CREATE TABLE membership (
         id BIGINT PRIMARY KEY, version BIGINT NOT NULL, record BYTEA NOT NULL, holder TEXT NOT NULL, held_until BIGINT NOT NULL
     );
+", "
+    CREATE TABLE decision (
+        site TEXT NOT NULL REFERENCES site ON DELETE CASCADE, batch BIGINT NOT NULL, n BIGINT NOT NULL, at BIGINT NOT NULL,
+        appliance TEXT NOT NULL, action TEXT NOT NULL, cause TEXT NOT NULL, outcome TEXT NOT NULL, reason TEXT NOT NULL,
+        PRIMARY KEY (site, batch, n)
+    );
+    CREATE INDEX decision_site ON decision (site, at);
+    CREATE INDEX decision_at ON decision (at);
 "];

@@ -5,6 +5,7 @@ use serde_json::json;
 use utility_wire::{ApplianceReport, BatchState, Consumption, Gap, Report, UnixTime, ZoneId};
 
 use super::backend::{Row, Tx, Value};
+use super::decisions::put_decisions;
 use super::log::note;
 use super::{Store, StoreError, places};
 use crate::limits::{PAGE_MAX, PRUNE_ROWS, STORE_ROWS_AT_ONCE};
@@ -220,7 +221,7 @@ impl Store {
         .await
     }
 
-    /// Forgets some consumption, gaps and batches from before `keep`, [`PRUNE_ROWS`] of each, so that nobody waits long; how many went.
+    /// Forgets some consumption, gaps, decisions and batches from before `keep`, [`PRUNE_ROWS`] of each, so that nobody waits long; how many went.
     ///
     /// # Errors
     /// Those of the database.
@@ -231,6 +232,7 @@ impl Store {
                 for (table, key, time) in [
                     ("consumption", "site, meter, start", "start"),
                     ("gap", "site, meter, start", "stop"),
+                    ("decision", "site, batch, n", "at"),
                     ("batch", "site, number", "taken"),
                     ("evidence", "site, taken, seq, lineage", "taken"),
                 ] {
@@ -277,6 +279,7 @@ pub(super) async fn take_report(
     for run in report.consumption.iter() {
         put_consumption(tx, id, run).await?;
     }
+    put_decisions(tx, id, report).await?;
     Ok(BatchState::Stored)
 }
 

@@ -54,6 +54,7 @@ impl Sqlite {
     /// Opens or makes the file and brings it to the newest of `migrations`.
     pub(crate) fn open(path: &Path, migrations: &[&str]) -> Result<Self, StoreError> {
         let hints = broadcast::Sender::new(HINTS_MAX);
+        create(path)?;
         let mut connection = connect(path)?;
         migrate(&mut connection, path, migrations)?;
         let writer = start("store-writer", connection, hints.clone(), write_loop)?;
@@ -62,11 +63,16 @@ impl Sqlite {
     }
 }
 
-fn connect(path: &Path) -> Result<Connection, StoreError> {
+/// Before the first connection: closing any descriptor of the file takes this process's locks on it away, and a program that then
+/// copies the database takes itself for the only one and removes the log with what was written since.
+fn create(path: &Path) -> Result<(), StoreError> {
     // SQLite makes files that everybody may read; this one says when people are at home.
     use std::os::unix::fs::OpenOptionsExt as _;
     let private = fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path);
-    private.map_err(|source| StoreError::Open { path: path.to_owned(), source })?;
+    private.map(drop).map_err(|source| StoreError::Open { path: path.to_owned(), source })
+}
+
+fn connect(path: &Path) -> Result<Connection, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;

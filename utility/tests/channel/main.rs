@@ -48,6 +48,7 @@ fn report(batch: u64) -> Report {
         appliances: List::fill([freezer]),
         consumption: List::fill([consumption]),
         gaps: List::empty(),
+        decisions: List::empty(),
     }
 }
 
@@ -440,9 +441,17 @@ async fn replicas_share_one_membership_and_never_give_a_number_or_a_key_twice() 
 
     // With another key file nothing is served, and it is said why.
     let elsewhere = utility::membership::Vault::open(&dir.path().join("another-key")).unwrap();
-    let stranger = utility::membership::Member::new(store, elsewhere, None);
-    let error = stranger.look().await.unwrap_err().to_string();
-    assert!(error.contains("key file of another installation") && stranger.own().is_none(), "{error}");
+    let stranger = Arc::new(utility::membership::Member::new(store, elsewhere, None));
+    // Nor does an enrolment write over what it can't read.
+    let token = "HEG1:127.0.0.1:8440:K3ZQBHBDO6N3J5LF2ZBFBWRQWY:ZJBYIEASTUPXNTU25XXGJMEQU4".parse().unwrap();
+    for error in [
+        stranger.look().await.unwrap_err(),
+        stranger.look().await.unwrap_err(),
+        stranger.enrol(&token, id(9)).await.unwrap_err(),
+    ] {
+        let error = error.to_string();
+        assert!(error.contains("key file of another installation") && stranger.own().is_none(), "{error}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

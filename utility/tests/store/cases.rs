@@ -37,6 +37,7 @@ cases! {
     a_report_that_was_long_on_its_way_does_not_undo_what_a_later_one_said
     consumption_fills_its_gaps_and_merged_intervals_take_the_place_of_small_ones
     the_largest_report_is_taken_whole
+    decisions_are_kept_once_in_order_and_forgotten_when_they_are_old
     prices_are_versioned_and_served_as_stored_bytes
     a_limit_is_superseded_and_cancelled_and_homes_learn_of_it_by_version
     homes_answer_a_limit_and_the_latest_word_counts
@@ -99,6 +100,7 @@ fn report(batch: u64, made: u64) -> Report {
         appliances: List::empty(),
         consumption: List::empty(),
         gaps: List::empty(),
+        decisions: List::empty(),
     }
 }
 
@@ -193,6 +195,10 @@ async fn a_report_that_was_long_on_its_way_does_not_undo_what_a_later_one_said(s
     // The next whole report puts right what the old one brought back.
     send(3, 300, true, vec![appliance("freezer", Some(PowerState::Standby), true)]).await;
     assert_eq!(states().await, want(&[("freezer", Some(PowerState::Standby))]));
+    // A home too large for one report: its parts have one time, and the last says that they are all.
+    send(4, 400, false, vec![appliance("kettle", None, false)]).await;
+    send(5, 400, true, vec![appliance("tv", None, false)]).await;
+    assert_eq!(states().await, want(&[("kettle", None), ("tv", None)]));
 }
 
 async fn consumption_fills_its_gaps_and_merged_intervals_take_the_place_of_small_ones(store: Store) {
@@ -239,6 +245,32 @@ async fn the_largest_report_is_taken_whole(store: Store) {
 fn prices(zone: &str, start: u64, milli: i64) -> PriceSeries {
     let money = ("SEK".parse().unwrap(), Per::MegawattHour);
     PriceSeries::new(zone.parse().unwrap(), 0, money, at(start), 900, vec![milli; 96]).unwrap()
+}
+
+async fn decisions_are_kept_once_in_order_and_forgotten_when_they_are_old(store: Store) {
+    with_sites(&store).await;
+    let decision = |made: u64, action: &str| DecisionReport {
+        at: at(made),
+        of: "tv".parse().unwrap(),
+        action: action.parse().unwrap(),
+        cause: "price".parse().unwrap(),
+        outcome: "decided".parse().unwrap(),
+        reason: "0.42 EUR/kWh now".parse().unwrap(),
+    };
+    let first = Report { decisions: List::fill([decision(10, "plan off"), decision(10, "plan on")]), ..report(1, 20) };
+    let second = Report { decisions: List::fill([decision(5, "plan start")]), ..report(2, 30) };
+    for report in [&first, &second, &first] {
+        take_report(&store, &site_id(1), report, at(40)).await.unwrap();
+    }
+    let actions = async |site: u32, limit: u32| {
+        let decisions = store.decisions(&site_id(site), limit).await.unwrap();
+        decisions.into_iter().map(|d| d.action).collect::<Vec<_>>()
+    };
+    assert_eq!(actions(1, 9).await, ["plan start", "plan off", "plan on"]);
+    assert_eq!(actions(1, 1).await, ["plan on"], "the latest");
+    assert!(actions(2, 9).await.is_empty(), "another home's are none of it");
+    store.prune(at(10)).await.unwrap();
+    assert_eq!(actions(1, 9).await, ["plan off", "plan on"]);
 }
 
 async fn prices_are_versioned_and_served_as_stored_bytes(store: Store) {

@@ -71,9 +71,10 @@ fn a_database_of_a_later_version_is_refused_and_left_as_it_is() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("utility.db");
     drop(Store::sqlite(&path).unwrap());
+    let version = version(&path);
     set_version(&path, 99);
     assert!(matches!(Store::sqlite(&path), Err(StoreError::TooNew { found: 99, .. })));
-    set_version(&path, 2);
+    set_version(&path, version);
     Store::sqlite(&path).unwrap();
 }
 
@@ -108,6 +109,14 @@ fn postgresql_that_is_not_there_or_not_understood_is_told_and_never_a_panic() {
 }
 
 /// Bytes 60 to 63 of a SQLite file are its user version.
+/// The schema's version, where SQLite keeps `user_version`.
+fn version(path: &Path) -> u32 {
+    use std::os::unix::fs::FileExt as _;
+    let mut bytes = [0; 4];
+    std::fs::File::open(path).unwrap().read_exact_at(&mut bytes, 60).unwrap();
+    u32::from_be_bytes(bytes)
+}
+
 fn set_version(path: &Path, version: u32) {
     use std::os::unix::fs::FileExt as _;
     let file = std::fs::File::options().write(true).open(path).unwrap();

@@ -216,6 +216,18 @@ fn stale_early_and_too_long_lived_messages_are_refused() {
     let raw = seal(&draft, (world.home.id, world.home.keys.sig()), to, &mut world.rng).unwrap().bytes;
     let result = world.utility.receive(&raw, Some(NOW), &Window::new(), known(&statement));
     assert_eq!(result.unwrap_err(), Reason::Lifetime);
+    // Who follows another policy is told that, and may ask for this one.
+    let mut of = |kind, lifetime_s| {
+        let mut draft = world.home.draft(kind, None, b"body");
+        (draft.lifetime_s, draft.policy) = (lifetime_s, draft.policy + 1);
+        let kem = world.utility.statement.kem().unwrap().clone();
+        let to = (world.utility.id, &kem);
+        let raw = seal(&draft, (world.home.id, world.home.keys.sig()), to, &mut world.rng).unwrap().bytes;
+        world.utility.receive(&raw, Some(NOW), &Window::new(), known(&statement)).map(|_| ()).err()
+    };
+    assert_eq!(of(Kind::Report, 61), Some(Reason::Policy));
+    assert_eq!(of(Kind::KeyRequest, 61), None);
+    assert_eq!(of(Kind::KeyRequest, 301), Some(Reason::Lifetime), "no policy allows that");
 }
 
 #[test]

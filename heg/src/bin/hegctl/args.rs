@@ -33,7 +33,11 @@ pub(crate) enum Command {
     /// Show the gateway: states, interfaces, commands under way, troubles, last events
     Status,
     /// List the appliances
-    Appliances,
+    Appliances {
+        /// Print their names only, one a line
+        #[arg(long)]
+        names: bool,
+    },
     /// Show everything known of an appliance
     Show {
         /// Name, UDN or its beginning

@@ -1,6 +1,7 @@
 //! hegctl: shows and commands the home energy gateway on this machine, for people and scripts.
 
 mod args;
+mod completion;
 mod firewall;
 mod output;
 mod planning;
@@ -12,7 +13,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use clap::{CommandFactory, Parser};
+use clap::Parser;
 use daemon_kit::clock;
 use daemon_kit::control::client::{self, ClientError, encoded};
 use daemon_kit::control::{ErrorBody, wants_json};
@@ -114,9 +115,7 @@ fn refused(code: &str) -> Option<u8> {
 
 fn run(args: Args) -> anyhow::Result<u8> {
     if let Command::Completion { shell } = args.command {
-        let mut script = Vec::new();
-        clap_complete::generate(shell, &mut Args::command(), "hegctl", &mut script);
-        io::stdout().write_all(&script).context(Exit::IoErr)?;
+        io::stdout().write_all(completion::script(shell).as_bytes()).context(Exit::IoErr)?;
         return Ok(0);
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context(Exit::OsErr)?;
@@ -137,7 +136,10 @@ impl Gateway {
     async fn run(&self, command: Command) -> anyhow::Result<u8> {
         match command {
             Command::Status => self.show::<StatusView>("/v1/status", Output::status).await,
-            Command::Appliances => self.show::<Vec<ApplianceView>>("/v1/appliances", Output::appliances).await,
+            Command::Appliances { names } => {
+                let print = if names { Output::names } else { Output::appliances };
+                self.show::<Vec<ApplianceView>>("/v1/appliances", print).await
+            }
             Command::Show { id } => self.show::<ApplianceView>(&appliance(&id), Output::appliance).await,
             Command::On { id } => self.order(&format!("{}/on", appliance(&id)), &()).await,
             Command::Off { id } => self.order(&format!("{}/off", appliance(&id)), &()).await,

@@ -77,6 +77,11 @@ impl Output {
         print(&table)
     }
 
+    /// For shells to complete.
+    pub(crate) fn names(&self, appliances: &Vec<ApplianceView>) -> io::Result<()> {
+        appliances.iter().try_for_each(|a| line(&clean(&a.name)))
+    }
+
     pub(crate) fn appliance(&self, a: &ApplianceView) -> io::Result<()> {
         let mut pairs = Pairs::default();
         pairs.add("Name", clean(&a.name));
@@ -266,6 +271,7 @@ impl Output {
             WatchLine::Decision { decision } => {
                 line(&format!("{}  {}", clean(&decision.name), self.decision(decision)))
             }
+            WatchLine::Plan { plan } => self.plan_changed(plan),
             WatchLine::Journal { entry: e } => {
                 let reason = if e.reason.is_empty() { String::new() } else { format!(": {}", clean(&e.reason)) };
                 let name = clean(e.name.as_deref().unwrap_or("-"));

@@ -44,6 +44,18 @@ impl Output {
         if p.loads.is_empty() { Ok(()) } else { print(&table) }
     }
 
+    /// A plan of `watch`: one line, and one for each appliance.
+    pub(crate) fn plan_changed(&self, p: &PlanView) -> io::Result<()> {
+        let made = p.made.as_deref().map(|at| self.local(at)).unwrap_or_default();
+        let limit = p.limit.as_ref().map(|(watts, why)| format!(", {watts} W, {why}")).unwrap_or_default();
+        line(&format!("{made}  plan: {} appliances, cost {:.4} {}{limit}", p.loads.len(), p.cost, p.currency))?;
+        p.loads.iter().try_for_each(|load| {
+            let rows = self.runs(load);
+            let words: Vec<_> = rows.iter().map(|[from, to, why]| format!("{from} to {to} ({why})")).collect();
+            line(&format!("    {}  {}", clean(&load.name), words.join("; ")))
+        })
+    }
+
     /// Runs, pauses and what is left undone, in order.
     fn runs(&self, load: &LoadView) -> Vec<[String; 3]> {
         let runs = load.runs.iter().map(|run| (run, ""));
@@ -87,10 +99,11 @@ impl Output {
     /// `2026-11-27 02:00:00 on, price: 0.12 EUR/kWh now; done`.
     pub(crate) fn decision(&self, d: &DecisionView) -> String {
         let start = d.start.as_deref().map(|at| format!(" at {}", self.local(at))).unwrap_or_default();
-        let saves =
-            d.saves.filter(|saves| *saves != 0.0).map(|saves| format!("; saves {saves:.4}")).unwrap_or_default();
+        let saves = d.saves.filter(|saves| *saves != 0.0).map(|saves| format!("; saves {saves:.4} {}", d.currency));
+        let saves = saves.unwrap_or_default();
+        let by = d.refused_by.as_deref().map(|by| format!(" by {by}")).unwrap_or_default();
         let reason = d.reason.as_deref().map(|why| format!(" ({})", clean(why))).unwrap_or_default();
-        let outcome = d.outcome.as_deref().map(|outcome| format!("; {outcome}{reason}")).unwrap_or_default();
+        let outcome = d.outcome.as_deref().map(|outcome| format!("; {outcome}{by}{reason}")).unwrap_or_default();
         format!("{}  {}{start}, {}: {}{saves}{outcome}", self.local(&d.time), d.act, d.cause, clean(&d.because))
     }
 

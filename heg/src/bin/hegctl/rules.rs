@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
 use daemon_kit::clock::next_occurrence;
+use energy_model::daytime::TimeError;
 use energy_model::{DailyWindow, Importance};
 use heg::rules::form::{Kind, RuleForm};
+use heg::rules::window::{Days, Window};
 use heg::rules::{Consent, OptOut, RuleId};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -72,6 +74,9 @@ pub(crate) enum What {
         start: Time,
         /// To; before START means on the next day
         stop: Time,
+        /// On these days, by when it begins: mon-fri, sat,sun [default: every day]
+        #[arg(long)]
+        days: Option<Days>,
     },
     /// It is not switched off between START and STOP
     KeepOn {
@@ -79,6 +84,31 @@ pub(crate) enum What {
         start: Time,
         /// To; before START means on the next day
         stop: Time,
+        /// On these days, by when it begins: mon-fri, sat,sun [default: every day]
+        #[arg(long)]
+        days: Option<Days>,
+    },
+    /// It draws so much while on, instead of what it says itself
+    Power {
+        /// W
+        watts: u32,
+    },
+    /// Once on it stays on for so long, instead of what it says itself
+    MinimumOn {
+        /// 90s, 30m, 2h
+        #[arg(value_parser = span)]
+        time: Duration,
+    },
+    /// Once off it stays off for so long, instead of what it says itself
+    MinimumOff {
+        /// 90s, 30m, 2h
+        #[arg(value_parser = span)]
+        time: Duration,
+    },
+    /// A start costs so much: it is not switched on and off for less
+    StartCost {
+        /// In the tariff's currency
+        price: f64,
     },
     /// Its cycle runs once, and is over at --until
     Run,
@@ -150,6 +180,10 @@ fn span(text: &str) -> Result<Duration, SinceError> {
     }
 }
 
+fn window(start: Time, stop: Time, days: Option<Days>) -> Result<Window, TimeError> {
+    Ok(Window { daily: DailyWindow::new(start.0, stop.0)?, days: days.unwrap_or(Days::ALL) })
+}
+
 /// How long an order holds when nobody says otherwise.
 const ORDER: Duration = Duration::from_secs(7200);
 
@@ -160,8 +194,12 @@ impl Add {
             What::Plan { .. } => (Kind::Plan, None),
             What::Importance { .. } => (Kind::Importance, None),
             What::PriceMax { .. } => (Kind::PriceMax, None),
-            What::Only { start, stop } => (Kind::Only, Some(DailyWindow::new(start.0, stop.0)?)),
-            What::KeepOn { start, stop } => (Kind::KeepOn, Some(DailyWindow::new(start.0, stop.0)?)),
+            What::Only { start, stop, days } => (Kind::Only, Some(window(start, stop, days)?)),
+            What::KeepOn { start, stop, days } => (Kind::KeepOn, Some(window(start, stop, days)?)),
+            What::Power { .. } => (Kind::Power, None),
+            What::MinimumOn { .. } => (Kind::MinimumOn, None),
+            What::MinimumOff { .. } => (Kind::MinimumOff, None),
+            What::StartCost { .. } => (Kind::StartCost, None),
             What::Run => (Kind::Run, None),
             What::Charge { .. } => (Kind::Charge, None),
             What::OptOut { .. } => (Kind::OptOut, None),
@@ -187,7 +225,11 @@ impl Add {
             What::Plan { consent: ConsentWord::Limits } => form.plan = Some(Consent::Limits),
             What::Plan { consent: ConsentWord::Yes } => form.plan = Some(Consent::Yes),
             What::Importance { class } => form.importance = Some(class),
-            What::PriceMax { price } => form.price = Some(price),
+            What::PriceMax { price } | What::StartCost { price } => form.price = Some(price),
+            What::Power { watts } => form.watts = Some(watts),
+            What::MinimumOn { time } | What::MinimumOff { time } => {
+                form.seconds = Some(u32::try_from(time.as_secs()).unwrap_or(u32::MAX));
+            }
             What::Charge { energy } => form.energy_wh = Some(energy),
             What::OptOut { of: OptOutWord::Plan } => form.of = Some(OptOut::Plan),
             What::OptOut { of: OptOutWord::Utility } => form.of = Some(OptOut::Utility),
@@ -229,6 +271,14 @@ mod tests {
                 r#"{"kind":"only","appliance":"tv","window":{"start":"22:00:00","end":"06:00:00"}}"#,
             ),
             (
+                "hegctl rule add tv keep-on 18:00 23:00 --days sat,sun",
+                r#"{"kind":"keep-on","appliance":"tv","window":{"start":"18:00:00","end":"23:00:00","days":"sat,sun"}}"#,
+            ),
+            ("hegctl rule add pump power 1200", r#"{"kind":"power","appliance":"pump","watts":1200}"#),
+            ("hegctl rule add pump minimum-on 10m", r#"{"kind":"minimum-on","appliance":"pump","seconds":600}"#),
+            ("hegctl rule add pump minimum-off 90s", r#"{"kind":"minimum-off","appliance":"pump","seconds":90}"#),
+            ("hegctl rule add pump start-cost 0.05", r#"{"kind":"start-cost","appliance":"pump","price":0.05}"#),
+            (
                 "hegctl rule add tv opt-out --for 7d",
                 r#"{"kind":"opt-out","appliance":"tv","of":"all","until":"2026-12-04T12:00:00Z"}"#,
             ),
@@ -244,6 +294,7 @@ mod tests {
             ("hegctl rule add tv on --for 2h --until 07:00", "cannot be used with"),
             ("hegctl rule add tv on --until soon", "expected 07:30, 30m, 2h"),
             ("hegctl rule add tv importance low", "Critical"),
+            ("hegctl rule add tv only 22:00 06:00 --days workdays", "expected days as mon, mon-fri"),
             ("hegctl rule add tv only 22:00 22:00", "end"),
             ("hegctl rule add tv", "Usage"),
         ] {

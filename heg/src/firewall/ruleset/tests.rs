@@ -189,7 +189,8 @@ fn host() -> Plan {
 fn router() -> Plan {
     let plan = host();
     let shape = Shape { router: true, wan: names(&["wan0"]), ..plan.shape };
-    Plan { shape, settings: Settings { mode: Mode::Router, ..Settings::default() }, ..plan }
+    let settings = Settings { mode: Mode::Router, ..Settings::default() };
+    Plan { shape, settings, ssh_ports: [22].into(), ..plan }
 }
 
 fn dropped(counter: &str) -> Verdict {
@@ -265,6 +266,7 @@ fn a_router_lets_in_from_the_wan_what_belongs_to_us_and_nothing_else() {
     for (from, kind) in [
         (ANYONE, Kind::Udp(67, 68)),
         ("fe80::1", Kind::Udp(547, 546)),
+        ("fe80::1", Kind::Udp(40000, 546)),
         (ANYONE, Kind::Icmp("destination-unreachable")),
         (ANYONE6, Kind::Icmpv6("packet-too-big")),
         ("fe80::1", Kind::Icmpv6("nd-router-advert")),
@@ -282,7 +284,7 @@ fn a_router_lets_in_from_the_wan_what_belongs_to_us_and_nothing_else() {
 fn named_ports_and_ssh_sources_are_open_on_the_wan_side_as_set() {
     let mut plan = router();
     plan.settings.wan_tcp = vec![443];
-    plan.settings.ssh_ports = vec![22, 2222];
+    plan.ssh_ports = [22, 2222].into();
     plan.ssh = [ANYONE, ANYONE6].map(|a| a.parse().unwrap()).into();
     let kernel = Kernel::with(&plan);
     assert_eq!(kernel.input(&packet("wan0", "198.51.100.77", Kind::Tcp(443))), Ok(()));
@@ -293,6 +295,14 @@ fn named_ports_and_ssh_sources_are_open_on_the_wan_side_as_set() {
         ("198.51.100.77", 22, dropped("dropped_wan")),
     ] {
         assert_eq!(kernel.input(&packet("wan0", from, Kind::Tcp(port))), want, "{from} {port}");
+    }
+    // Nobody has ordered anything yet: whoever could log in still can, from wherever he is.
+    plan.ssh_as_it_was = true;
+    let kernel = Kernel::with(&plan);
+    for from in [ANYONE, "198.51.100.77", "2001:db8:77::1"] {
+        assert_eq!(kernel.input(&packet("wan0", from, Kind::Tcp(2222))), Ok(()), "{from}");
+        assert_eq!(kernel.input(&packet("wan0", from, Kind::Tcp(80))), dropped("dropped_wan"), "{from}");
+        assert_eq!(kernel.forward(&packet("wan0", from, Kind::Tcp(22))), dropped("dropped_forward"), "{from}");
     }
     plan.settings.ssh = Ssh::Lan;
     assert_eq!(Kernel::with(&plan).input(&packet("wan0", ANYONE, Kind::Tcp(22))), dropped("dropped_wan"));
@@ -400,6 +410,25 @@ fn sets_change_without_the_rules_and_other_tables_are_never_named() {
             let (kind, fields) = what.as_object().unwrap().iter().next().unwrap();
             let table = if kind == "table" { &fields["name"] } else { &fields["table"] };
             assert_eq!((table.as_str(), fields["family"].as_str()), (Some("heg"), Some("inet")), "{command}");
+        }
+    }
+}
+
+#[test]
+fn whatever_is_dropped_is_told_and_never_without_a_bound() {
+    let mut plan = router();
+    (plan.sealed_port, plan.settings.lan_input) = (Some(8444), LanInput::Closed);
+    plan.settings.utility_addresses = vec!["2001:db8:9::/48".parse().unwrap()];
+    let told = |expr: &[Value]| expr.iter().any(|s| s.get("log").is_some());
+    for rules in Kernel::with(&plan).chains.values() {
+        for (n, rule) in rules.iter().enumerate() {
+            if told(rule) {
+                let limit = rule.iter().find_map(|s| s.get("limit")).expect("a bound before the log");
+                assert_eq!((limit["per"].as_str(), limit.get("inv")), (Some("minute"), None), "{limit}");
+            }
+            if rule.iter().any(|s| s.get("drop").is_some()) {
+                assert!(n > 0 && told(&rules[n - 1]), "dropped without a word: {rule:?}");
+            }
         }
     }
 }

@@ -29,6 +29,12 @@ pub(crate) struct Args {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Set up this utility and its key management centre on this machine, and say what comes next; as root
+    Init {
+        /// Name or address under which homes reach this machine [default: its address on its way out]
+        #[arg(long, value_name = "NAME")]
+        host: Option<String>,
+    },
     /// Show the server: sites, rules, what is not well
     Status,
     /// List sites

@@ -1,6 +1,7 @@
 //! utilityctl: shows and commands a utility's server, for people and scripts.
 
 mod args;
+mod init;
 mod output;
 mod server;
 
@@ -101,6 +102,7 @@ fn run(args: Args) -> anyhow::Result<u8> {
             io::stdout().write_all(&script).context(Exit::IoErr)?;
             Ok(0)
         }
+        Command::Init { host } => init::run(args.server, args.token_file, host, args.json),
         Command::Rules(RulesCommand::Check { file }) => {
             let rules = rules_of(&file)?;
             for rule in rules.iter().filter(|_| !args.json) {
@@ -193,7 +195,7 @@ impl Utility {
                 .await
             }
             Command::Operator(command) => self.operator(command).await,
-            Command::Completion { .. } => Ok(0),
+            Command::Init { .. } | Command::Completion { .. } => Ok(0),
         }
     }
 
@@ -250,24 +252,17 @@ impl Utility {
             SiteCommand::Add { facts, no_token, no_qr } => {
                 let body = body(&facts, Some(facts.uuid.clone()));
                 let answer = self.server.send(Method::POST, "/v1/sites", &body).await?;
-                self.print(&answer, |_, s: &SiteView| line(format!("site {} taken up", s.id)))?;
                 // The same again is no reason for another token.
-                if no_token || answer.status != StatusCode::CREATED {
-                    return Ok(0);
-                }
-                match self.token(&facts.uuid, None, no_qr).await {
-                    Err(error) if error.downcast_ref::<Refused>().is_some_and(|r| r.code == "not-enrolled") => {
-                        if !self.json {
-                            line(
-                                "no token for its gateway yet: this utility is not enrolled at a KMC (utilityctl enrol)",
-                            )?;
-                        }
-                        Ok(0)
-                    }
-                    done => done,
-                }
+                let wanted = !no_token && answer.status == StatusCode::CREATED;
+                let token = if wanted { self.token(&facts.uuid).await } else { Ok(None) };
+                self.added(&answer, token, wanted, no_qr)
             }
-            SiteCommand::Token { uuid, days, no_qr } => self.token(&uuid, days, no_qr).await,
+            SiteCommand::Token { uuid, days, no_qr } => {
+                let with_code = !no_qr && io::stdout().is_terminal();
+                let path = format!("/v1/sites/{}/token", encoded(&uuid));
+                let print = |o: &Output, t: &SiteTokenView| o.token(&t.token, with_code);
+                self.made(Method::POST, &path, &SiteTokenBody { days }, print).await
+            }
             SiteCommand::Change(facts) => {
                 let path = format!("/v1/sites/{}", encoded(&facts.uuid));
                 let body = body(&facts, None);
@@ -282,10 +277,41 @@ impl Utility {
         }
     }
 
-    async fn token(&self, uuid: &str, days: Option<u32>, no_qr: bool) -> anyhow::Result<u8> {
+    /// A token for a gateway; none while this utility is not enrolled itself.
+    async fn token(&self, uuid: &str) -> anyhow::Result<Option<String>> {
         let path = format!("/v1/sites/{}/token", encoded(uuid));
-        let with_code = !no_qr && io::stdout().is_terminal();
-        self.made(Method::POST, &path, &SiteTokenBody { days }, |o, t: &SiteTokenView| o.token(t, with_code)).await
+        match self.server.send(Method::POST, &path, &SiteTokenBody { days: None }).await {
+            Ok(answer) => Ok(Some(read::<SiteTokenView>(&answer)?.token)),
+            Err(error) if error.downcast_ref::<Refused>().is_some_and(|r| r.code == "not-enrolled") => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// A new site and its token: one document, or lines. The site is there also where no token could be had.
+    fn added(
+        &self,
+        answer: &Answer,
+        token: anyhow::Result<Option<String>>,
+        wanted: bool,
+        no_qr: bool,
+    ) -> anyhow::Result<u8> {
+        let site: SiteView = read(answer)?;
+        if self.json {
+            let token = token.with_context(|| format!("site {} taken up, but without a token", site.id))?;
+            let mut shown: serde_json::Map<String, serde_json::Value> = read(answer)?;
+            shown.insert("token".to_owned(), token.into());
+            line(serde_json::to_string(&shown)?)?;
+            return Ok(0);
+        }
+        line(format!("site {} taken up", site.id))?;
+        match token? {
+            Some(token) => self.output.token(&token, !no_qr && io::stdout().is_terminal())?,
+            None if wanted => {
+                line("no token for its gateway yet: this utility is not enrolled at a KMC (utilityctl enrol)")?;
+            }
+            None => {}
+        }
+        Ok(0)
     }
 
     async fn keys(&self, command: KeysCommand) -> anyhow::Result<u8> {

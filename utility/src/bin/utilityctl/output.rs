@@ -72,12 +72,23 @@ impl Output {
                 if a.consents { "allowed" } else { "no" }.to_owned(),
             ]);
         }
+        print(&table)?;
+        if detail.decisions.is_empty() {
+            return Ok(());
+        }
+        line("")?;
+        let mut table = self::table(["DECIDED", "APPLIANCE", "WHAT", "BY", "OUTCOME", "WHY"]);
+        for d in &detail.decisions {
+            let words = [&d.appliance, &d.action, &d.cause, &d.outcome, &d.reason].map(|word| clean(word));
+            let [appliance, action, cause, outcome, reason] = words;
+            table.add_row([self.local(&d.at), appliance, action, cause, outcome, reason]);
+        }
         print(&table)
     }
 
     /// What a gateway enrols with, for a phone and for people.
-    pub(crate) fn token(&self, t: &SiteTokenView, with_code: bool) -> io::Result<()> {
-        line(format!("{}{}", with_code.then(|| qr(&t.token)).flatten().unwrap_or_default(), clean(&t.token)))
+    pub(crate) fn token(&self, token: &str, with_code: bool) -> io::Result<()> {
+        line(format!("{}{}", with_code.then(|| qr(token)).flatten().unwrap_or_default(), clean(token)))
     }
 
     pub(crate) fn keys(&self, k: &KeysView) -> io::Result<()> {

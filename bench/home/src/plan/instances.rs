@@ -3,36 +3,16 @@
 use anyhow::{Context, Result};
 use energy_model::Importance;
 use heg::plan::{Budget, Load, LoadId, Now, Phase, Problem, Slot, Span, Work, plan};
+use home_bench::draw::Draw;
 
 /// Slots of a quarter hour: 36 hours.
 pub(crate) const SLOTS: usize = 144;
 pub(crate) const SLOT_S: i64 = 900;
-const PRICES: &str = include_str!("../../data/prices.csv");
+const PRICES: &str = include_str!("../../../data/prices.csv");
 /// Least cap, watts: what a controllable connection keeps under a utility's limit.
 const CAP_LEAST: u32 = 4200;
 /// Grid fees and taxes on top of the market's price, millionths per kWh.
 const FEES: i64 = 400_000;
-
-/// A small generator; the figures must not change with a crate's version.
-pub(crate) struct Draw(u64);
-
-impl Draw {
-    pub(crate) fn new(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
-    }
-
-    /// One of `from..=to`.
-    pub(crate) fn between(&mut self, from: i64, to: i64) -> i64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        from + (self.0 >> 11) as i64 % (to - from + 1)
-    }
-
-    fn one_of<T: Copy>(&mut self, of: &[T]) -> T {
-        of[self.between(0, of.len() as i64 - 1) as usize]
-    }
-}
 
 /// Prices of a series by quarter hour, millionths per kWh; begun anew where it is shorter than asked.
 pub(crate) fn prices(series: &str, from: usize, count: usize) -> Result<Vec<i64>> {

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use heg::plan::{Load, Plan, Problem, Work};
+use heg::plan::{Load, Plan, Problem, Span, Work};
 
 use super::instances::SLOT_S;
 
@@ -12,6 +12,8 @@ use super::instances::SLOT_S;
 struct Model {
     costs: Vec<f64>,
     rows: Vec<Row>,
+    /// Our plan in these variables.
+    values: Vec<bool>,
 }
 
 /// Variables with their factors.
@@ -24,8 +26,10 @@ struct Row {
 }
 
 impl Model {
-    fn binary(&mut self, cost: f64) -> usize {
+    /// A variable with its cost, and what it is in our plan.
+    fn binary(&mut self, cost: f64, value: bool) -> usize {
         self.costs.push(cost);
+        self.values.push(value);
         self.costs.len() - 1
     }
 
@@ -64,16 +68,19 @@ impl Model {
 
 /// The program: least cost, in hundredths of the currency, with no more undone in any class than `plan` leaves. For slots of
 /// a quarter hour, windows at their edges and energy in whole slots, as the generated homes have them.
-pub(crate) fn mps(problem: &Problem, plan: &Plan) -> String {
+///
+/// Second: our plan in its variables, 0 or 1 a line, for a solver to begin with.
+pub(crate) fn mps(problem: &Problem, plan: &Plan) -> (String, String) {
     let mut model = Model::default();
     let mut draws: Vec<Terms> = vec![Vec::new(); problem.slots.len()];
     let mut undone: BTreeMap<_, (f64, Terms)> = BTreeMap::new();
-    for load in &problem.loads {
+    for (load, planned) in problem.loads.iter().zip(&plan.loads) {
+        let runs: Vec<Span> = planned.runs.iter().map(|run| run.span).collect();
         let class = undone.entry(load.importance).or_default();
         class.0 += plan.dropped.iter().filter(|d| d.id == load.id).map(|d| f64::from(d.missing_ppm)).sum::<f64>();
         match &load.work {
-            Work::Cycle { .. } => cycle(&mut model, problem, load, &mut draws, &mut class.1),
-            _ => runs(&mut model, problem, load, &mut draws, class),
+            Work::Cycle { .. } => cycle(&mut model, problem, load, &runs, &mut draws, &mut class.1),
+            _ => runs_of(&mut model, problem, load, &runs, &mut draws, class),
         }
     }
     for (slot, terms) in problem.slots.iter().zip(draws) {
@@ -85,7 +92,8 @@ pub(crate) fn mps(problem: &Problem, plan: &Plan) -> String {
         // Parts of a millionth are rounded in the planner.
         model.row('L', most + 0.5 * terms.len() as f64, terms);
     }
-    model.mps()
+    let values = model.values.iter().map(|value| if *value { "1\n" } else { "0\n" }).collect();
+    (model.mps(), values)
 }
 
 /// Hundredths of the currency for a watt through a whole slot.
@@ -93,7 +101,7 @@ fn per_watt(problem: &Problem, slot: usize) -> f64 {
     problem.slots[slot].price.unwrap_or(0) as f64 / 1e6 * 100.0 / 1000.0 * SLOT_S as f64 / 3600.0
 }
 
-fn cycle(model: &mut Model, problem: &Problem, load: &Load, draws: &mut [Terms], undone: &mut Terms) {
+fn cycle(model: &mut Model, problem: &Problem, load: &Load, ours: &[Span], draws: &mut [Terms], undone: &mut Terms) {
     let Work::Cycle { phases, earliest, deadline, .. } = &load.work else { return };
     let watts: Vec<f64> = phases
         .iter()
@@ -103,18 +111,25 @@ fn cycle(model: &mut Model, problem: &Problem, load: &Load, draws: &mut [Terms],
     let mut one = Vec::new();
     for start in first..(end + 1).saturating_sub(watts.len()) {
         let cost = watts.iter().enumerate().map(|(k, w)| w * per_watt(problem, start + k)).sum();
-        let chosen = model.binary(cost);
+        let chosen = model.binary(cost, ours.iter().any(|run| run.start == start as i64 * SLOT_S));
         one.push((chosen, 1.0));
         watts.iter().enumerate().for_each(|(k, w)| draws[start + k].push((chosen, *w)));
     }
-    let dropped = model.binary(0.0);
+    let dropped = model.binary(0.0, ours.is_empty());
     one.push((dropped, 1.0));
     undone.push((dropped, 1e6));
     model.row('E', 1.0, one);
 }
 
 /// On and off per slot: energy and presence.
-fn runs(model: &mut Model, problem: &Problem, load: &Load, draws: &mut [Terms], undone: &mut (f64, Terms)) {
+fn runs_of(
+    model: &mut Model,
+    problem: &Problem,
+    load: &Load,
+    ours: &[Span],
+    draws: &mut [Terms],
+    undone: &mut (f64, Terms),
+) {
     let n = problem.slots.len();
     let all = (0, n as i64 * SLOT_S);
     let (watts, window, needed) = match &load.work {
@@ -127,9 +142,12 @@ fn runs(model: &mut Model, problem: &Problem, load: &Load, draws: &mut [Terms], 
         Work::Cycle { .. } => return,
     };
     let (first, end) = ((window.0 / SLOT_S) as usize, ((window.1 / SLOT_S) as usize).min(n));
-    let on: Vec<usize> = (first..end).map(|s| model.binary(f64::from(watts) * per_watt(problem, s))).collect();
+    let is_on = |s: usize| ours.iter().any(|run| run.within(problem.slots[s].span).is_some());
+    let on: Vec<usize> =
+        (first..end).map(|s| model.binary(f64::from(watts) * per_watt(problem, s), is_on(s))).collect();
     on.iter().enumerate().for_each(|(j, x)| draws[first + j].push((*x, f64::from(watts))));
-    let starts: Vec<usize> = on.iter().map(|_| model.binary(load.start_cost as f64 / 1e4)).collect();
+    let begins = |s: usize| is_on(s) && (s == first || !is_on(s - 1));
+    let starts: Vec<usize> = (first..end).map(|s| model.binary(load.start_cost as f64 / 1e4, begins(s))).collect();
     for j in 0..on.len() {
         // A start where it was off before.
         let mut begin = vec![(starts[j], -1.0), (on[j], 1.0)];
@@ -146,7 +164,8 @@ fn runs(model: &mut Model, problem: &Problem, load: &Load, draws: &mut [Terms], 
             row.push((on[j], -1.0));
             if let Some(needed) = needed {
                 // It stops by itself when it has its energy.
-                let full = model.binary(0.0);
+                let had_all = (first..first + j).filter(|s| is_on(*s)).count() as f64 >= needed;
+                let full = model.binary(0.0, had_all);
                 let mut had: Vec<_> = on[..j].iter().map(|x| (*x, -1.0)).collect();
                 had.push((full, needed));
                 model.row('L', 0.0, had);

@@ -12,11 +12,12 @@ use heg::plan::{Improver, Plan, Problem};
 use nix::time::{ClockId, clock_gettime};
 
 use crate::memory;
+use crate::svg::{Axis, COLOURS, Plot};
 
 const SIZES: [usize; 5] = [10, 20, 40, 80, 160];
 const SEEDS: std::ops::RangeInclusive<u64> = 1..=4;
-/// HiGHS may take so long for each home.
-const ORACLE_S: u64 = 30;
+/// Milliseconds that a first plan and a whole one may take.
+const GOALS_MS: (f64, f64) = (5.0, 300.0);
 
 /// What the oracle found, hundredths of the currency.
 struct Optimum {
@@ -72,8 +73,9 @@ fn over(cost: f64, other: f64) -> f64 {
     (cost / other - 1.0) * 100.0
 }
 
-/// Prints the section. `oracle` is a Python that has highspy; without it the plans are measured against their own bounds.
-pub(crate) fn print(oracle: Option<&Path>) -> Result<()> {
+/// Prints the section. `oracle` is a Python that has highspy, which may take `seconds` of the processor for each home; without it the plans
+/// are measured against their own bounds.
+pub(crate) fn print(oracle: Option<&Path>, seconds: u64, plots: Option<&Path>) -> Result<()> {
     println!("## Plans\n");
     println!(
         "Generated homes, {} slots of a quarter hour, real day-ahead prices (bench/data), a cap of half the power that all together",
@@ -83,24 +85,25 @@ pub(crate) fn print(oracle: Option<&Path>) -> Result<()> {
         "would draw at their best times, less in the evening. Cost in hundredths of the currency; milliseconds are of the processor, the least of"
     );
     println!(
-        "five first plans and three whole ones. HiGHS: one thread, {ORACLE_S} s, no more undone than our plan. Goals: default budget within 1 %"
+        "five first plans and three whole ones. HiGHS: one thread, begun from our plan, {seconds} s of the processor, no more undone than our plan."
     );
     println!(
-        "of HiGHS; first plan under 5 ms, default budget under 300 ms at 160 loads; memory under 3 MB above idle.\n"
+        "Goals: default budget within 1 % of HiGHS; first plan under 5 ms, default budget under 300 ms at 160 loads; memory under 3 MB above"
     );
+    println!("idle.\n");
     println!(
         "| loads | seed | undone | first plan ms | default budget ms | its cost | HiGHS | | s | first over HiGHS % | default over HiGHS % | default over best bound % |"
     );
     println!("|---|---|---|---|---|---|---|---|---|---|---|---|");
-    let idle = memory::of(std::process::id())?.rss;
+    let idle = memory::resident_kb()?;
     let (mut most, mut rows) = (idle, Vec::new());
     for loads in SIZES {
         for seed in SEEDS {
             let problem = instances::home(loads, seed)?;
             let (first, first_ms, plan, whole_ms) = planned(&problem)?;
-            most = most.max(memory::of(std::process::id())?.rss);
+            most = most.max(memory::resident_kb()?);
             check(&problem, &plan)?;
-            let optimum = oracle.map(|python| solve(python, &problem, &plan)).transpose()?;
+            let optimum = oracle.map(|python| solve(python, seconds, &problem, &plan)).transpose()?;
             let row = Row { loads, seed, first, first_ms, plan, whole_ms, optimum };
             row.print();
             rows.push(row);
@@ -124,7 +127,51 @@ pub(crate) fn print(oracle: Option<&Path>) -> Result<()> {
     let wholes: Vec<f64> = rows.iter().map(|row| row.whole_ms).collect();
     println!("Longest first plan {:.1} ms, longest default budget {:.0} ms.", largest(&firsts), largest(&wholes));
     println!("Memory of the benchmark: {idle} kB resident before the first plan, at most {most} kB after one.\n");
+    if let Some(plots) = plots {
+        std::fs::create_dir_all(plots)?;
+        std::fs::write(plots.join("plan-cost.svg"), plot_cost(&rows))?;
+        std::fs::write(plots.join("plan-time.svg"), plot_time(&rows))?;
+        println!("![cost over the optimum, by home](plots/plan-cost.svg)\n");
+        println!("![time of a plan, by loads](plots/plan-time.svg)\n");
+    }
     Ok(())
+}
+
+fn plot_cost(rows: &[Row]) -> String {
+    let at = |i: usize| i as f64 + 0.5;
+    let ticks = rows.iter().enumerate().map(|(i, row)| (at(i), format!("{}/{}", row.loads, row.seed)));
+    let x = Axis::linear("home: loads/seed", 0.0, rows.len() as f64).with_ticks(ticks.collect());
+    let mut plot = Plot::new("Cost of the plan at the default budget", x, Axis::linear("% above", -0.1, 1.5));
+    plot.named("above the best bound known", COLOURS[3]);
+    let bars =
+        rows.iter().enumerate().map(|(i, row)| (at(i) - 0.3, at(i) + 0.3, over(cents(row.plan.cost), row.bound())));
+    plot.bars(bars, COLOURS[3]);
+    let found = |row: &Row| row.optimum.as_ref()?.cost;
+    if rows.iter().any(|row| found(row).is_some()) {
+        plot.named("above HiGHS", COLOURS[0]);
+        let dots =
+            rows.iter().enumerate().filter_map(|(i, row)| Some((at(i), over(cents(row.plan.cost), found(row)?))));
+        plot.dots(dots, COLOURS[0]);
+    }
+    plot.named("goal: within 1 % of HiGHS", COLOURS[1]);
+    plot.line([(0.0, 1.0), (rows.len() as f64, 1.0)], COLOURS[1], true);
+    plot.finish()
+}
+
+fn plot_time(rows: &[Row]) -> String {
+    let ticks = SIZES.iter().map(|loads| (*loads as f64, loads.to_string()));
+    let x = Axis::linear("loads", 0.0, 170.0).with_ticks(ticks.collect());
+    let mut plot = Plot::new("Time of a plan, milliseconds of the processor", x, Axis::log("ms", 0.05, 1000.0));
+    let times: [(&str, f64, fn(&Row) -> f64, &'static str); 2] = [
+        ("first plan, goal 5 ms", GOALS_MS.0, |row| row.first_ms, COLOURS[2]),
+        ("default budget, goal 300 ms", GOALS_MS.1, |row| row.whole_ms, COLOURS[0]),
+    ];
+    for (name, goal, ms, colour) in times {
+        plot.named(name, colour);
+        plot.dots(rows.iter().map(|row| (row.loads as f64, ms(row))), colour);
+        plot.line([(0.0, goal), (170.0, goal)], colour, true);
+    }
+    plot.finish()
 }
 
 /// The first plan, its milliseconds (least of five), the whole plan, its milliseconds (least of three).
@@ -165,12 +212,14 @@ fn check(problem: &Problem, plan: &Plan) -> Result<()> {
     Ok(())
 }
 
-fn solve(python: &Path, problem: &Problem, plan: &Plan) -> Result<Optimum> {
-    let path = std::env::temp_dir().join(format!("plan-{}.mps", std::process::id()));
-    std::fs::write(&path, milp::mps(problem, plan))?;
+fn solve(python: &Path, seconds: u64, problem: &Problem, plan: &Plan) -> Result<Optimum> {
+    let dir = tempfile::tempdir()?;
+    let (model, begin) = (dir.path().join("plan.mps"), dir.path().join("begin"));
+    let (text, values) = milp::mps(problem, plan);
+    std::fs::write(&model, text)?;
+    std::fs::write(&begin, values)?;
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("plan-oracle.py");
-    let out = Command::new(python).arg(script).arg(&path).arg(ORACLE_S.to_string()).output();
-    std::fs::remove_file(&path)?;
+    let out = Command::new(python).arg(script).args([&model, &begin]).arg(seconds.to_string()).output();
     let out = out.with_context(|| format!("running {}", python.display()))?;
     ensure!(out.status.success(), "the oracle: {}", String::from_utf8_lossy(&out.stderr));
     let text = String::from_utf8(out.stdout)?;

@@ -1,0 +1,362 @@
+//! What came of it, by looking at the machines alone: work that was not done in time, what was switched off that was to stay on, and more
+//! drawn than allowed. The planner's own word for it is not asked.
+#![forbid(unsafe_code)]
+
+use std::collections::BTreeMap;
+
+use energy_model::{Flexibility, Importance};
+use jiff::tz::TimeZone;
+use upnp::ids::Udn;
+
+use super::machine::{Conduct, Machine};
+use crate::limits::PLAN_RETRY_MAX_S;
+use crate::plan::Span;
+use crate::planner::daily;
+use crate::rules::Consent;
+use crate::rules::load::LoadForm;
+use crate::rules::window::Window;
+
+/// A limit is kept within this, s: planning waits for changes to gather, and commands take their time.
+pub const REACTION_S: i64 = 60;
+/// Energy by which a charge may fall short and still counts as done, W s: a gateway switches by whole seconds.
+const SHORT_WS_MAX: u64 = 3600;
+/// It looks at the machines at least so often, s.
+const LOOK_EVERY_S: i64 = 900;
+/// How long a refusal or a person's hand goes on: the gateway asks again in an hour at the latest, and leaves what was switched by hand
+/// for two hours by default.
+const DISTURBED_S: i64 = 2 * PLAN_RETRY_MAX_S;
+
+/// What was found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Findings {
+    /// Works that were asked for and whose time is over.
+    pub works: u64,
+    /// Of those not done in time, or not wholly: without any excuse.
+    pub undone: u64,
+    /// While a limit held in their time.
+    pub undone_limited: u64,
+    /// Whose machine refused, did not answer or was switched by hand in their time.
+    pub undone_disturbed: u64,
+    /// Times a machine was switched off that was to stay on.
+    pub comfort_broken: u64,
+    /// Time in which a machine was off in a window in which it was to run, longer than [`REACTION_S`] and without excuse, s.
+    pub missed_s: i64,
+    /// Time in which more was drawn than allowed though something could have been switched off, longer than [`REACTION_S`], s.
+    pub over_limit_s: i64,
+    /// The rest of the time in which more was drawn than allowed: within [`REACTION_S`], or by what may not be switched off, s.
+    pub over_excused_s: i64,
+}
+
+/// What a machine is for, as its `[[load]]` says.
+#[derive(Clone, Debug)]
+struct Duty {
+    every_day: Option<(Window, u64)>,
+    only: Vec<Window>,
+    keep_on: Vec<Window>,
+    price_max: bool,
+    critical: bool,
+    consent: Consent,
+    minimum_on_s: i64,
+    /// The daily work that is next or under way.
+    daily: Option<Work>,
+    /// Asked for by people.
+    asked: Vec<Work>,
+    /// It refused, was silent or switched by hand, last at this time.
+    disturbed: Option<i64>,
+    missed_since: Option<i64>,
+}
+
+/// To be done within a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Work {
+    span: Span,
+    /// 0: a cycle.
+    need_ws: u64,
+    /// What the machine had drawn at its start; `None` before it.
+    drawn_ws: Option<u64>,
+}
+
+/// What the home may draw, W.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct May {
+    pub(super) limit_w: Option<u32>,
+    pub(super) fuse_w: Option<u32>,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Judge {
+    duties: BTreeMap<Udn, Duty>,
+    zone: TimeZone,
+    comeback_s: i64,
+    /// A limit held, last at this time.
+    limited: Option<i64>,
+    over_since: Option<i64>,
+    pub(super) findings: Findings,
+}
+
+impl Judge {
+    /// Load comes back for `comeback_s` after a limit.
+    pub(super) fn new(zone: TimeZone, comeback_s: i64) -> Self {
+        let (limited, over_since, findings) = (None, None, Findings::default());
+        Self { duties: BTreeMap::new(), zone, comeback_s, limited, over_since, findings }
+    }
+
+    pub(super) fn add(&mut self, udn: Udn, form: &LoadForm, consent: Consent) {
+        let ws = |wh: Option<u32>| u64::from(wh.unwrap_or(0)) * 3600;
+        let duty = Duty {
+            every_day: form.every_day.map(|window| (window, ws(form.energy_wh))),
+            only: form.only.clone(),
+            keep_on: form.keep_on.clone(),
+            price_max: form.price_max.is_some(),
+            critical: form.importance == Some(Importance::Critical),
+            consent,
+            minimum_on_s: form.minimum_on_s.unwrap_or(0).into(),
+            daily: None,
+            asked: Vec::new(),
+            disturbed: None,
+            missed_since: None,
+        };
+        self.duties.insert(udn, duty);
+    }
+
+    /// A person has asked for work.
+    pub(super) fn asked(&mut self, udn: &Udn, span: Span, need_wh: u32) {
+        if let Some(duty) = self.duties.get_mut(udn) {
+            duty.asked.push(Work { span, need_ws: u64::from(need_wh) * 3600, drawn_ws: None });
+        }
+    }
+
+    /// Something came between that is not the planner's doing.
+    pub(super) fn disturbed(&mut self, udn: &Udn, at: i64) {
+        if let Some(duty) = self.duties.get_mut(udn) {
+            duty.disturbed = Some(at);
+        }
+    }
+
+    /// When it has to look again.
+    pub(super) fn next_edge(&self, at: i64) -> Option<i64> {
+        let works = self.duties.values().flat_map(|duty| duty.daily.iter().chain(&duty.asked));
+        let works = works.flat_map(|work| [work.span.start, work.span.end]).filter(|edge| *edge > at);
+        // Windows begin and end at the clock's quarters, mostly.
+        works.chain([at.div_euclid(LOOK_EVERY_S) * LOOK_EVERY_S + LOOK_EVERY_S]).min()
+    }
+
+    /// Works that begin or whose time is over.
+    pub(super) fn look(&mut self, machines: &BTreeMap<Udn, Machine>, at: i64) {
+        for (udn, duty) in &mut self.duties {
+            let Some(machine) = machines.get(udn) else { continue };
+            if machine.conduct != Conduct::Obeys {
+                duty.disturbed = Some(at);
+            }
+            let (limited, disturbed) = (self.limited, duty.disturbed);
+            for work in duty.daily.iter_mut().chain(&mut duty.asked) {
+                if work.span.start <= at {
+                    work.drawn_ws.get_or_insert(machine.drawn_ws(at));
+                }
+                if work.span.end > at {
+                    continue;
+                }
+                let findings = &mut self.findings;
+                let within = |last: Option<i64>, for_s| last.is_some_and(|last| last + for_s >= work.span.start);
+                findings.works += 1;
+                if !work.is_done(machine, at) {
+                    match (within(disturbed, DISTURBED_S), within(limited, 0)) {
+                        (true, _) => findings.undone_disturbed += 1,
+                        (false, true) => findings.undone_limited += 1,
+                        (false, false) => findings.undone += 1,
+                    }
+                    tracing::info!(%udn, from = work.span.start, until = work.span.end, "not done in time");
+                }
+            }
+            duty.asked.retain(|work| work.span.end > at);
+            if duty.daily.is_none_or(|work| work.span.end <= at) {
+                let last = duty.daily.map_or(at - 1, |work| work.span.start);
+                duty.daily = duty.every_day.and_then(|(window, need_ws)| {
+                    // A window that began before the simulation did is left out.
+                    let ahead = daily::spans(window, &self.zone, Span { start: at, end: at + 3 * 86_400 });
+                    let span = ahead.into_iter().find(|span| span.start > last)?;
+                    let drawn_ws = (span.start <= at).then(|| machine.drawn_ws(at));
+                    Some(Work { span, need_ws, drawn_ws })
+                });
+            }
+        }
+    }
+
+    /// A machine is ordered off by the planner.
+    pub(super) fn ordered_off(&mut self, udn: &Udn, at: i64) {
+        let kept = self.duties.get(udn).is_some_and(|duty| duty.is_kept(&self.zone, at));
+        self.findings.comfort_broken += u64::from(kept);
+    }
+
+    /// What is drawn over `span`, in which nothing changes, and what may be, by a limit and by the home's fuse.
+    pub(super) fn watch(&mut self, machines: &BTreeMap<Udn, Machine>, drawn_w: u32, may: May, span: Span) {
+        let at = span.start;
+        if may.limit_w.is_some() {
+            self.limited = Some(at);
+        }
+        let most = [may.limit_w, may.fuse_w].into_iter().flatten().min();
+        if most.is_none_or(|most| drawn_w <= most) {
+            self.over_since = None;
+        } else if self
+            .duties
+            .iter()
+            .any(|(udn, duty)| machines.get(udn).is_some_and(|machine| duty.could_be_off(machine, &self.zone, at)))
+        {
+            let since = *self.over_since.get_or_insert(at);
+            let beyond = Span { start: span.start.max(since + REACTION_S), end: span.end }.seconds();
+            self.findings.over_limit_s += beyond;
+            self.findings.over_excused_s += span.seconds() - beyond;
+        } else {
+            // From when on it could have been otherwise counts.
+            self.over_since = None;
+            self.findings.over_excused_s += span.seconds();
+        }
+        let limited = self.limited.is_some_and(|last| at - last <= self.comeback_s + LOOK_EVERY_S);
+        self.watch_windows(machines, limited, span);
+    }
+
+    /// Windows in which a machine is to run.
+    fn watch_windows(&mut self, machines: &BTreeMap<Udn, Machine>, limited: bool, span: Span) {
+        let at = span.start;
+        for (udn, duty) in &mut self.duties {
+            if duty.only.is_empty() || duty.price_max || duty.consent != Consent::Yes {
+                continue;
+            }
+            let on = machines.get(udn).is_none_or(Machine::is_on);
+            let excused = limited || duty.was_disturbed_lately(at);
+            if on || excused || !holds(&duty.only, &self.zone, at) {
+                duty.missed_since = None;
+                continue;
+            }
+            let since = *duty.missed_since.get_or_insert(at);
+            self.findings.missed_s += Span { start: at.max(since + REACTION_S), end: span.end }.seconds();
+        }
+    }
+}
+
+impl Duty {
+    fn is_kept(&self, zone: &TimeZone, at: i64) -> bool {
+        self.critical || holds(&self.keep_on, zone, at)
+    }
+
+    fn was_disturbed_lately(&self, at: i64) -> bool {
+        self.disturbed.is_some_and(|last| at - last <= DISTURBED_S)
+    }
+
+    /// Whether the planner may switch it off now.
+    fn could_be_off(&self, machine: &Machine, zone: &TimeZone, at: i64) -> bool {
+        let fixed = machine.facts.flexibility == Flexibility::Fixed || machine.has_cycles();
+        let bound = machine.conduct != Conduct::Obeys || at - machine.since < self.minimum_on_s;
+        machine.is_on()
+            && self.consent >= Consent::Limits
+            && !fixed
+            && !bound
+            && !self.is_kept(zone, at)
+            && !self.was_disturbed_lately(at)
+    }
+}
+
+impl Work {
+    fn is_done(&self, machine: &Machine, at: i64) -> bool {
+        if self.need_ws > 0 {
+            let drawn = machine.drawn_ws(at) - self.drawn_ws.unwrap_or(0);
+            return drawn + SHORT_WS_MAX >= self.need_ws;
+        }
+        machine.last_cycle.is_some_and(|cycle| cycle.start >= self.span.start && cycle.end <= self.span.end)
+    }
+}
+
+fn holds(windows: &[Window], zone: &TimeZone, at: i64) -> bool {
+    windows.iter().any(|window| !daily::spans(*window, zone, Span { start: at, end: at + 1 }).is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use energy_model::PowerState;
+
+    use super::*;
+
+    const HOUR: i64 = 3600;
+
+    /// One machine of 2 kW and its judge, at midnight.
+    fn one(form: &str) -> (Judge, BTreeMap<Udn, Machine>, Udn) {
+        let form = format!("load = [{{ udn = 'uuid:one', plan = 'yes', {form} }}]");
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("heg.toml");
+        std::fs::write(&path, form).unwrap();
+        let config = crate::config::Config::load(Some(&path)).unwrap();
+        let (udn, machine) = Machine::new(&config.load[0], 0, 0).unwrap();
+        let mut judge = Judge::new(TimeZone::UTC, 900);
+        judge.add(udn.clone(), &config.load[0], Consent::Yes);
+        let machines = BTreeMap::from([(udn.clone(), machine)]);
+        judge.look(&machines, 0);
+        (judge, machines, udn)
+    }
+
+    fn watched(judge: &mut Judge, machines: &BTreeMap<Udn, Machine>, from: i64, to: i64) {
+        let drawn = machines.values().map(|m| m.watts(from)).sum();
+        judge.watch(machines, drawn, May { limit_w: Some(1000), fuse_w: None }, Span { start: from, end: to });
+    }
+
+    #[test]
+    fn more_than_the_limit_counts_after_a_minute_and_only_by_what_could_be_off() {
+        let (mut judge, mut machines, udn) = one("kind = 'Curtailable', power-w = 2000");
+        watched(&mut judge, &machines, 0, 40);
+        watched(&mut judge, &machines, 40, 100);
+        assert_eq!((judge.findings.over_limit_s, judge.findings.over_excused_s), (40, 60));
+        machines.get_mut(&udn).unwrap().switch(PowerState::Off, 100);
+        watched(&mut judge, &machines, 100, 1000);
+        assert_eq!(judge.findings.over_limit_s, 40);
+        let (mut judge, machines, _) = one("kind = 'Curtailable', power-w = 2000, importance = 'Critical'");
+        watched(&mut judge, &machines, 0, 500);
+        assert_eq!((judge.findings.over_limit_s, judge.findings.over_excused_s), (0, 500));
+        judge.ordered_off(&Udn::parse("uuid:one").unwrap(), 500);
+        assert_eq!(judge.findings.comfort_broken, 1);
+    }
+
+    #[test]
+    fn a_charge_is_done_when_its_energy_was_taken_in_its_time_and_its_excuse_is_told() {
+        const CAR: &str = "kind = 'Interruptible', power-w = 2000, energy-wh = 4000, \
+                           every-day = { start = '01:00:00', end = '05:00:00' }";
+        for (hours, disturbed, expected) in [(2, false, (0, 0)), (1, false, (1, 0)), (1, true, (0, 1))] {
+            let (mut judge, mut machines, udn) = one(CAR);
+            judge.look(&machines, HOUR);
+            if disturbed {
+                judge.disturbed(&udn, 2 * HOUR);
+            }
+            machines.get_mut(&udn).unwrap().switch(PowerState::On, 2 * HOUR);
+            machines.get_mut(&udn).unwrap().switch(PowerState::Off, (2 + hours) * HOUR);
+            judge.look(&machines, 5 * HOUR);
+            let Findings { works, undone, undone_disturbed, .. } = judge.findings;
+            assert_eq!((works, (undone, undone_disturbed)), (1, expected), "{hours} h");
+        }
+    }
+
+    #[test]
+    fn a_cycle_begun_before_its_time_or_ended_after_it_is_not_done() {
+        const WASHER: &str = "kind = 'Deferrable', phases = [{ minutes = 60, watts = 2000 }], \
+                              every-day = { start = '01:00:00', end = '05:00:00' }";
+        for (start, undone) in [(0, 1), (HOUR, 0), (4 * HOUR, 0), (4 * HOUR + 60, 1)] {
+            let (mut judge, mut machines, udn) = one(WASHER);
+            judge.look(&machines, HOUR);
+            let machine = machines.get_mut(&udn).unwrap();
+            machine.switch(PowerState::On, start);
+            let end = machine.ends().unwrap();
+            machine.switch(PowerState::Off, end);
+            judge.look(&machines, 5 * HOUR);
+            assert_eq!(judge.findings.undone, undone, "begun at {start}");
+        }
+    }
+
+    #[test]
+    fn a_window_in_which_it_is_to_run_is_missed_after_a_minute() {
+        let (mut judge, machines, _) =
+            one("kind = 'Curtailable', power-w = 2000, only = [{ start = '01:00:00', end = '02:00:00' }]");
+        let unlimited = May { limit_w: None, fuse_w: None };
+        for (from, to) in [(0, HOUR), (HOUR, HOUR + 600), (HOUR + 600, 2 * HOUR), (2 * HOUR, 3 * HOUR)] {
+            judge.watch(&machines, 0, unlimited, Span { start: from, end: to });
+        }
+        assert_eq!(judge.findings.missed_s, HOUR - REACTION_S);
+    }
+}
