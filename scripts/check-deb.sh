@@ -52,7 +52,8 @@ for deb in $names; do
     fi
     [ ! -e "$root/lib" ] || wrong "$deb has files in /lib"
     for word in "$source" "${CARGO_HOME:-$HOME/.cargo}" "${RUSTUP_HOME:-$HOME/.rustup}" "$HOME/"; do
-        ! found=$(grep -rlF -- "$word" "$root") || wrong "$deb speaks of $word: ${found//$root/}"
+        # At the beginning of a path: "/kmc/v1/root/..." is no home.
+        ! found=$(grep -rlE -- "(^|[^[:alnum:]._-])$(sed 's/[][().*+?{}|^$\\]/\\&/g' <<<"$word")" "$root") || wrong "$deb speaks of $word: ${found//$root/}"
     done
 done
 [ $bad = 0 ] || exit 1

@@ -48,31 +48,31 @@ if [ "${1:-}" = pins ]; then
 fi
 [ $# -eq 0 ] || { echo "usage: scripts/cross-toolchain.sh [pins]" >&2; exit 64; }
 
-dir=$PWD/.cache/cross-$(sha256sum <<<"$pins" | cut -c1-12)
+dir=$PWD/.cache/cross-$(sha256sum <<<"tree $pins" | cut -c1-12)
 if [ ! -x "$dir/bin/rustc" ]; then
     echo "cross-toolchain: fetching Debian's rustc-web $version into ${dir#"$PWD/"}" >&2
     mkdir -p .cache
     new=$(mktemp -d .cache/cross-new.XXXXXX); trap 'rm -rf "$new"' EXIT
-    mkdir "$new/root" "$new/bin"
+    mkdir "$new/tree" "$new/bin"
     while read -r sum place; do
         [ -n "$sum" ] || continue
         fetch "$place" "$new/deb" "$sum" >&2 || fail "$archive has ${place##*/} no longer, or with other bytes: see \`$0 pins\`"
         # Of the sources only the standard library's; the compiler's own are four times as much.
         case "$place" in
-            */rust-web-src_*) dpkg-deb --fsys-tarfile "$new/deb" | tar -x -C "$new/root" --wildcards './usr/lib/*' './usr/src/*/library/*' ;;
-            *) dpkg-deb --extract "$new/deb" "$new/root" ;;
+            */rust-web-src_*) dpkg-deb --fsys-tarfile "$new/deb" | tar -x -C "$new/tree" --wildcards './usr/lib/*' './usr/src/*/library/*' ;;
+            *) dpkg-deb --extract "$new/deb" "$new/tree" ;;
         esac
         rm "$new/deb"
     done <<<"$pins"
     cat >"$new/bin/rustc" <<'WRAPPER'
 #!/bin/sh
-root=$(dirname "$(dirname "$(readlink -f "$0")")")/root
-LD_LIBRARY_PATH=$root/usr/lib/x86_64-linux-gnu exec "$root/usr/bin/rustc" "$@"
+tree=$(dirname "$(dirname "$(readlink -f "$0")")")/tree
+LD_LIBRARY_PATH=$tree/usr/lib/x86_64-linux-gnu exec "$tree/usr/bin/rustc" "$@"
 WRAPPER
     chmod +x "$new/bin/rustc"
     if ! "$new/bin/rustc" -vV >/dev/null 2>"$new/error"; then
         cat "$new/error" >&2
-        missing=$(LD_LIBRARY_PATH=$new/root/usr/lib/x86_64-linux-gnu ldd "$new"/root/usr/lib/x86_64-linux-gnu/lib*.so* 2>/dev/null |
+        missing=$(LD_LIBRARY_PATH=$new/tree/usr/lib/x86_64-linux-gnu ldd "$new"/tree/usr/lib/x86_64-linux-gnu/lib*.so* 2>/dev/null |
             awk '/not found/ { print $1 }' | sort -u | xargs)
         fail "the compiler does not run here${missing:+; libraries that it misses: $missing}"
     fi

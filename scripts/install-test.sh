@@ -90,14 +90,18 @@ by_autopkgtest() {
     local out=$work/autopkgtest-$1 code=0
     # Everything is there already; an archive that is asked in vain costs minutes.
     rm -f "$work/root/etc/apt/sources.list" "$work"/root/etc/apt/sources.list.d/*
+    # Of the sources only what it reads: it takes all that is there along.
+    mkdir -p "$work/source/debian"
+    cp -r debian/control debian/changelog debian/tests "$work/source/debian/"
+    touch "$work/source/debian/files" # nothing to build
     # 2: tests that need a machine with systemd were skipped.
     unshare --net --mount -- sh -euc '
         mount --make-rprivate /
         mount -t proc proc "$6/proc"
         mount --rbind /dev "$6/dev"
         ip link set lo up
-        exec autopkgtest --timeout-factor=5 --output-dir="$1" --no-built-binaries "$2" "$3" "$4" "$5"/ -- chroot "$6"
-    ' autopkgtest "$out" "${debs[@]}" "$PWD" "$work/root" >"$out.log" 2>&1 || code=$?
+        exec autopkgtest --output-dir="$1" --no-built-binaries "$2" "$3" "$4" "$5"/ -- chroot "$6"
+    ' autopkgtest "$out" "${debs[@]}" "$work/source" "$work/root" >"$out.log" 2>&1 || code=$?
     [ $code = 0 ] || [ $code = 2 ] || { tail -60 "$out.log"; return 1; }
     sed 's/^/  /' "$out/summary"
 }
