@@ -23,8 +23,8 @@ fn packaging(directory: &str) -> PathBuf {
 }
 
 fn files(directory: &str) -> Vec<PathBuf> {
-    let entries = fs::read_dir(packaging(directory)).unwrap();
-    let mut files: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+    let entries = fs::read_dir(packaging(directory)).expect("the directory");
+    let mut files: Vec<_> = entries.map(|entry| entry.expect("an entry").path()).collect();
     files.sort();
     assert!(!files.is_empty(), "nothing in {directory}");
     files
@@ -83,7 +83,7 @@ fn apparmor_profiles_are_understood() {
 #[test]
 fn every_user_of_a_unit_is_made_by_sysusers_and_has_a_unit() {
     let lines = |directory: &str| -> Vec<String> {
-        let texts = files(directory).into_iter().map(|file| fs::read_to_string(file).unwrap());
+        let texts = files(directory).into_iter().map(|file| fs::read_to_string(file).expect("a text"));
         texts.flat_map(|text| text.lines().map(str::to_owned).collect::<Vec<_>>()).collect()
     };
     let made: BTreeSet<_> = lines("sysusers")

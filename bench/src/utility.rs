@@ -177,6 +177,7 @@ async fn reports(mut member: Membership, host: &str, until: Instant) -> Result<u
             appliances: List::empty(),
             consumption: List::empty(),
             gaps: List::empty(),
+            decisions: List::empty(),
         };
         let sealed = member.seal(&peer, (Kind::Report, None), &report.encode(), boot(), &mut UnwrapErr(SysRng))?;
         let mut answer = http.post(endpoints::REPORT, CONTENT_TYPE_SIGN1, sealed.bytes.clone(), None).await?;

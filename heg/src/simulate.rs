@@ -14,7 +14,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use energy_model::{MacAddress, PowerState, WakeMethod};
+use energy_model::{MacAddress, PowerState, RefusalKind, WakeMethod};
+use energy_services::errors;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use upnp::ids::Udn;
@@ -23,7 +24,7 @@ use upnp::time::BootTime;
 use crate::commands::{CallFailure, Verb};
 use crate::config::Config;
 use crate::gateway::{self, Answer, AskId, CallTag, Gateway, Input, Order, Reply, Restored};
-use crate::journal::Ending;
+use crate::journal::Cause;
 use crate::now::Now;
 use crate::plan::Span;
 use crate::plan::slots::PriceSpan;
@@ -47,8 +48,6 @@ use machine::Machine;
 const TURNS_MAX: u32 = 1_000_000;
 /// A machine that is switched on again by the planner so soon after it was switched off is counted, s.
 const SOON_S: i64 = 300;
-/// The code with which a machine refuses.
-const REFUSED: u16 = 501;
 
 /// What came of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -315,7 +314,8 @@ impl House {
                     self.pending.appliance(udn, profile, boot);
                 }
                 gateway::Effect::Ended { udn, verb, cause, outcome } => {
-                    self.figures.refused += u64::from(outcome.ending == Ending::Refused);
+                    let ours = !matches!(cause, Cause::Person(_) | Cause::Registration(_));
+                    self.figures.refused += u64::from(ours && !outcome.is_success());
                     self.planner.handle(planner::Input::Ended { udn, verb, cause, outcome }, self.now);
                 }
                 gateway::Effect::SendMagicPacket { mac, .. } => self.wake(mac),
@@ -380,7 +380,8 @@ impl House {
             Order::GoToStandby => Some(PowerState::Standby),
             _ => None,
         };
-        let refused = || CallFailure::Fault { code: REFUSED, reason: "in the middle of something".into() };
+        let busy = errors::code(RefusalKind::BusyUnit).0;
+        let refused = || CallFailure::Fault { code: busy, reason: "in the middle of something".into() };
         let result = match (conduct, order, to) {
             (Conduct::Silent, ..) => Err(CallFailure::NoAnswer("no answer".into())),
             (_, Order::GetPowerState, _) => Ok(Answer::PowerState(state)),

@@ -31,6 +31,7 @@ fn life(lab: &mut Lab, lan: &Lan, debian: Debian) -> Result<()> {
     locked_in(&machine)?;
     let udn = identity(&machine)?;
     reload(&machine)?;
+    wrong_configuration(&machine)?;
     forwards_again(&machine)?;
     comes_back(&machine)?;
     ensure!(identity(&machine)? == udn, "another gateway came back");
@@ -118,6 +119,23 @@ fn reload(machine: &Container) -> Result<()> {
     machine.wait_status("heg-gateway", &["1 appliance: 1 OFF"], SOON)?;
     for ((unit, _), pid) in SERVICES.iter().zip(pids) {
         ensure!(machine.property(unit, "MainPID")? == pid?, "{unit} was started again");
+        machine.ensure_active(unit)?;
+    }
+    Ok(())
+}
+
+/// A wrong configuration is not tried again and again, and the last lines say what is wrong and where.
+fn wrong_configuration(machine: &Container) -> Result<()> {
+    for (unit, file) in [
+        ("heg-gateway", "/etc/heg/heg-gateway.toml"),
+        ("psm-agent", "/etc/psm/psm-agent.toml"),
+        ("heg-utility", "/etc/heg/heg-utility.toml"),
+    ] {
+        machine.run(&format!("printf '[nonsense]\\n' >>{file}; ! systemctl restart {unit} 2>/dev/null"))?;
+        ensure!(machine.property(unit, "ActiveState")? == "failed", "{unit} runs: {}", machine.journal(unit));
+        let status = machine.run(&format!("systemctl status --no-pager --lines=5 {unit}; true"))?;
+        ensure!(status.contains(file) && status.contains("nonsense"), "{status}");
+        machine.run(&format!("sed -i '/nonsense/d' {file}; systemctl start {unit}"))?;
         machine.ensure_active(unit)?;
     }
     Ok(())

@@ -266,6 +266,7 @@ impl GatewayHost {
                 // This house has no utility.
                 Effect::Ask(_)
                 | Effect::Decided(_)
+                | Effect::Planned
                 | Effect::Changed(_)
                 | Effect::Forgotten(_)
                 | Effect::KeepPrices(_) => {}

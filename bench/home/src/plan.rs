@@ -162,7 +162,8 @@ fn plot_time(rows: &[Row]) -> String {
     let ticks = SIZES.iter().map(|loads| (*loads as f64, loads.to_string()));
     let x = Axis::linear("loads", 0.0, 170.0).with_ticks(ticks.collect());
     let mut plot = Plot::new("Time of a plan, milliseconds of the processor", x, Axis::log("ms", 0.05, 1000.0));
-    let times: [(&str, f64, fn(&Row) -> f64, &'static str); 2] = [
+    type Milliseconds = fn(&Row) -> f64;
+    let times: [(&str, f64, Milliseconds, &'static str); 2] = [
         ("first plan, goal 5 ms", GOALS_MS.0, |row| row.first_ms, COLOURS[2]),
         ("default budget, goal 300 ms", GOALS_MS.1, |row| row.whole_ms, COLOURS[0]),
     ];

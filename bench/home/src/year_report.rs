@@ -134,7 +134,7 @@ fn findings(outcome: &Outcome) {
         ("seconds over limit or fuse beyond the reaction time (60 s)", f.over_limit_s as u64, "0"),
         ("seconds over limit or fuse within it, or by what may not be switched off", f.over_excused_s as u64, ""),
         ("minutes in which another limit held than the rules of LPC say", outcome.wrong_cap, "0"),
-        ("orders refused", figures.refused, ""),
+        ("orders not obeyed", figures.refused, ""),
     ];
     for (what, count, goal) in rows {
         println!("| {what} | {count} | {goal} |");

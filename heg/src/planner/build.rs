@@ -99,7 +99,7 @@ impl Planner {
             }
         };
         let since = span.start - standing.since;
-        let fresh = standing.ours == Some(on) && ordered.is_none() && self.cap(span.start).is_none();
+        let fresh = standing.ours == Some(on) && ordered.is_none() && self.has_room(span.start);
         let apart = if fresh && since < i64::from(PLAN_SWITCH_APART_S) { PLAN_SWITCH_APART_S } else { 0 };
         Some(plan::Load {
             id,
@@ -111,6 +111,13 @@ impl Planner {
             now: if on { Now::On(Some(standing.since)) } else { Now::Off(Some(standing.since)) },
             ordered: ordered.map(|(on, _, until)| Override { on, until }),
         })
+    }
+
+    /// Whether no limit holds and what is on now is within the home's fuse: nothing has to go off at once.
+    fn has_room(&self, at: i64) -> bool {
+        let on = self.standings.values().filter(|s| s.on == Some(true)).map(|s| s.power_w);
+        let drawn = on.fold(self.settings.base_w, u32::saturating_add);
+        self.cap(at).is_none() && self.settings.fuse_w.is_none_or(|fuse| drawn <= fuse)
     }
 
     /// When it is wanted on. Where nobody says when, it is wanted for as long as it is on, or was switched off by the plan.

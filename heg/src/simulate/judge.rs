@@ -192,11 +192,13 @@ impl Judge {
     /// What is drawn over `span`, in which nothing changes, and what may be, by a limit and by the home's fuse.
     pub(super) fn watch(&mut self, machines: &BTreeMap<Udn, Machine>, drawn_w: u32, may: May, span: Span) {
         let at = span.start;
-        if may.limit_w.is_some() {
+        let most = [may.limit_w, may.fuse_w].into_iter().flatten().min();
+        let over = most.is_some_and(|most| drawn_w > most);
+        // What has to give way to a hand on a switch comes back after a while, as after a limit.
+        if may.limit_w.is_some() || over {
             self.limited = Some(at);
         }
-        let most = [may.limit_w, may.fuse_w].into_iter().flatten().min();
-        if most.is_none_or(|most| drawn_w <= most) {
+        if !over {
             self.over_since = None;
         } else if self
             .duties

@@ -15,7 +15,7 @@ use secure_http::*;
 use utility_wire::{BatchState, ReportAnswer, Versions};
 use utility_wire::{Command, Control, EventId, LimitSet, List, Message as _, Outcome, OutcomeKind, Report};
 
-use crate::house::DEADLINE;
+use crate::house::{DEADLINE, wait};
 
 const KMC: &str = "2fac1234-31f8-41b4-a222-0800000000aa";
 const UTILITY: &str = "2fac1234-31f8-41b4-a222-0800000000bb";
@@ -431,7 +431,8 @@ impl Peer {
     pub(crate) fn with_world<T>(&mut self, act: impl FnOnce(&mut World) -> T) -> T {
         let mut world = self.stop();
         let result = act(&mut world);
-        let listener = TcpListener::bind(&self.address).unwrap();
+        // Somebody else on this machine may have the port for a moment.
+        let listener = wait("the port to be free", || TcpListener::bind(&self.address).ok());
         *self.stop.lock().unwrap() = false;
         self.run(listener, world);
         result

@@ -136,9 +136,11 @@ impl Gateway {
     async fn run(&self, command: Command) -> anyhow::Result<u8> {
         match command {
             Command::Status => self.show::<StatusView>("/v1/status", Output::status).await,
-            Command::Appliances { names } => {
-                let print = if names { Output::names } else { Output::appliances };
-                self.show::<Vec<ApplianceView>>("/v1/appliances", print).await
+            Command::Appliances { names: true } => {
+                self.show::<Vec<ApplianceView>>("/v1/appliances", |output, all| output.names(all)).await
+            }
+            Command::Appliances { names: false } => {
+                self.show::<Vec<ApplianceView>>("/v1/appliances", Output::appliances).await
             }
             Command::Show { id } => self.show::<ApplianceView>(&appliance(&id), Output::appliance).await,
             Command::On { id } => self.order(&format!("{}/on", appliance(&id)), &()).await,

@@ -78,7 +78,7 @@ impl Output {
     }
 
     /// For shells to complete.
-    pub(crate) fn names(&self, appliances: &Vec<ApplianceView>) -> io::Result<()> {
+    pub(crate) fn names(&self, appliances: &[ApplianceView]) -> io::Result<()> {
         appliances.iter().try_for_each(|a| line(&clean(&a.name)))
     }
 

@@ -12,6 +12,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use daemon_kit::clock;
 use daemon_kit::exit::Exit;
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -30,8 +31,8 @@ const KMC_PORT: u16 = 8440;
 const HOMES_PORT: u16 = 8460;
 /// A configuration file of ours has some kilobytes.
 const CONFIG_BYTES_MAX: u64 = 1 << 20;
-/// How often a service that starts is looked at before it is given up: a minute, on a slow card.
-const LOOKS: u32 = 300;
+/// From the start of a service to its first answer, on a slow card.
+const UP_WITHIN: Duration = Duration::from_secs(60);
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// Somewhere outside (RFC 5737). Nothing is sent there; the kernel is asked which way it would be.
 const OUTSIDE: &str = "192.0.2.1:9";
@@ -130,14 +131,13 @@ fn found_centre() -> anyhow::Result<()> {
 
 /// The utility's standing, made now if there is none.
 async fn enrol(server: &Server) -> anyhow::Result<KeysView> {
-    let mut looks = LOOKS;
+    let began = clock::boottime();
     loop {
-        looks -= 1;
         match server.get("/v1/keys").await {
             Ok(answer) => return read(&answer),
             Err(error) if error.downcast_ref::<Refused>().is_some_and(|r| r.code == "not-enrolled") => break,
             // It may still be starting.
-            Err(error) if refused(&error).is_some() || looks == 0 => return Err(error),
+            Err(error) if refused(&error).is_some() || clock::boottime() > began + UP_WITHIN => return Err(error),
             Err(_) => tokio::time::sleep(LOOK_EVERY).await,
         }
     }
@@ -168,12 +168,11 @@ fn said(command: &mut Command) -> anyhow::Result<String> {
 
 /// Tries until it succeeds; the last reason when it does not in time.
 fn until_up<T>(name: &str, mut attempt: impl FnMut() -> anyhow::Result<T>) -> anyhow::Result<T> {
-    let mut looks = LOOKS;
+    let began = clock::boottime();
     loop {
-        looks -= 1;
         match attempt() {
             Ok(done) => return Ok(done),
-            Err(error) if looks == 0 => {
+            Err(error) if clock::boottime() > began + UP_WITHIN => {
                 return Err(error.context(format!("{name} does not answer; journalctl -u {name} may say why")));
             }
             Err(_) => thread::sleep(LOOK_EVERY),
