@@ -28,8 +28,8 @@ make_root() { # SUITE DIRECTORY
     if [ ! -e "$image" ]; then
         mkdir -p .cache
         rm -f .cache/install-test-"$1"-*
-        mmdebstrap --quiet --variant=minbase --include=$contents "$1" "$image.new" "$archive"
-        mv "$image.new" "$image"
+        mmdebstrap --quiet --variant=minbase --include=$contents "$1" "${image%.tar}-new.tar" "$archive"
+        mv "${image%.tar}-new.tar" "$image"
     fi
     rm -rf "$2"
     mkdir -p "$2"
