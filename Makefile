@@ -70,6 +70,7 @@ fuzz: ## every parser for a short while (FUZZ_SECONDS each, default 30)
 	@fuzz/run
 
 man: ## build the man pages from docs/man/*.md
+	@.ci/setup build
 	$(CARGO) run --locked -q -p house-tests --bin man
 
 completions: ## build the completion scripts of packaging/completions from the programs' command lines
@@ -154,3 +155,4 @@ copyright: ## debian/copyright anew, after a change of Cargo.lock
 
 clean: ## remove what was built (not the cache of foreign stacks)
 	$(CARGO) clean
+	! command -v dh_clean >/dev/null || dh_clean

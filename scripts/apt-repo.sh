@@ -3,18 +3,20 @@
 # in it already stays. It can be used as it lies (file:) or be copied to any web server.
 #   scripts/apt-repo.sh [FILE.deb...]
 #   APT_REPO=DIR     where the repository is to be (target/apt)
-#   APT_KEY_DIR=DIR  the key that signs, made at the first run (target/apt-key); keep it, or machines won't take updates
+#   APT_KEY_DIR=DIR  the key that signs, made at the first run (~/.local/share/home-energy-gateway/apt-key); keep it, or machines
+#                    won't take updates
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 repo=$(realpath -m "${APT_REPO:-target/apt}")
 export GNUPGHOME
-GNUPGHOME=$(realpath -m "${APT_KEY_DIR:-target/apt-key}")
+GNUPGHOME=$(realpath -m "${APT_KEY_DIR:-${XDG_DATA_HOME:-$HOME/.local/share}/home-energy-gateway/apt-key}")
 suite=stable
 debs=("$@")
 [ $# -gt 0 ] || debs=(target/deb/*.deb)
 [ -e "${debs[0]}" ] || { echo "apt-repo: no packages; \`make deb\` makes some" >&2; exit 66; }
 
+mkdir -p "$(dirname "$GNUPGHOME")"
 install -d -m 700 "$GNUPGHOME"
 if [ -z "$(gpg --list-secret-keys --with-colons)" ]; then
     gpg --batch --quiet --passphrase '' --quick-generate-key "Home Energy Gateway packages" ed25519 sign never
@@ -50,6 +52,7 @@ Components: main
 Signed-By: /etc/apt/keyrings/home-energy-gateway.asc
 END
 )
+echo "apt-repo: signed by the key in $GNUPGHOME"
 echo "apt-repo: $repo ($(ls "$repo"/pool/*.deb | wc -l) packages for ${architectures//$'\n'/, }). On a machine that sees it:"
 cat <<END
   install -D -m 644 $repo/home-energy-gateway.asc /etc/apt/keyrings/home-energy-gateway.asc

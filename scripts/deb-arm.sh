@@ -9,8 +9,9 @@ cd "$(dirname "$0")/.."
 
 case "${1:-}" in arm64 | armhf | armv6) ;; *) echo "usage: scripts/deb-arm.sh arm64|armhf|armv6" >&2; exit 64 ;; esac
 toolchain=$(scripts/cross-toolchain.sh)
-# Not by PATH, where rustup's would come first.
-export CARGO="env RUSTC=$toolchain/bin/rustc cargo"
+# Not by PATH, where rustup's would come first. Any cargo of this age does.
+cargo=$(.ci/cargo-path)
+export CARGO="env RUSTC=$toolchain/bin/rustc ${cargo##* }"
 unset RUSTFLAGS CARGO_ENCODED_RUSTFLAGS CARGO_BUILD_TARGET CARGO_TARGET_DIR
 
 if [ "$1" != armv6 ]; then

@@ -20,13 +20,16 @@ for package in "${packages[@]}"; do debs+=("$PWD/target/deb/${package}_${version
 ls "${debs[@]}" >/dev/null || { echo "install-test: \`make deb\` first" >&2; exit 66; }
 
 # What the packages want of Debian is in it, so that the test itself needs no network.
+contents=systemd,systemd-sysv,dbus,nftables,tzdata,polkitd,apt-utils
 make_root() { # SUITE DIRECTORY
-    local image=.cache/install-test-$1.tar
+    local image
+    # Another list, another image; and of another month, so that it is not the Debian of years ago.
+    image=.cache/install-test-$1-$(sha256sum <<<"$contents $archive $(date +%Y-%m)" | cut -c1-12).tar
     if [ ! -e "$image" ]; then
         mkdir -p .cache
-        mmdebstrap --quiet --variant=minbase --include=systemd,systemd-sysv,dbus,nftables,tzdata,polkitd,apt-utils \
-            "$1" "$image.new" "$archive"
-        mv "$image.new" "$image"
+        rm -f .cache/install-test-"$1"-*
+        mmdebstrap --quiet --variant=minbase --include=$contents "$1" "${image%.tar}-new.tar" "$archive"
+        mv "${image%.tar}-new.tar" "$image"
     fi
     rm -rf "$2"
     mkdir -p "$2"
@@ -80,7 +83,8 @@ by_apt() { # SUITE
 
 by_piuparts() {
     local log=$work/piuparts-$1.log
-    # What its WARN lines on files of Debian's own packages say is not ours.
+    # It asks the archive what there is. Nothing is started in its chroot, and no rules are touched from one. What its WARN lines on files
+    # of Debian's own packages say is not ours.
     piuparts --distribution "$1" --existing-chroot "$work/root" --no-eatmydata --warn-on-others --skip-logrotatefiles-test \
         --no-upgrade-test --mirror "$archive main" --no-adequate "${debs[@]}" >"$log" 2>&1 || { grep -v INFO "$log" | tail -40; return 1; }
     grep 'PASS:' "$log" | sed 's/^/  /'

@@ -42,10 +42,14 @@ def main():
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--package", required=True, choices=sorted(PACKAGES))
-    parser.add_argument("--target", default="x86_64-unknown-linux-gnu", help="Rust's name of the machine it is for")
+    parser.add_argument("--target", help="Rust's name of the machine it is for, this one without")
     parser.add_argument("--cargo", default="cargo", type=shlex.split, help="the cargo to ask, with its environment")
     parser.add_argument("--output", type=pathlib.Path, help="file to write, else standard output")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if not options.target:
+        out = subprocess.run([*options.cargo, "-vV"], check=True, capture_output=True, text=True).stdout
+        options.target = re.search(r"^host: (.*)$", out, re.M)[1]
+    return options
 
 
 class Tree:

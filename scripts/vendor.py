@@ -32,9 +32,20 @@ def main():
     for crate in sorted(directory.iterdir()):
         if crate.name in wanted:
             kept += 1
+            drop_what_dpkg_drops(crate)
         else:
             reduce_to_manifest(crate)
     print(f"vendor: {kept} crates whole, {len(list(directory.iterdir())) - kept} by their manifest")
+
+
+def drop_what_dpkg_drops(crate):
+    # dpkg-source takes files of this ending for leftovers of patches; cargo would miss them.
+    for leftover in crate.rglob("*.orig"):
+        leftover.unlink()
+    path = crate / ".cargo-checksum.json"
+    checksums = json.loads(path.read_text())
+    checksums["files"] = {name: digest for name, digest in checksums["files"].items() if not name.endswith(".orig")}
+    path.write_text(json.dumps(checksums))
 
 
 def reduce_to_manifest(crate):
