@@ -10,7 +10,9 @@ cd "$(dirname "$0")/.."
 
 suites=("$@")
 [ $# -gt 0 ] || suites=(bookworm trixie)
-archive=${DEBIAN_ARCHIVE:-http://deb.debian.org/debian}
+# The archive this machine uses for its own release also holds the other.
+archive=$(apt-get indextargets --format '$(REPO_URI)|$(LABEL)' 'Created-By: Packages' | awk -F'|' '$2 == "Debian" { print $1; exit }')
+[ -n "$archive" ] || { echo "install-test: apt knows no Debian archive on this machine" >&2; exit 69; }
 version=$(dpkg-parsechangelog -S Version)
 architecture=$(dpkg --print-architecture)
 work=$PWD/target/install-test
