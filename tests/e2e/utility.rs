@@ -104,10 +104,13 @@ fn prices_limits_and_controls_reach_the_home_and_what_came_of_them_comes_back() 
             let made = wan.utilityctl_json(&["limit", "make", "north/feeder-7", "4800", "--duration", "30m"])?;
             seen(house, "the limit", |v| (v["limit"]["watts"] == 4800).then_some(()))?;
             let id = made["id"].as_u64().context("no number of the limit")?.to_string();
-            wait_until("the limit received", SOON, || {
-                let counts = wan.utilityctl_json(&["limit", "responses", &id]).ok()?;
-                counts["counts"].as_array()?.iter().any(|c| c["outcome"] == "received" && c["homes"] == 1).then_some(())
-            })?;
+            // It begins at once, so that its beginning is told with its receipt.
+            let counts = || wan.utilityctl_json(&["limit", "responses", &id]);
+            wait_until("the limit begun at home", SOON, || {
+                let counts = counts().ok()?;
+                counts["counts"].as_array()?.iter().any(|c| c["outcome"] == "started" && c["homes"] == 1).then_some(())
+            })
+            .with_context(|| format!("responses: {:?}", counts()))?;
             wan.utilityctl_ok(&["limit", "cancel", &id])?;
             seen(house, "no limit", |v| v["limit"].is_null().then_some(()))?;
 
