@@ -130,6 +130,9 @@ pub(crate) fn light(port: u16) -> Result<()> {
     })
 }
 
+/// From one appliance's start to the next one's.
+const APART: Duration = Duration::from_millis(100);
+
 /// A house full of appliances that are ON and answer everything with plausible values.
 pub(crate) fn appliances(count: u16) -> Result<()> {
     use energy_services::{appliance_info, power_management};
@@ -146,6 +149,8 @@ pub(crate) fn appliances(count: u16) -> Result<()> {
             tasks.push(tokio::task::spawn_local(drive(net, device, move |_, call| {
                 call.respond(Ok(canned(call, number)))
             })));
+            // All in one millisecond they would overflow the queues of the kernel, which no home does.
+            tokio::time::sleep(APART).await;
         }
         for task in tasks {
             task.await.context("an appliance ended")?;

@@ -147,7 +147,7 @@ fn processor_time() -> Duration {
 
 fn times() {
     for prepared in [true, false] {
-        println!("{} tables for the peer's keys, µs of processor time:", if prepared { "With" } else { "Without" });
+        println!("{} tables for the peer's keys, µs of processor time:\n", if prepared { "With" } else { "Without" });
         println!("| body | {} | ECC in receive | cookie : forged |", names(" | "));
         println!("|---|{}---|---|", "---|".repeat(OPERATIONS.len()));
         for bytes in BODIES {
