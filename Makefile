@@ -7,7 +7,7 @@ CARGO ?= $(shell .ci/cargo-path)
 export CARGO_TERM_COLOR ?= auto
 
 .PHONY: help setup build ebpf demo test lint doc unit e2e attacks vm nspawn interop fuzz bench man completions install install-files clean \
-	deb deb-arm64 deb-armhf deb-armv6 arm-test dist lintian apt-repo install-test reproducible sbom copyright
+	deb deb-arm64 deb-armhf deb-armv6 arm-test dist lintian apt-repo install-test source-test reproducible sbom copyright
 
 # Said before anything is installed.
 needs_root = @[ "$$(id -u)" = 0 ] || { echo "make $@: needs root" >&2; exit 77; }
@@ -159,6 +159,11 @@ install-test: ## install, upgrade, remove and purge the packages in Debian 12 an
 	$(needs_root)
 	@.ci/setup deb apt-repo install-test
 	@scripts/install-test.sh
+
+source-test: dist ## the source package built by Debian's own compiler in Debian 12 and 13, with what it asks for and no network (as root)
+	$(needs_root)
+	@.ci/setup deb source-test
+	@scripts/source-test.sh
 
 reproducible: ## builds the last commit a second time, elsewhere and without a network: the same bytes
 	@.ci/setup build ebpf deb
