@@ -160,9 +160,10 @@ install-test: ## install, upgrade, remove and purge the packages in Debian 12 an
 	@.ci/setup deb apt-repo install-test
 	@scripts/install-test.sh
 
-source-test: dist ## the source package built by Debian's own compiler in Debian 12 and 13, with what it asks for and no network (as root)
+source-test: ## the source package built by Debian's own compiler in Debian 12 and 13, with what it asks for and no network (as root)
 	$(needs_root)
-	@.ci/setup deb source-test
+	@.ci/setup build deb source-test
+	@scripts/dist.sh
 	@scripts/source-test.sh
 
 reproducible: ## builds the last commit a second time, elsewhere and without a network: the same bytes
