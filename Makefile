@@ -6,8 +6,11 @@ SHELL := /bin/bash
 CARGO ?= $(shell .ci/cargo-path)
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: help setup build ebpf demo test lint doc unit e2e attacks vm nspawn interop fuzz bench man completions install clean \
-	deb deb-arm64 deb-armhf deb-armv6 arm-test dist lintian apt-repo install-test reproducible sbom copyright
+.PHONY: help setup build ebpf demo test lint doc unit e2e attacks vm nspawn interop fuzz bench man completions install install-files clean \
+	deb deb-arm64 deb-armhf deb-armv6 arm-test dist lintian apt-repo install-test source-test reproducible sbom copyright
+
+# Said before anything is installed.
+needs_root = @[ "$$(id -u)" = 0 ] || { echo "make $@: needs root" >&2; exit 77; }
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-13s %s\n", $$1, $$2 }'
@@ -53,7 +56,8 @@ vm: ## the agent on a real Debian kernel with systemd in QEMU: every way to slee
 	@.ci/setup build ebpf vm
 	@tests/vm/run
 
-nspawn: ## the packages under a real systemd, in containers of Debian 12 and 13 (skipped where there can be none)
+nspawn: ## the packages under a real systemd, in containers of Debian 12 and 13 (skipped where there can be none; as root)
+	$(needs_root)
 	@.ci/setup build ebpf deb nspawn
 	@tests/nspawn/run
 
@@ -78,7 +82,7 @@ completions: ## build the completion scripts of packaging/completions from the p
 	$(CARGO) build --locked -p heg -p utility -p house-tests --bins
 	target/debug/completions
 
-install: ## install programs, kernel probe, units, users, examples, man pages and completion under DESTDIR/PREFIX (default /usr/local)
+install: ## install programs, probe, units, users, settings, profiles, man pages, completion under DESTDIR/PREFIX (/usr/local)
 	@.ci/setup build ebpf
 	$(CARGO) build --locked --release -p psm-agent -p heg
 	@# By themselves: what they want of shared crates would make the gateway larger.
@@ -86,21 +90,32 @@ install: ## install programs, kernel probe, units, users, examples, man pages an
 	$(CARGO) build --locked --release -p kmc
 	@# Without the probe the agent works, by logind alone. It looks for it here, whatever the PREFIX.
 	.ci/ebpf && install -D -m 644 -t $(DESTDIR)/usr/lib/psm target/bpf/psm-probe.o || echo "installed without the kernel probe"
-	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
-	for unit in packaging/systemd/*.service; do \
+	install -D -t $(DESTDIR)$(PREFIX)/bin $(addprefix target/release/,psm-agent heg-gateway hegctl heg-utility utilityctl heg-kmc)
+	@$(MAKE) --no-print-directory install-files
+	@echo "installed. Next: systemd-sysusers && systemd-tmpfiles --create && sysctl --system && systemctl daemon-reload"
+	@echo "and of these the ones for this machine: systemctl enable --now heg-firewall heg-gateway | psm-agent | heg-utility heg-kmc"
+
+# All but what is built. The user's settings stay.
+install-files:
+	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system $(DESTDIR)/etc/apparmor.d
+	for unit in packaging/systemd/*; do \
 		sed 's|/usr/bin/|$(PREFIX)/bin/|' $$unit >$(DESTDIR)$(PREFIX)/lib/systemd/system/$${unit##*/}; done
+	for profile in packaging/apparmor/*; do \
+		program=$${profile##*/usr.bin.}; name=$$(sed 's|^/||; s|/|.|g' <<<$(PREFIX)/bin/$$program); \
+		sed "s|/usr/bin/$$program\b|$(PREFIX)/bin/$$program|" $$profile >$(DESTDIR)/etc/apparmor.d/$$name; done
+	for settings in packaging/etc/*.toml; do \
+		name=$${settings##*/}; case $$name in psm-*) to=$(DESTDIR)/etc/psm/$$name ;; *) to=$(DESTDIR)/etc/heg/$$name ;; esac; \
+		[ -e $$to ] || install -D -m 644 $$settings $$to; done
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/lib/sysusers.d packaging/sysusers/*.conf
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/lib/tmpfiles.d packaging/tmpfiles/*.conf
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/lib/sysctl.d packaging/sysctl/*.conf
 	@# polkit looks only here.
 	install -D -m 644 -t $(DESTDIR)/usr/share/polkit-1/rules.d packaging/polkit/*.rules
-	install -D -t $(DESTDIR)$(PREFIX)/bin $(addprefix target/release/,psm-agent heg-gateway hegctl heg-utility utilityctl heg-kmc)
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/home-energy-gateway packaging/examples/*.toml packaging/grafana/* packaging/prometheus/*
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/bash-completion/completions packaging/completions/bash/*
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/zsh/site-functions packaging/completions/zsh/*
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d packaging/completions/fish/*
 	for s in 1 5 8; do install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/man/man$$s docs/man/*.$$s; done
-	@echo "installed; then: systemd-sysusers && systemd-tmpfiles --create && systemctl daemon-reload"
 
 PREFIX ?= /usr/local
 
@@ -120,7 +135,10 @@ deb-armv6: ## gateway and agent for ARMv6 (Raspberry Pi 1 and Zero) as +armv6 of
 	@.ci/setup build deb cross-armv6
 	@scripts/deb-arm.sh armv6
 
-arm-test: ## the programs of those packages under qemu-user: self-tests, on ARMv6 the whole daemon (ARM="arm64 armhf armv6")
+packed = $(wildcard target/deb/*.changes target/deb-armv6/*.changes)
+
+arm-test: ## the programs of those packages under qemu-user: self-tests, and a home (ARM="arm64 armhf armv6"; as root)
+	$(needs_root)
 	@.ci/setup arm-test
 	@tests/arm/run $(ARM)
 
@@ -128,17 +146,25 @@ dist: ## the Debian source package of the last commit with all crates, in target
 	@.ci/setup build deb
 	@scripts/dist.sh
 
-lintian: ## Debian's checks of the packages in target/deb: no error and no warning, the rest is shown
+lintian: ## Debian's checks of the packages that are built: no error and no warning, the rest is shown
+	@[ -n "$(packed)" ] || { echo "lintian: no packages; \`make deb\` first" >&2; exit 66; }
 	@.ci/setup deb lintian
-	lintian --fail-on error,warning --pedantic -EIL '>=pedantic' target/deb/*.changes
+	lintian --fail-on error,warning --pedantic -EIL '>=pedantic' $(packed)
 
 apt-repo: ## a signed package repository, target/apt, of what is in target/deb
 	@.ci/setup apt-repo
 	@scripts/apt-repo.sh
 
-install-test: ## install, upgrade, remove and purge the packages in Debian 12 and 13 by apt; piuparts and autopkgtest
+install-test: ## install, upgrade, remove and purge the packages in Debian 12 and 13 by apt; piuparts and autopkgtest (as root)
+	$(needs_root)
 	@.ci/setup deb apt-repo install-test
 	@scripts/install-test.sh
+
+source-test: ## the source package built by Debian's own compiler in Debian 12 and 13, with what it asks for and no network (as root)
+	$(needs_root)
+	@.ci/setup build deb source-test
+	@scripts/dist.sh
+	@scripts/source-test.sh
 
 reproducible: ## builds the last commit a second time, elsewhere and without a network: the same bytes
 	@.ci/setup build ebpf deb
@@ -147,7 +173,7 @@ reproducible: ## builds the last commit a second time, elsewhere and without a n
 sbom: ## what each package is made of (CycloneDX), in target/sbom; the packages bring theirs along
 	@.ci/setup build deb
 	@for p in heg-gateway psm-agent heg-utility; do \
-		scripts/sbom.py --package $$p --cargo "$(CARGO)" --output target/sbom/$$p.cdx.json; done
+		scripts/sbom.py --package $$p --version "$$(dpkg-parsechangelog -S Version)" --cargo "$(CARGO)" --output target/sbom/$$p.cdx.json; done
 
 copyright: ## debian/copyright anew, after a change of Cargo.lock
 	@.ci/setup build deb

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes a signed package repository, target/apt, of the packages in target/deb (or those named), of all their architectures. What is
-# in it already stays. It can be used as it lies (file:) or be copied to any web server.
+# in it already stays. It can be used as it lies (file:), where apt's own user can read it, or be copied to any web server.
 #   scripts/apt-repo.sh [FILE.deb...]
 #   APT_REPO=DIR     where the repository is to be (target/apt)
 #   APT_KEY_DIR=DIR  the key that signs, made at the first run (~/.local/share/home-energy-gateway/apt-key); keep it, or machines
@@ -25,6 +25,12 @@ trap 'gpgconf --kill gpg-agent' EXIT
 
 mkdir -p "$repo/pool"
 cp "${debs[@]}" "$repo/pool/"
+# apt reads as a user of its own, which doesn't come through a home directory of mode 0700.
+place=$repo above=$repo
+while [ "$above" != / ]; do
+    above=$(dirname "$above")
+    [ -n "$(find "$above" -maxdepth 0 -perm -o+x)" ] || place=/srv/heg-apt
+done
 architectures=$(for deb in "$repo"/pool/*.deb; do dpkg-deb --field "$deb" Architecture; done | sort -u)
 rm -rf "$repo/dists"
 (
@@ -46,16 +52,18 @@ rm -rf "$repo/dists"
     # The key is named beside it: trusted for this repository and no other.
     cat >home-energy-gateway.sources <<END
 Types: deb
-URIs: file:$repo
+URIs: file:$place
 Suites: $suite
 Components: main
 Signed-By: /etc/apt/keyrings/home-energy-gateway.asc
 END
+    chmod -R u=rwX,go=rX .
 )
 echo "apt-repo: signed by the key in $GNUPGHOME"
 echo "apt-repo: $repo ($(ls "$repo"/pool/*.deb | wc -l) packages for ${architectures//$'\n'/, }). On a machine that sees it:"
+[ "$place" = "$repo" ] || echo "  mkdir -p $place && cp -a $repo/. $place/    # apt's user (_apt) can't read where it lies"
 cat <<END
-  install -D -m 644 $repo/home-energy-gateway.asc /etc/apt/keyrings/home-energy-gateway.asc
-  install -m 644 $repo/home-energy-gateway.sources /etc/apt/sources.list.d/    # and URIs: in it where it is served elsewhere
+  install -D -m 644 $place/home-energy-gateway.asc /etc/apt/keyrings/home-energy-gateway.asc
+  install -m 644 $place/home-energy-gateway.sources /etc/apt/sources.list.d/    # and URIs: in it where it is served elsewhere
   apt update && apt install heg-gateway
 END

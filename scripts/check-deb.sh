@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Holds what no Debian tool holds of built packages: units, users and pages are in them, dependencies can be met on another machine, and
-# nothing in them speaks of the machine that built them.
+# nothing in them speaks of the machine that built them; bills of materials are whole, and documents lead to files that are there.
 #   scripts/check-deb.sh FILE.changes
 set -euo pipefail
 changes=$(realpath "$1")
@@ -50,6 +50,47 @@ for deb in $names; do
     if [ "$package" = psm-agent ] && [[ $profiles != *pkg.heg.noprobe* ]]; then
         [ -s "$root/usr/lib/psm/psm-probe.o" ] || wrong "$deb lacks the kernel probe"
     fi
+    PROFILES=$profiles python3 - "$deb" "$root/usr/share/doc/$package" "$(dpkg-deb --field "$deb" Version)" <<'END' || bad=1
+import json, os, pathlib, re, sys
+deb, documents, version = sys.argv[1], pathlib.Path(sys.argv[2]), sys.argv[3]
+package = deb.split("_")[0]
+wrong = []
+bill = json.loads((documents / f"{package}.cdx.json").read_text())
+top = bill["metadata"]["component"]
+names = {c["name"] for c in bill["components"]}
+refs = {top["bom-ref"]} | {c["bom-ref"] for c in bill["components"]}
+used = {d["ref"]: d["dependsOn"] for d in bill["dependencies"]}
+if (bill["bomFormat"], bill["specVersion"]) != ("CycloneDX", "1.5"):
+    wrong.append(f"is of form {bill['bomFormat']} {bill['specVersion']}")
+if (top["name"], top["version"]) != (package, version):
+    wrong.append(f"is of {top['name']} {top['version']}, not {version}")
+if len(refs) != len(bill["components"]) + 1 or len(names) < 20:
+    wrong.append(f"names {len(bill['components'])} components by {len(refs)} references")
+wrong += [f"lacks what {ref} uses: {name}" for ref, uses in used.items() for name in [ref, *uses] if name not in refs]
+reached, ahead = set(), [top["bom-ref"]]
+while ahead:
+    ref = ahead.pop()
+    if ref not in reached:
+        reached.add(ref)
+        ahead += used.get(ref, [])
+wrong += [f"has {ref}, which nothing uses" for ref in sorted(refs - reached)]
+expected = {"heg-gateway": ["sqlite"], "heg-utility": ["sqlite"], "psm-agent": []}[package]
+expected += ["psm-ebpf"] if package == "psm-agent" and "pkg.heg.noprobe" not in os.environ["PROFILES"] else []
+static = "+armv6" in version
+expected += ["glibc", "libgcc"] if static else []
+wrong += [f"lacks {name}" for name in expected if name not in names]
+wrong += [f"has {name}" for name in ["psm-ebpf", "glibc"] if name in names and name not in expected]
+wrong = [f"its bill of materials {what}" for what in wrong]
+if static != ("GNU C library" in (documents / "copyright").read_text()):
+    wrong.append("its copyright and its C library do not agree")
+for document in documents.rglob("*.md"):
+    for link in re.findall(r"\]\(([^)#\s]+)", document.read_text()):
+        if "://" not in link and not (document.parent / link).exists():
+            wrong.append(f"{document.relative_to(documents)} leads to {link}, which is not there")
+for what in wrong:
+    print(f"check-deb: {deb}: {what}", file=sys.stderr)
+sys.exit(bool(wrong))
+END
     [ ! -e "$root/lib" ] || wrong "$deb has files in /lib"
     for word in "$source" "${CARGO_HOME:-$HOME/.cargo}" "${RUSTUP_HOME:-$HOME/.rustup}" "$HOME/"; do
         # At the beginning of a path: "/kmc/v1/root/..." is no home.

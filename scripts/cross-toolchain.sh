@@ -2,7 +2,7 @@
 # The Rust compiler for other processors: Debian's rustc-web with its standard library for them, unpacked under .cache and installed
 # nowhere. rustup's compiler can't take Debian's libraries, nor Debian's older one ours.
 #   scripts/cross-toolchain.sh         makes it where it is missing, and prints where it is; the compiler is bin/rustc there
-#   scripts/cross-toolchain.sh pins    prints the pins below anew, of what the archive has now
+#   scripts/cross-toolchain.sh pins    prints the lines below anew, of what the archive has now (on Debian 12)
 # It is called by its pins: with others another one is made. About 250 MB to fetch and 0.9 GB unpacked. No root is needed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -34,16 +34,35 @@ archive=$(apt-get indextargets --format '$(REPO_URI)|$(LABEL)' 'Created-By: Pack
 fetch() { $helper -qq -o APT::Sandbox::User="$(id -un)" download-file "$archive/$1" "$2" ${3:+"SHA256:$3"}; }
 
 if [ "${1:-}" = pins ]; then
+    [ "$(. /etc/os-release && echo "${VERSION_CODENAME:-}")" = bookworm ] ||
+        fail "the compiler is Debian 12's (bookworm-security), and only an apt of Debian 12 knows the one of the day"
     work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
-    now=$(apt-cache policy rustc-web | sed -n 's/^ *Candidate: //p')
-    echo "version: $now (here: $version)" >&2
-    while read -r sum place; do
-        [ -n "$sum" ] || continue
-        place=${place//"$version"/$now}
-        fetch "$place" "$work/deb" || fail "not in the archive: $place"
-        echo "$(sha256sum "$work/deb" | cut -d' ' -f1) $place"
-        rm "$work/deb"
-    done <<<"$pins"
+    field() { apt-cache show --no-all-versions "$1" | sed -n "s/^$2: //p"; } # PACKAGE FIELD
+    # The first of a package's dependencies whose name begins so: names with a version in them are those of the day.
+    needs() { field "$1" Depends | grep -oE "\b$2[0-9.]+" | head -1; }
+    std=$(needs libstd-rust-web-dev libstd-rust-web-) || fail "apt knows no libstd-rust-web-dev"
+    library=$(needs "$std" libllvm) || fail "$std depends on no libllvm"
+    now=$(field rustc-web Version) now_llvm=$(field "$library" Version)
+    now_llvm=${now_llvm#*:}
+    echo "version=$now"
+    echo "llvm=$now_llvm"
+    echo 'pins="'
+    for package in rustc-web "$std" "$library" libstd-rust-web-dev libstd-rust-web-dev:arm64 libstd-rust-web-dev:armhf rust-web-src; do
+        place=$(field "${package%:*}" Filename)
+        [ -n "$place" ] || fail "apt knows no $package"
+        # Indexes of other architectures are not here; their packages lie beside this one's, and are fetched to be summed.
+        case "$package" in
+            *:*)
+                place=${place/_amd64./_${package#*:}.}
+                fetch "$place" "$work/deb" || fail "not in the archive: $place"
+                sum=$(sha256sum "$work/deb" | cut -d' ' -f1)
+                rm "$work/deb" ;;
+            *) sum=$(field "$package" SHA256) ;;
+        esac
+        place=${place//"$now_llvm"/'${llvm}'}
+        echo "$sum ${place//"$now"/'${version}'}"
+    done
+    echo '"'
     exit
 fi
 [ $# -eq 0 ] || { echo "usage: scripts/cross-toolchain.sh [pins]" >&2; exit 64; }

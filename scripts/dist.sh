@@ -13,7 +13,9 @@ upstream=${version%-*}
 dist=$(realpath -m target/dist)
 
 make_source() {
-    [ -z "$(git status --porcelain)" ] || echo "dist: what is not committed is left out" >&2
+    local status
+    status=$(git status --porcelain)
+    [ -z "$status" ] || echo "dist: what is not committed is left out" >&2
     export SOURCE_DATE_EPOCH
     SOURCE_DATE_EPOCH=$(git log -1 --format=%ct)
     local tree=$dist/$name-$upstream

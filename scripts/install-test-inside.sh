@@ -83,6 +83,9 @@ say "removed: rules gone, those of others not, settings and state kept"
 apt install $(at "$version")
 runuser -u heg-kmc -- heg-kmc --check
 grep -q '^level = "debug"' /etc/heg/heg-gateway.toml || fail "installing again lost the settings"
+# As `utilityctl init` leaves it for a passphrase.
+install -d /etc/systemd/system/heg-kmc.service.d
+echo '[Service]' >/etc/systemd/system/heg-kmc.service.d/passphrase.conf
 apt purge "${packages[@]}"
 list_files >/tmp/after
 # Users stay, so their files have copies.

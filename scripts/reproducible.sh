@@ -3,7 +3,8 @@
 # crates instead of cargo's registry, in another time zone and language. Every package has to have the same bytes.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-if [ -n "$(git status --porcelain)" ]; then
+status=$(git status --porcelain)
+if [ -n "$status" ]; then
     echo "reproducible: the source package is made of the last commit; commit or stash first" >&2; exit 65
 fi
 

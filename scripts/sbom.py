@@ -28,7 +28,7 @@ PACKAGES = {
 def main():
     options = arguments()
     tree = Tree()
-    for crate, target in PACKAGES[options.package]:
+    for crate, target in parts(options):
         tree.add(options.cargo, crate, target or options.target, in_program=True)
         tree.add(options.cargo, crate, target or options.target, in_program=False)
     out = json.dumps(bill(options, tree), indent=1, sort_keys=True, ensure_ascii=False) + "\n"
@@ -39,9 +39,16 @@ def main():
         sys.stdout.write(out)
 
 
+def parts(options):
+    return [(crate, target) for crate, target in PACKAGES[options.package] if target != BPF or not options.no_probe]
+
+
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--package", required=True, choices=sorted(PACKAGES))
+    parser.add_argument("--version", required=True, help="the package's")
+    parser.add_argument("--no-probe", action="store_true", help="it is packed without the kernel probe")
+    parser.add_argument("--static-libc-of", metavar="CC", help="the C compiler whose library is linked into its programs, where one is")
     parser.add_argument("--target", help="Rust's name of the machine it is for, this one without")
     parser.add_argument("--cargo", default="cargo", type=shlex.split, help="the cargo to ask, with its environment")
     parser.add_argument("--output", type=pathlib.Path, help="file to write, else standard output")
@@ -88,17 +95,19 @@ class Tree:
 
 
 def bill(options, tree):
-    version = re.search(r"\((.*?)\)", (ROOT / "debian/changelog").read_text())[1]
+    version = options.version
     checksum = {(p["name"], p["version"]): p.get("checksum") for p in lock()}
     components = [component(key, tree, checksum[key]) for key in sorted(tree.licence)]
-    roots = [next(ref(k, tree) for k in tree.licence if k[0] == crate) for crate, _ in PACKAGES[options.package]]
+    roots = [next(ref(k, tree) for k in tree.licence if k[0] == crate) for crate, _ in parts(options)]
     dependencies = {ref(k, tree): sorted(ref(u, tree) for u in used) for k, used in tree.uses.items()}
     for wrapper in (k for k in tree.licence if k[0] == "libsqlite3-sys"):
         sqlite = sqlite_component(options.cargo, options.target)
         components.append(sqlite)
         dependencies[ref(wrapper, tree)].append(sqlite["bom-ref"])
     top = f"pkg:deb/home-energy-gateway/{options.package}@{version}"
-    dependencies[top] = sorted(roots)
+    linked = c_library(options.static_libc_of) if options.static_libc_of else []
+    components += linked
+    dependencies[top] = sorted(roots) + [part["bom-ref"] for part in linked]
     made = {
         "bomFormat": "CycloneDX",
         "specVersion": "1.5",
@@ -153,6 +162,25 @@ def sqlite_component(cargo, target):
         "type": "library", "bom-ref": f"sqlite@{version}", "name": "sqlite", "version": version, "scope": "required",
         "cpe": f"cpe:2.3:a:sqlite:sqlite:{version}:*:*:*:*:*:*:*", "licenses": [{"license": {"name": "public domain"}}],
     }
+
+
+def c_library(compiler):
+    """What a static program has of the C library and of the compiler's own."""
+    asked = [compiler, "-dM", "-E", "-include", "features.h", "-x", "c", "/dev/null"]
+    macros = dict(re.findall(r"^#define (__GLIBC__|__GLIBC_MINOR__) (\d+)$",
+                             subprocess.run(asked, check=True, capture_output=True, text=True).stdout, re.M))
+    glibc = f"{macros['__GLIBC__']}.{macros['__GLIBC_MINOR__']}"
+    gcc = subprocess.run([compiler, "-dumpfullversion"], check=True, capture_output=True, text=True).stdout.strip()
+    return [
+        {
+            "type": "library", "bom-ref": f"glibc@{glibc}", "name": "glibc", "version": glibc, "scope": "required",
+            "cpe": f"cpe:2.3:a:gnu:glibc:{glibc}:*:*:*:*:*:*:*", "licenses": [{"expression": "LGPL-2.1-or-later"}],
+        },
+        {
+            "type": "library", "bom-ref": f"libgcc@{gcc}", "name": "libgcc", "version": gcc, "scope": "required",
+            "licenses": [{"expression": "GPL-3.0-or-later WITH GCC-exception-3.1"}],
+        },
+    ]
 
 
 if __name__ == "__main__":

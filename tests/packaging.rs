@@ -105,6 +105,59 @@ fn every_file_that_is_there_to_be_packed_is_packed() {
 }
 
 #[test]
+fn settings_files_are_installed_as_every_release_had_them() {
+    // dpkg asks an administrator about a settings file whose packed text changed; `utilityctl init` has edited two of them.
+    let sums = "\
+        e70997627afe828e8f69799dd2464d2ed8ef3984cef022ad1f8c77a53825f5a5  packaging/etc/heg-gateway.toml\n\
+        c3bfddba53b20043a8cca20248a17bad3a976edd51764a4e789bfcf7dcb9d079  packaging/etc/heg-kmc.toml\n\
+        c1a1a3307a3e0924801f0295215e77cbbb9a946f0a7bda708f83e5c40bc02366  packaging/etc/heg-utility.toml\n\
+        a91d7eafdbc755f8a119f9fe05f0080ccd3d87a90885c03c5398d7cac09593d9  packaging/etc/psm-agent.toml";
+    let out = Command::new("sha256sum").args(files("packaging/etc")).current_dir(root()).output().expect("sha256sum");
+    let mut seen: Vec<_> = std::str::from_utf8(&out.stdout).expect("sums").lines().collect();
+    seen.sort_by_key(|line| line.rsplit('/').next());
+    assert_eq!(seen.join("\n"), sums, "settings files never change (docs/decisions/0071 and 0083)");
+}
+
+#[test]
+fn an_installation_without_packages_has_all_files_and_leaves_settings_alone() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let install = || {
+        let destination = format!("DESTDIR={}", dir.path().display());
+        let out = Command::new("make")
+            .args(["--silent", "install-files", "PREFIX=/opt/heg", &destination])
+            .env_remove("MAKEFLAGS")
+            .current_dir(root())
+            .output()
+            .expect("make");
+        assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    };
+    install();
+    let path = |file: &str| dir.path().join(file);
+    let settings = path("etc/heg/heg-gateway.toml");
+    std::fs::write(&settings, "# An administrator's\n").expect("settings");
+    install();
+    assert_eq!(std::fs::read_to_string(&settings).expect("settings"), "# An administrator's\n");
+    assert!(path("etc/psm/psm-agent.toml").exists(), "no settings of psm-agent");
+    let mut installed = Vec::new();
+    files_below(dir.path(), &mut installed);
+    // By their names alone, where they lie says the Makefile; profiles are called after the program's place.
+    let names: BTreeSet<_> =
+        installed.iter().map(|f| f.file_name().expect("a name").to_string_lossy().replace("opt.heg", "usr")).collect();
+    let source = files("packaging").into_iter().chain(files("docs/man")).filter(|path| !path.ends_with(".md"));
+    let missing: Vec<_> = source.filter(|path| !names.contains(path.rsplit('/').next().expect("a name"))).collect();
+    assert!(missing.is_empty(), "not installed: {missing:#?}");
+    for file in installed
+        .iter()
+        .filter(|f| f.starts_with(path("etc/apparmor.d")) || f.to_string_lossy().contains("systemd/system"))
+    {
+        let text = std::fs::read_to_string(file).expect("a file");
+        let own = ["heg-gateway", "heg-utility", "heg-kmc", "psm-agent"];
+        let wrong = own.iter().find(|program| text.contains(&format!("/usr/bin/{program}")));
+        assert!(wrong.is_none(), "{} names a program that is not there: {wrong:?}", file.display());
+    }
+}
+
+#[test]
 fn everything_that_the_packages_name_is_there() {
     for entry in std::fs::read_dir(root().join("debian")).expect("debian") {
         let path = entry.expect("entry").path();
@@ -159,6 +212,13 @@ fn files(dir: &str) -> Vec<String> {
         if entry.file_type().expect("file type").is_dir() { found.extend(files(&path)) } else { found.push(path) }
     }
     found
+}
+
+fn files_below(dir: &Path, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(dir).expect("a directory") {
+        let path = entry.expect("entry").path();
+        if path.is_dir() { files_below(&path, found) } else { found.push(path) }
+    }
 }
 
 fn workspace_value(key: &str) -> String {
