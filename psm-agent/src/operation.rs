@@ -43,6 +43,7 @@ pub const SYSTEMD: &str = "org.freedesktop.systemd1";
 pub(crate) const PATH: &str = "/org/freedesktop/systemd1";
 pub(crate) const MANAGER: &str = "org.freedesktop.systemd1.Manager";
 const UNIT: &str = "org.freedesktop.systemd1.Unit";
+const ALREADY_SUBSCRIBED: &str = "org.freedesktop.systemd1.AlreadySubscribed";
 
 /// Why the operation was not switched or seen.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -196,8 +197,7 @@ impl Driver {
                 let name = name.clone();
                 Box::pin(async move {
                     let bus = bus?;
-                    // Without it systemd sends no PropertiesChanged; more than once does no harm.
-                    bus.call(SYSTEMD, PATH, MANAGER, "Subscribe", &()).await?;
+                    subscribe(&bus).await?;
                     let path = load_unit(&bus, &name).await?;
                     look_at_unit(&bus, &name, &path).await
                 })
@@ -269,6 +269,14 @@ fn unit_path(name: &str) -> String {
         }
     }
     path
+}
+
+/// Without it systemd sends no PropertiesChanged; the second time in a connection it refuses, and nothing is amiss.
+async fn subscribe(bus: &Caller) -> Result<(), BusError> {
+    match bus.call(SYSTEMD, PATH, MANAGER, "Subscribe", &()).await {
+        Err(BusError::Refused { name, .. }) if name == ALREADY_SUBSCRIBED => Ok(()),
+        subscribed => subscribed.map(drop),
+    }
 }
 
 pub(crate) async fn load_unit(bus: &Caller, name: &str) -> Result<String, BusError> {
