@@ -16,7 +16,7 @@ names=$(sed -n '/^Files:/,/^[^ ]/s/^ .* //p' "$changes")
 units_of() {
     case "$1" in
         heg-gateway) echo heg-gateway.service heg-firewall.service ;;
-        psm-agent) echo psm-agent.service psm-agent-wake.service ;;
+        psm-agent) echo psm-agent.service psm-agent-wake.service appliance.target ;;
         heg-utility) echo heg-utility.service heg-kmc.service ;;
         *) wrong "$1 is a package without a list of its units" ;;
     esac

@@ -30,6 +30,11 @@ fn files(directory: &str) -> Vec<PathBuf> {
     files
 }
 
+/// Those that run something.
+fn services() -> Vec<PathBuf> {
+    files("systemd").into_iter().filter(|file| file.extension().is_some_and(|e| e == "service")).collect()
+}
+
 /// A program's output, or none and a word about it where it is not here.
 fn output(command: &mut Command) -> Option<Output> {
     match command.output() {
@@ -43,8 +48,7 @@ fn output(command: &mut Command) -> Option<Output> {
 
 #[test]
 fn units_are_locked_as_tightly_as_promised() {
-    let names: BTreeSet<_> =
-        files("systemd").iter().filter_map(|f| Some(f.file_name()?.to_str()?.to_owned())).collect();
+    let names: BTreeSet<_> = services().iter().filter_map(|f| Some(f.file_name()?.to_str()?.to_owned())).collect();
     assert_eq!(names, EXPOSURE_MAX.iter().map(|(name, _)| (*name).to_owned()).collect(), "each unit has its bound");
     for (name, max) in EXPOSURE_MAX {
         let mut command = Command::new("systemd-analyze");
@@ -61,13 +65,46 @@ fn units_are_locked_as_tightly_as_promised() {
 
 #[test]
 fn units_name_no_setting_that_systemd_does_not_know() {
-    for unit in files("systemd") {
+    for unit in services() {
         let mut command = Command::new("systemd-analyze");
         command.args(["security", "--offline=true", "--no-pager"]).arg(&unit);
         let Some(output) = output(&mut command) else { return };
         let said = String::from_utf8_lossy(&output.stderr);
         assert_eq!(said, "", "{}", unit.display());
     }
+}
+
+#[test]
+fn systemd_would_start_all_units_together_and_one_that_waits_for_itself_is_found() {
+    let Some(said) = verified(&files("systemd")) else { return };
+    assert_eq!(said, "", "systemd-analyze verify");
+    let scratch = tempfile::tempdir().expect("a directory");
+    let copies: Vec<_> = files("systemd")
+        .iter()
+        .map(|unit| {
+            let text = fs::read_to_string(unit).expect("a unit");
+            let copy = scratch.path().join(unit.file_name().expect("a name"));
+            let text = if unit.ends_with("heg-firewall.service") {
+                text.replacen("[Unit]", "[Unit]\nAfter=heg-gateway.service", 1)
+            } else {
+                text
+            };
+            fs::write(&copy, text).expect("a copy");
+            copy
+        })
+        .collect();
+    let said = verified(&copies).expect("it was there before");
+    assert!(said.contains("ordering cycle"), "{said}");
+}
+
+/// What `systemd-analyze verify` says of units beside this machine's own, apart from programs that are not installed here.
+fn verified(units: &[PathBuf]) -> Option<String> {
+    let mut command = Command::new("systemd-analyze");
+    command.args(["verify", "--man=no"]).args(units).env("SYSTEMD_COLORS", "0").env("LC_ALL", "C");
+    let output = output(&mut command)?;
+    let said = [output.stdout, output.stderr].concat();
+    let not_here = |line: &&str| !(line.contains(": Command /usr/bin/") && line.contains(" is not executable: "));
+    Some(String::from_utf8_lossy(&said).lines().filter(not_here).collect::<Vec<_>>().join("\n"))
 }
 
 #[test]

@@ -385,6 +385,16 @@ impl Firewall {
         self.touched = Some((self.touched.map_or(now, |(first, _)| first), now));
     }
 
+    /// Sees the network and the tables change, where they are not watched already.
+    fn watch_all(&mut self) {
+        if self.watch.is_none() {
+            self.open_watch();
+        }
+        if self.tables.is_none() {
+            self.open_tables_watch();
+        }
+    }
+
     fn open_watch(&mut self) {
         self.watch = NetworkWatch::open()
             .inspect_err(|error| tracing::warn!(%error, "the firewall does not see changes of the network"))
@@ -529,14 +539,22 @@ impl Firewall {
     fn in_step(&mut self, now: BootTime) {
         self.failure = None;
         self.retry = None;
-        if self.dead_man.applied(now) {
-            self.note("firewall apply", self.by, self.shape_text());
-            let at_once = self.askers.iter().any(|(ask, _)| *ask == Ask::Apply { confirmed: true });
-            if at_once && self.dead_man.confirm().is_ok() {
-                self.confirmed(self.by);
-            }
-        }
+        self.change_in_place(now);
         self.answer_all(|ask| matches!(ask, Ask::Apply { .. }), now);
+    }
+
+    /// The time of a change that waits to be confirmed runs from here.
+    fn change_in_place(&mut self, now: BootTime) {
+        if !self.dead_man.applied(now) {
+            return;
+        }
+        let (action, what) =
+            if self.is_off() { ("firewall off", String::new()) } else { ("firewall apply", self.shape_text()) };
+        self.note(action, self.by, what);
+        let at_once = self.askers.iter().any(|(ask, _)| *ask == Ask::Apply { confirmed: true });
+        if at_once && self.dead_man.confirm().is_ok() {
+            self.confirmed(self.by);
+        }
     }
 
     fn done(&mut self, done: Done, now: BootTime) {
@@ -579,7 +597,9 @@ impl Firewall {
                 self.to_be_removed = false;
                 (self.watch, self.tables) = (None, None);
                 self.failure = None;
+                self.retry = None;
                 self.release_forwarding();
+                self.change_in_place(now);
                 self.answer_all(|_| true, now);
             }
             Done::Removed(Err(error)) => {
@@ -668,9 +688,14 @@ impl Firewall {
         self.note_rollback(why);
         self.retry = None;
         self.to_be_removed = self.is_off();
+        if !self.is_off() {
+            self.watch_all();
+        }
         self.read_network();
         self.shape_anew();
         self.keep_ssh_sources();
+        // Appliances were not followed while there were no rules.
+        self.registry_changed = true;
         self.begin_job(now);
     }
 

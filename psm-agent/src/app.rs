@@ -224,7 +224,7 @@ impl App {
             tickets: Tickets::default(),
             lock: Lock::None("not asked for yet".to_owned()),
             lock_again_at: None,
-            look_at: driver.look_every().map(|every| now() + every),
+            look_at: driver.look_again(operation.is_ok()).map(|after| now() + after),
             last_look: operation.map(drop).map_err(|e| e.to_string()),
             stop_by: None,
             config_error: None,
@@ -411,11 +411,16 @@ impl App {
             Done::Switched(id, result) => self.agent.handle_switched(id, result, now),
             Done::Suspended(id, result) => self.agent.handle_suspended(id, result, now),
             Done::Looked(Ok(seen)) => {
+                self.look_at = self.driver.look_again(true).map(|after| now + after);
                 self.last_look = Ok(());
                 self.seen(seen, now);
             }
             Done::Looked(Err(error)) => {
+                self.look_at = self.driver.look_again(false).map(|after| now + after);
                 // What was seen last stays: a bus that hiccups stops no pump.
+                if error.is_absent() {
+                    self.seen(Operation::Unknown, now);
+                }
                 let why = error.to_string();
                 if self.last_look.as_ref().err() != Some(&why) {
                     tracing::warn!(why, "operation not seen");
@@ -547,7 +552,7 @@ impl App {
     }
 
     fn look(&mut self) {
-        self.look_at = self.driver.look_every().map(|every| now() + every);
+        self.look_at = None;
         let work = self.driver.look(self.bus.caller());
         self.work.push(Box::pin(async move { Done::Looked(work.await) }));
     }

@@ -2,7 +2,7 @@
 //!
 //! | driver | on, off | observed by |
 //! |---|---|---|
-//! | unit | systemd starts, stops the unit | its `ActiveState`, told by systemd at each change |
+//! | unit | systemd starts, stops the unit | its `ActiveState`, told by systemd at each change; its `LoadState` |
 //! | command | a program of the configuration | another program, every `look-every-s` |
 //! | gpio | the line's level | the line's level, every `look-every-s` |
 //! | machine | -, logind powers off | that this program runs |
@@ -11,7 +11,7 @@
 //! - `org.freedesktop.systemd1.Manager`: methods `Subscribe()`, `LoadUnit(s)`, `StartUnit(ss)`, `StopUnit(ss)`; property
 //!   `SystemState`, by `org.freedesktop.DBus.Properties.Get`.
 //! - a unit's object, at the path `LoadUnit` gives (systemd's own escaping of the name):
-//!   `org.freedesktop.DBus.Properties.Get("org.freedesktop.systemd1.Unit", "ActiveState")` and the signal
+//!   `org.freedesktop.DBus.Properties.Get("org.freedesktop.systemd1.Unit", "ActiveState")`, as well of `LoadState`, and the signal
 //!   `org.freedesktop.DBus.Properties.PropertiesChanged` with `ActiveState` in it.
 
 use core::cell::RefCell;
@@ -43,6 +43,7 @@ pub const SYSTEMD: &str = "org.freedesktop.systemd1";
 pub(crate) const PATH: &str = "/org/freedesktop/systemd1";
 pub(crate) const MANAGER: &str = "org.freedesktop.systemd1.Manager";
 const UNIT: &str = "org.freedesktop.systemd1.Unit";
+const ALREADY_SUBSCRIBED: &str = "org.freedesktop.systemd1.AlreadySubscribed";
 
 /// Why the operation was not switched or seen.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -51,14 +52,17 @@ pub enum OperationError {
     /// The bus or the service on it.
     #[error(transparent)]
     Bus(#[from] BusError),
-    /// The unit did not get there.
+    /// The unit did not get there, or its file is none that systemd can read.
     #[error("{unit} is {state}")]
     Unit {
         /// The unit.
         unit: String,
-        /// Its ActiveState.
+        /// Its ActiveState, or LoadState.
         state: String,
     },
+    /// No unit has the name.
+    #[error("unit {0} does not exist; see [operation] in psm-agent.toml(5)")]
+    Absent(String),
     /// A program failed.
     #[error("{program}: {what}")]
     Command {
@@ -80,6 +84,13 @@ pub enum OperationError {
     /// It took longer than [`OPERATION_WITHIN`].
     #[error("no result within {} s", OPERATION_WITHIN.as_secs())]
     Timeout,
+}
+
+impl OperationError {
+    /// Nothing is there to be switched: what was seen of it before is no more.
+    pub fn is_absent(&self) -> bool {
+        matches!(self, Self::Absent(_))
+    }
 }
 
 /// What a look or an order came to.
@@ -147,11 +158,13 @@ impl Driver {
         matches!(self.kind, Kind::Machine)
     }
 
-    /// How often to look at an operation that tells nothing by itself.
-    pub fn look_every(&self) -> Option<Duration> {
+    /// How long until the next look: at an operation that tells nothing by itself, or one that was not `seen` at the last.
+    pub fn look_again(&self, seen: bool) -> Option<Duration> {
         match self.kind {
             Kind::Command { .. } | Kind::Gpio(_) => Some(self.look_every),
-            Kind::Unit { .. } | Kind::Machine => None,
+            // A unit file that is written tells nobody.
+            Kind::Unit { .. } => (!seen).then_some(self.look_every),
+            Kind::Machine => None,
         }
     }
 
@@ -184,10 +197,9 @@ impl Driver {
                 let name = name.clone();
                 Box::pin(async move {
                     let bus = bus?;
-                    // Without it systemd sends no PropertiesChanged; more than once does no harm.
-                    bus.call(SYSTEMD, PATH, MANAGER, "Subscribe", &()).await?;
+                    subscribe(&bus).await?;
                     let path = load_unit(&bus, &name).await?;
-                    Ok(of_active_state(&active_state(&bus, &path).await?))
+                    look_at_unit(&bus, &name, &path).await
                 })
             }
             Kind::Command { status, .. } => Box::pin(look_by_command(status.clone())),
@@ -259,6 +271,14 @@ fn unit_path(name: &str) -> String {
     path
 }
 
+/// Without it systemd sends no PropertiesChanged; the second time in a connection it refuses, and nothing is amiss.
+async fn subscribe(bus: &Caller) -> Result<(), BusError> {
+    match bus.call(SYSTEMD, PATH, MANAGER, "Subscribe", &()).await {
+        Err(BusError::Refused { name, .. }) if name == ALREADY_SUBSCRIBED => Ok(()),
+        subscribed => subscribed.map(drop),
+    }
+}
+
 pub(crate) async fn load_unit(bus: &Caller, name: &str) -> Result<String, BusError> {
     let reply = bus.call(SYSTEMD, PATH, MANAGER, "LoadUnit", &name).await?;
     let path: OwnedObjectPath = reply.body().deserialize()?;
@@ -266,9 +286,32 @@ pub(crate) async fn load_unit(bus: &Caller, name: &str) -> Result<String, BusErr
 }
 
 pub(crate) async fn active_state(bus: &Caller, path: &str) -> Result<String, BusError> {
-    let reply = bus.call(SYSTEMD, path, PROPERTIES, "Get", &(UNIT, "ActiveState")).await?;
+    unit_property(bus, path, "ActiveState").await
+}
+
+async fn unit_property(bus: &Caller, path: &str, name: &str) -> Result<String, BusError> {
+    let reply = bus.call(SYSTEMD, path, PROPERTIES, "Get", &(UNIT, name)).await?;
     let value: OwnedVariant = reply.body().deserialize()?;
     Ok(String::try_from(value)?)
+}
+
+/// Whether a unit runs. To systemd one without a file has an object too, and is inactive: that says nothing of the appliance.
+async fn look_at_unit(bus: &Caller, name: &str, path: &str) -> Outcome {
+    let seen = of_active_state(&active_state(bus, path).await?);
+    if seen == Operation::Off {
+        readable(name, unit_property(bus, path, "LoadState").await?)?;
+    }
+    Ok(seen)
+}
+
+/// Whether a unit that does not run is one that could, by its LoadState (org.freedesktop.systemd1(5)). A masked one is off by
+/// somebody's will.
+fn readable(name: &str, load_state: String) -> Result<(), OperationError> {
+    match load_state.as_str() {
+        "not-found" => Err(OperationError::Absent(name.to_owned())),
+        "error" | "bad-setting" => Err(OperationError::Unit { unit: name.to_owned(), state: load_state }),
+        _ => Ok(()),
+    }
 }
 
 /// Which of `units` are running or about to.
@@ -299,6 +342,7 @@ pub async fn system_is_stopping(bus: &Caller) -> Result<bool, BusError> {
 
 async fn switch_unit(bus: &Caller, name: &str, on: bool) -> Outcome {
     let path = load_unit(bus, name).await?;
+    look_at_unit(bus, name, &path).await?;
     let method = if on { "StartUnit" } else { "StopUnit" };
     bus.call(SYSTEMD, PATH, MANAGER, method, &(name, "replace")).await?;
     let wanted = if on { Operation::On } else { Operation::Off };
@@ -501,6 +545,28 @@ mod tests {
         let driver = Driver::new(&config::Operation::default());
         let error = block_on(driver.switch(true, no_bus())).unwrap_err();
         assert_eq!(error.to_string(), "no system bus: none here");
+    }
+
+    #[test]
+    fn a_unit_without_a_readable_file_is_not_off_but_not_there() {
+        let of = |load_state: &str| readable("pump.service", load_state.to_owned()).map_err(|e| e.to_string());
+        assert_eq!(
+            of("not-found"),
+            Err("unit pump.service does not exist; see [operation] in psm-agent.toml(5)".to_owned())
+        );
+        assert_eq!(of("bad-setting"), Err("pump.service is bad-setting".to_owned()));
+        assert_eq!((of("loaded"), of("masked")), (Ok(()), Ok(())));
+    }
+
+    #[test]
+    fn a_unit_is_looked_at_again_only_while_it_is_not_seen() {
+        let every = |driver| {
+            let driver = Driver::new(&config::Operation { driver, look_every_s: 7, ..config::Operation::default() });
+            [true, false].map(|seen| driver.look_again(seen).map(|after| after.as_secs()))
+        };
+        assert_eq!(every(config::DriverKind::Unit), [None, Some(7)]);
+        assert_eq!(every(config::DriverKind::Gpio), [Some(7), Some(7)]);
+        assert_eq!(every(config::DriverKind::Machine), [None, None]);
     }
 
     #[test]

@@ -151,6 +151,22 @@ fn an_operation_that_fails_is_an_error_with_the_units_name() {
     });
 }
 
+#[test]
+fn work_whose_unit_does_not_exist_is_named_and_the_machine_counts_as_on() {
+    sandbox::test(|| {
+        let mut config = tv();
+        config.units.clear();
+        with_one(config, "ON", |house| {
+            let missing = format!("unit {PLAYING} does not exist; see [operation] in psm-agent.toml(5)");
+            let status = house.agent("tv", &["status"])?;
+            ensure!(status.contains(&format!("operation: not in use: {missing}")), "{status}");
+            let said = refused(house.gateway().hegctl(&["off", "tv"])?)?;
+            ensure!(said.contains(&missing), "the order was not answered with the reason: {said}");
+            house.wait_state("tv", "ON", SOON).map(drop)
+        })
+    });
+}
+
 /// The refusal stands in the agent's status, in the registry and in the journal.
 fn shown_everywhere(house: &House, name: &str, reason: &str) -> Result<()> {
     wait_until("the refusal everywhere", SOON, || {

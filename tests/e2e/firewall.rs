@@ -473,8 +473,31 @@ impl Street {
         wait_firewall(house, "an answer", |f| f["change"] == "rolled-back" && f["shape"] == "router")?;
         let journal = house.gateway().json(&["journal"])?.to_string();
         ensure!(journal.matches("firewall rollback").count() == 2, "{journal}");
+        self.ensure_off_is_taken_back(house)?;
         let refused = house.gateway().hegctl(&["firewall", "confirm"])?;
         ensure!(refused.status.code() == Some(1), "{refused:?}");
+        Ok(())
+    }
+}
+
+impl Street {
+    /// Without rules too it takes a word from whoever still gets through.
+    fn ensure_off_is_taken_back(&self, house: &mut House) -> Result<()> {
+        let rules = |house: &House| nft(house.gateway().host(), &["list", "table", "inet", "heg"]).is_ok();
+        configure(house, "masquerade = true\nconfirm-within-s = 5\n")?;
+        house.gateway().hegctl_ok(&["firewall", "apply", "--confirmed"])?;
+        house.gateway().hegctl_ok(&["firewall", "off"])?;
+        ensure!(!rules(house), "rules while off");
+        let waits = firewall(house)?;
+        ensure!(waits["state"] == "off" && waits["change"] == "waiting", "{waits}");
+        wait_firewall(house, "the rules again", |f| f["state"] == "in-place" && f["change"] == "rolled-back")?;
+        ensure!(rules(house), "no rules after the time was over");
+        self.ensure_silent(house, &[], SOME).context("after an unconfirmed off")?;
+        house.gateway().hegctl_ok(&["firewall", "off", "--confirmed"])?;
+        let off = firewall(house)?;
+        ensure!(!rules(house) && off["state"] == "off" && off["change"] == "confirmed", "{off}");
+        house.gateway().hegctl_ok(&["firewall", "apply", "--confirmed"])?;
+        ensure!(rules(house), "no rules after they were applied again");
         Ok(())
     }
 }

@@ -110,7 +110,7 @@ fn suspends(order: &str) {
 /// Counts how often OFF was on the wire before the end.
 fn power_offs(order: &str) {
     let told = RefCell::new(Vec::new());
-    let setting = Setting { limit: FIGURES_S_MAX, times: POWER_OFFS, agent: AGENT, preparation: "" };
+    let setting = Setting { limit: FIGURES_S_MAX, times: POWER_OFFS, agent: AGENT, state: "ON", preparation: "" };
     test(setting, |home| {
         let (mark, events) = (home.house.lab().watcher().mark(), home.guest.qmp().mark());
         let _cut_off = home.launch(order)?;

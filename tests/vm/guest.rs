@@ -42,9 +42,9 @@ const MACHINE: &[&str] = &[
     "virtio-rng-pci",
 ];
 
-/// Quick to boot on an emulated processor.
+/// Quick to boot on an emulated processor; AppArmor as Debian has it.
 const KERNEL_ARGUMENTS: &str = "root=/dev/vda rw console=ttyS0 quiet loglevel=5 systemd.show_status=0 net.ifnames=0 \
-    mitigations=off apparmor=0 audit=0 init_on_alloc=0 transparent_hugepage=never selinux=0";
+    mitigations=off init_on_alloc=0 transparent_hugepage=never";
 
 const EMULATOR: &str = "qemu-system-x86_64";
 

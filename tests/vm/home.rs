@@ -30,8 +30,23 @@ const AGENT_CONFIG: &str = "/etc/psm/psm-agent.toml";
 
 /// The image, made by `tests/vm/build`.
 const IMAGE: &str = "VM_IMAGE";
-/// Directory with what is installed on the machine, as it lies from `/` on.
+/// Directory with what is installed on the machine, as it lies from `/` on; or packages in `debs`.
 const FILES: &str = "VM_FILES";
+
+/// Packages as apt would, or by hand what they do. Nothing is started, and of the services the agent alone at a boot.
+const INSTALL: &str = r#"if [ -d /debs ]; then
+    printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d
+    chmod 755 /usr/sbin/policy-rc.d
+    DEBIAN_FRONTEND=noninteractive dpkg --install /debs/*.deb 2>&1
+    systemctl -q disable heg-firewall heg-gateway heg-utility heg-kmc
+    rm -r /debs /usr/sbin/policy-rc.d
+else
+    systemd-sysusers
+    systemd-tmpfiles --create psm-agent.conf
+    apparmor_parser --replace --skip-read-cache /etc/apparmor.d/usr.bin.psm-agent
+    systemctl daemon-reload
+    systemctl -q enable psm-agent
+fi"#;
 
 /// The home.
 #[derive(Debug)]
@@ -57,13 +72,15 @@ pub(crate) struct Setting<'a> {
     pub(crate) times: usize,
     /// `psm-agent.toml`.
     pub(crate) agent: &'a str,
+    /// Power state the agent begins with.
+    pub(crate) state: &'a str,
     /// A script for the machine, before the agent is started.
     pub(crate) preparation: &'a str,
 }
 
 impl Default for Setting<'_> {
     fn default() -> Self {
-        Setting { limit: TEST_S_MAX, times: 1, agent: AGENT, preparation: "" }
+        Setting { limit: TEST_S_MAX, times: 1, agent: AGENT, state: "ON", preparation: "" }
     }
 }
 
@@ -92,7 +109,7 @@ pub(crate) fn test(setting: Setting, story: impl Fn(&Home) -> Result<()>) {
                 fs::copy(&snapshot, &disk).context("copying the snapshot")?;
                 let guest = Guest::start(house, &tap, &image, &disk, Some("installed"))?;
                 let home = Home { house, guest, began: house.lab().watcher().mark() };
-                let told = home.begin(&setting).and_then(|()| story(&home));
+                let told = home.begin(&setting).and_then(|()| story(&home)).and_then(|()| home.ensure_not_refused());
                 match told {
                     Ok(()) => time += 1,
                     Err(error) if stuck < STUCK_MAX && error.is::<Stuck>() => {
@@ -178,7 +195,7 @@ impl Home<'_> {
              cat >{AGENT_CONFIG} <<'CONFIG'\n{}\nCONFIG\n{}\nsystemctl start psm-agent",
             setting.agent, setting.preparation
         ))?;
-        self.house.wait_state(NAS, "ON", SOON)?;
+        self.house.wait_state(NAS, setting.state, SOON)?;
         self.wait_settled()
     }
 
@@ -189,6 +206,7 @@ impl Home<'_> {
     pub(crate) fn wait_settled(&self) -> Result<()> {
         self.wait_followed()?;
         self.wait_sources()?;
+        self.ensure_confined("psm-agent")?;
         let watcher = self.house.lab().watcher();
         let mut next = watcher.mark();
         wait_until("a quiet machine", SOON, || {
@@ -212,6 +230,26 @@ impl Home<'_> {
             });
             live.map_err(|_| anyhow::anyhow!("the agent does not hear {name}: {last}"))?;
         }
+        Ok(())
+    }
+
+    /// AppArmor holds a service to its profile.
+    ///
+    /// # Errors
+    /// When it is not confined.
+    pub(crate) fn ensure_confined(&self, unit: &str) -> Result<()> {
+        let label = self.run(&format!("cat /proc/$(systemctl show -P MainPID {unit})/attr/apparmor/current"))?;
+        ensure!(label.trim() == format!("{unit} (enforce)"), "{unit} runs under {label}");
+        Ok(())
+    }
+
+    /// What a machine that is still there was refused by AppArmor since it booted: nothing.
+    fn ensure_not_refused(&self) -> Result<()> {
+        if !self.answers() {
+            return Ok(());
+        }
+        let refused = self.run("journalctl -k -b -o cat --no-pager | grep 'apparmor=\"DENIED\"' || true")?;
+        ensure!(refused.is_empty(), "refused by AppArmor: {refused}");
         Ok(())
     }
 
@@ -400,22 +438,19 @@ fn sum_of(file: &Path) -> Result<String> {
 }
 
 impl Home<'_> {
-    /// Unpacks an archive over the machine's files; the agent is not started yet.
+    /// Unpacks an archive over the machine's files, and installs the packages in it; nothing is started yet.
     fn install(&self, archive: &Path) -> Result<()> {
         let host = self.house.gateway().host();
         let listener = host.in_network(|| Ok(TcpListener::bind((self.house.gateway().links()[0].ipv4(), 0))?))?;
         listener.set_nonblocking(true).context("preparing the listener")?;
         let from = listener.local_addr().context("the listener's address")?;
-        let call = self.launch(&format!(
-            "set -e\nsocat -u TCP:{from} STDOUT | tar -x --no-overwrite-dir -C /\n\
-             systemd-sysusers\nsystemd-tmpfiles --create psm-agent.conf\nsystemctl daemon-reload\n\
-             systemctl -q enable psm-agent\nsync"
-        ))?;
+        let call = self
+            .launch(&format!("set -e\nsocat -u TCP:{from} STDOUT | tar -x --no-overwrite-dir -C /\n{INSTALL}\nsync"))?;
         let (mut stream, _) = wait_until("the machine's call for its files", SOON, || listener.accept().ok())?;
         stream.set_nonblocking(false).context("preparing the connection")?;
         let mut file = fs::File::open(archive).context("opening the archive")?;
         std::io::copy(&mut file, &mut stream).context("sending the archive")?;
         drop(stream);
-        call.finish(SOON).map(drop)
+        call.finish(BOOT_S_MAX).map(drop)
     }
 }

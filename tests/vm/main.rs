@@ -4,6 +4,7 @@
 //! `make vm` brings what this needs and runs it; otherwise each test is skipped with one line. That the machine slept is told by
 //! the emulator (SUSPEND) or by its silence (s2idle), never by the machine itself.
 
+mod apparmor;
 mod figures;
 mod guest;
 mod home;

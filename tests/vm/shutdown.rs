@@ -7,7 +7,7 @@ use crate::home::{AGENT, Home, NAS, Setting, test};
 use crate::limits::{BOOT_S_MAX, SHUTDOWN_S_MAX, SILENT_S_MAX, SOON, TEST_S_MAX};
 use crate::share::{Share, TIMES};
 
-const AGAIN: Setting = Setting { limit: TEST_S_MAX, times: TIMES, agent: AGENT, preparation: "" };
+const AGAIN: Setting = Setting { limit: TEST_S_MAX, times: TIMES, agent: AGENT, state: "ON", preparation: "" };
 
 #[test]
 fn a_power_off_by_systemd_is_told_before_the_machine_is_off() {

@@ -119,6 +119,25 @@ fn a_suspend_by_writing_mem_that_is_broken_off_is_told_and_taken_back_once() {
 }
 
 #[test]
+fn network_cards_are_asked_by_a_service_of_their_own_and_one_that_wakes_nothing_is_told_as_such() {
+    test(Setting::default(), |home| {
+        let learned = "cat /run/psm-agent-wake/links.json";
+        wait_until("the cards asked", SOON, || home.run(learned).ok()?.contains(":\"no\"").then_some(()))?;
+        ensure!(home.run("systemctl show -P Result psm-agent-wake")?.trim() == "success");
+        wait_until("what the card can", SOON, || {
+            let status = home.status().ok()?;
+            let source = status.get("sources")?.as_array()?.iter().find(|s| s["name"] == "wake-on-lan")?.clone();
+            (source["live"] == false && source["detail"] == "no link can").then_some(())
+        })?;
+        // It was not the agent that may ask them.
+        let capabilities =
+            home.run("sed -n 's/^CapEff:\t0*//p' /proc/$(systemctl show -P MainPID psm-agent)/status")?;
+        ensure!(capabilities.trim().is_empty(), "the agent has {capabilities}");
+        Ok(())
+    });
+}
+
+#[test]
 fn an_agent_killed_in_its_sleep_comes_back_as_on() {
     // Its processes don't run any more from just before the sleep on, and the last one dies before it could run again.
     let hook = "mkdir -p /usr/lib/systemd/system-sleep\ncat >/usr/lib/systemd/system-sleep/kill <<'HOOK'\n#!/bin/sh\n\

@@ -79,7 +79,7 @@ impl Route {
             | Self::Why(_)
             | Self::Watch
             | Self::Utility => Act::Read,
-            Self::Firewall(Ask::Apply { .. } | Ask::Confirm | Ask::Off)
+            Self::Firewall(Ask::Apply { .. } | Ask::Confirm | Ask::Off { .. })
             | Self::Ask(_)
             | Self::Change(_)
             | Self::Enrol(_)
@@ -258,7 +258,7 @@ fn firewall(request: &ControlRequest, below: &[&str]) -> Result<Ask, RouteError>
         ["plan"] => (Ask::Plan, Method::GET),
         ["apply"] => (Ask::Apply { confirmed }, Method::POST),
         ["confirm"] => (Ask::Confirm, Method::POST),
-        ["off"] => (Ask::Off, Method::POST),
+        ["off"] => (Ask::Off { confirmed }, Method::POST),
         _ => return Err(no_path(&request.path)),
     };
     if request.method == method { Ok(ask) } else { Err(wrong_method(&request.method, &request.path)) }

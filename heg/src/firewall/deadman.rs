@@ -142,7 +142,7 @@ impl DeadMan {
         waited
     }
 
-    /// No rules from now on; nobody can be cut off by that.
+    /// No rules from now on, confirmed, whatever waited.
     pub fn switch_off(&mut self) {
         self.record.waiting = None;
         self.record.confirmed = Some(Settings { mode: Mode::Off, ..self.confirmed() });
@@ -230,7 +230,24 @@ mod tests {
     }
 
     #[test]
-    fn off_needs_no_confirmation_and_outlives_a_restart() {
+    fn no_rules_are_a_change_like_any_other_and_taken_back_unless_confirmed() {
+        let off = Settings { mode: Mode::Off, ..settings(1) };
+        let mut dead_man = DeadMan::restore(Record::default(), &settings(1));
+        dead_man.propose(off.clone()).unwrap();
+        dead_man.applied(at(10));
+        assert_eq!(dead_man.in_force().mode, Mode::Off);
+        let crashed = DeadMan::restore(dead_man.record().clone(), &settings(1));
+        assert_eq!((crashed.in_force(), crashed.phase()), (settings(1), Phase::RolledBack));
+        assert!(dead_man.handle_timeout(at(70)));
+        assert_eq!(dead_man.in_force(), settings(1));
+        dead_man.propose(off).unwrap();
+        dead_man.applied(at(100));
+        dead_man.confirm().unwrap();
+        assert_eq!(DeadMan::restore(dead_man.record().clone(), &settings(1)).in_force().mode, Mode::Off);
+    }
+
+    #[test]
+    fn off_at_once_needs_no_confirmation_and_outlives_a_restart() {
         let mut dead_man = DeadMan::restore(Record::default(), &settings(1));
         dead_man.propose(settings(2)).unwrap();
         dead_man.switch_off();

@@ -26,7 +26,10 @@ pub enum Ask {
     /// The change may stay.
     Confirm,
     /// No rules.
-    Off,
+    Off {
+        /// Without waiting for a confirmation, and whatever else waits for one.
+        confirmed: bool,
+    },
     /// Counters for a monitoring program.
     Metrics,
 }
@@ -60,13 +63,9 @@ impl Firewall {
                 Err(why) => wrong(request, why),
             },
             Ask::Apply { .. } => match configured {
-                Ok(settings) if settings.mode == Mode::Off => {
-                    self.configured = settings;
-                    self.switch_off(request, now);
-                }
                 Ok(settings) => {
-                    self.configured = settings;
-                    self.propose(ask, request, now);
+                    self.configured = settings.clone();
+                    self.propose(ask, settings, request, now);
                 }
                 Err(why) => wrong(request, why),
             },
@@ -77,13 +76,17 @@ impl Firewall {
                 }
                 Err(error) => request.respond_error(StatusCode::CONFLICT, "nothing-waits", error.to_string()),
             },
-            Ask::Off => self.switch_off(request, now),
+            Ask::Off { confirmed: true } => self.switch_off(request, now),
+            Ask::Off { confirmed: false } => {
+                let off = Settings { mode: Mode::Off, ..self.dead_man.confirmed() };
+                self.propose(ask, off, request, now);
+            }
         }
     }
 
-    fn propose(&mut self, ask: Ask, request: ControlRequest, now: BootTime) {
+    fn propose(&mut self, ask: Ask, settings: Settings, request: ControlRequest, now: BootTime) {
         let cause = Cause::Person(request.peer.uid);
-        if let Err(error) = self.dead_man.propose(self.configured.clone()) {
+        if let Err(error) = self.dead_man.propose(settings) {
             return request.respond_error(StatusCode::CONFLICT, "change-waits", error.to_string());
         }
         // A change that is not on the disk would outlive a crash unconfirmed.
@@ -91,19 +94,18 @@ impl Firewall {
             self.dead_man.roll_back();
             return request.respond_error(StatusCode::INSUFFICIENT_STORAGE, "not-stored", error.to_string());
         }
-        if self.watch.is_none() {
-            self.open_watch();
-        }
-        if self.tables.is_none() {
-            self.open_tables_watch();
-        }
-        self.read_network();
-        (self.seen, self.ssh) = (self.seen.when_applied(&self.configured, &self.facts), BTreeSet::new());
-        self.shape_anew();
-        self.keep_ssh_sources();
-        self.registry_changed = true;
         self.by = cause;
         self.askers.push_back((ask, request));
+        if self.is_off() {
+            self.to_be_removed = true;
+        } else {
+            self.watch_all();
+            self.read_network();
+            (self.seen, self.ssh) = (self.seen.when_applied(&self.configured, &self.facts), BTreeSet::new());
+            self.shape_anew();
+            self.keep_ssh_sources();
+            self.registry_changed = true;
+        }
         self.retry = None;
         self.begin_job(now);
     }
@@ -111,7 +113,8 @@ impl Firewall {
     pub(super) fn confirmed(&mut self, cause: Cause) {
         self.dead_man.note(self.seen.clone(), self.ssh.clone());
         self.store();
-        self.note("firewall confirm", cause, self.shape_text());
+        let what = if self.is_off() { "off".to_owned() } else { self.shape_text() };
+        self.note("firewall confirm", cause, what);
     }
 
     fn switch_off(&mut self, request: ControlRequest, now: BootTime) {
@@ -120,7 +123,7 @@ impl Firewall {
         self.store();
         self.note("firewall off", cause, String::new());
         self.to_be_removed = true;
-        self.askers.push_back((Ask::Off, request));
+        self.askers.push_back((Ask::Off { confirmed: true }, request));
         self.retry = None;
         self.begin_job(now);
     }

@@ -17,7 +17,8 @@ impl Firewall {
     pub fn trouble(&self) -> Option<String> {
         let mut parts = Vec::new();
         if self.is_off() {
-            let wanted = self.configured.mode != Mode::Off;
+            let waits = matches!(self.dead_man.phase(), Phase::Applying | Phase::Waiting(_));
+            let wanted = self.configured.mode != Mode::Off && !waits;
             let how = if wanted { "; `hegctl firewall apply` puts it in place" } else { "" };
             parts.push(format!("firewall off{how}"));
             if let Some(why) = self.failure.as_ref().filter(|_| self.to_be_removed) {

@@ -164,7 +164,7 @@ complete -c hegctl -n "__fish_hegctl_using_subcommand firewall; and not __fish_s
 complete -c hegctl -n "__fish_hegctl_using_subcommand firewall; and not __fish_seen_subcommand_from status plan apply confirm off help" -f -a "plan" -d 'Show what applying the configuration file would do, changing nothing'
 complete -c hegctl -n "__fish_hegctl_using_subcommand firewall; and not __fish_seen_subcommand_from status plan apply confirm off help" -f -a "apply" -d 'Put the configuration file\'s firewall section in force; taken back after a minute unless confirmed'
 complete -c hegctl -n "__fish_hegctl_using_subcommand firewall; and not __fish_seen_subcommand_from status plan apply confirm off help" -f -a "confirm" -d 'Let a change stay'
-complete -c hegctl -n "__fish_hegctl_using_subcommand firewall; and not __fish_seen_subcommand_from status plan apply confirm off help" -f -a "off" -d 'Take all rules of the gateway\'s away, until they are applied again'
+complete -c hegctl -n "__fish_hegctl_using_subcommand firewall; and not __fish_seen_subcommand_from status plan apply confirm off help" -f -a "off" -d 'Take all rules of the gateway\'s away, until they are applied again; back after a minute unless confirmed'
 complete -c hegctl -n "__fish_hegctl_using_subcommand firewall; and not __fish_seen_subcommand_from status plan apply confirm off help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c hegctl -n "__fish_hegctl_using_subcommand firewall; and __fish_seen_subcommand_from status" -l socket -d 'Control socket [default: $HEG_SOCKET, else /run/heg/control.sock]' -r -F
 complete -c hegctl -n "__fish_hegctl_using_subcommand firewall; and __fish_seen_subcommand_from status" -l json -d 'Print JSON instead of tables'
@@ -180,13 +180,14 @@ complete -c hegctl -n "__fish_hegctl_using_subcommand firewall; and __fish_seen_
 complete -c hegctl -n "__fish_hegctl_using_subcommand firewall; and __fish_seen_subcommand_from confirm" -l json -d 'Print JSON instead of tables'
 complete -c hegctl -n "__fish_hegctl_using_subcommand firewall; and __fish_seen_subcommand_from confirm" -s h -l help -d 'Print help'
 complete -c hegctl -n "__fish_hegctl_using_subcommand firewall; and __fish_seen_subcommand_from off" -l socket -d 'Control socket [default: $HEG_SOCKET, else /run/heg/control.sock]' -r -F
+complete -c hegctl -n "__fish_hegctl_using_subcommand firewall; and __fish_seen_subcommand_from off" -l confirmed -d 'Confirm it at once, whatever else waits to be confirmed'
 complete -c hegctl -n "__fish_hegctl_using_subcommand firewall; and __fish_seen_subcommand_from off" -l json -d 'Print JSON instead of tables'
 complete -c hegctl -n "__fish_hegctl_using_subcommand firewall; and __fish_seen_subcommand_from off" -s h -l help -d 'Print help'
 complete -c hegctl -n "__fish_hegctl_using_subcommand firewall; and __fish_seen_subcommand_from help" -f -a "status" -d 'Show the rules in place, what they dropped, and whether a change waits (also without a word)'
 complete -c hegctl -n "__fish_hegctl_using_subcommand firewall; and __fish_seen_subcommand_from help" -f -a "plan" -d 'Show what applying the configuration file would do, changing nothing'
 complete -c hegctl -n "__fish_hegctl_using_subcommand firewall; and __fish_seen_subcommand_from help" -f -a "apply" -d 'Put the configuration file\'s firewall section in force; taken back after a minute unless confirmed'
 complete -c hegctl -n "__fish_hegctl_using_subcommand firewall; and __fish_seen_subcommand_from help" -f -a "confirm" -d 'Let a change stay'
-complete -c hegctl -n "__fish_hegctl_using_subcommand firewall; and __fish_seen_subcommand_from help" -f -a "off" -d 'Take all rules of the gateway\'s away, until they are applied again'
+complete -c hegctl -n "__fish_hegctl_using_subcommand firewall; and __fish_seen_subcommand_from help" -f -a "off" -d 'Take all rules of the gateway\'s away, until they are applied again; back after a minute unless confirmed'
 complete -c hegctl -n "__fish_hegctl_using_subcommand firewall; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c hegctl -n "__fish_hegctl_using_subcommand watch" -l socket -d 'Control socket [default: $HEG_SOCKET, else /run/heg/control.sock]' -r -F
 complete -c hegctl -n "__fish_hegctl_using_subcommand watch" -l json -d 'Print JSON instead of tables'
@@ -237,7 +238,7 @@ complete -c hegctl -n "__fish_hegctl_using_subcommand help; and __fish_seen_subc
 complete -c hegctl -n "__fish_hegctl_using_subcommand help; and __fish_seen_subcommand_from firewall" -f -a "plan" -d 'Show what applying the configuration file would do, changing nothing'
 complete -c hegctl -n "__fish_hegctl_using_subcommand help; and __fish_seen_subcommand_from firewall" -f -a "apply" -d 'Put the configuration file\'s firewall section in force; taken back after a minute unless confirmed'
 complete -c hegctl -n "__fish_hegctl_using_subcommand help; and __fish_seen_subcommand_from firewall" -f -a "confirm" -d 'Let a change stay'
-complete -c hegctl -n "__fish_hegctl_using_subcommand help; and __fish_seen_subcommand_from firewall" -f -a "off" -d 'Take all rules of the gateway\'s away, until they are applied again'
+complete -c hegctl -n "__fish_hegctl_using_subcommand help; and __fish_seen_subcommand_from firewall" -f -a "off" -d 'Take all rules of the gateway\'s away, until they are applied again; back after a minute unless confirmed'
 
 # Where an appliance is meant, the names that the gateway knows.
 function __fish_hegctl_names

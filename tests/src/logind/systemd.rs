@@ -56,6 +56,7 @@ enum Error {
     #[zbus(error)]
     ZBus(zbus::Error),
     NoSuchUnit(String),
+    AlreadySubscribed(String),
     NotSubscribed(String),
 }
 
@@ -266,9 +267,14 @@ impl Manager {
         Ok(self.0.job(self.0.unit(name)?, false))
     }
 
-    fn subscribe(&self, #[zbus(header)] header: zbus::message::Header<'_>) {
-        let Some(sender) = header.sender() else { return };
-        lock(&self.0.subscribers).push(sender.to_string());
+    fn subscribe(&self, #[zbus(header)] header: zbus::message::Header<'_>) -> Result<(), Error> {
+        let sender = header.sender().map(ToString::to_string).unwrap_or_default();
+        let mut subscribers = lock(&self.0.subscribers);
+        if subscribers.contains(&sender) {
+            return Err(Error::AlreadySubscribed("Client is already subscribed.".to_owned()));
+        }
+        subscribers.push(sender);
+        Ok(())
     }
 
     fn unsubscribe(&self, #[zbus(header)] header: zbus::message::Header<'_>) -> Result<(), Error> {

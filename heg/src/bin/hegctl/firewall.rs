@@ -21,8 +21,12 @@ pub(crate) enum Verb {
     },
     /// Let a change stay
     Confirm,
-    /// Take all rules of the gateway's away, until they are applied again
-    Off,
+    /// Take all rules of the gateway's away, until they are applied again; back after a minute unless confirmed
+    Off {
+        /// Confirm it at once, whatever else waits to be confirmed
+        #[arg(long)]
+        confirmed: bool,
+    },
 }
 
 impl Verb {
@@ -33,7 +37,8 @@ impl Verb {
             Self::Apply { confirmed: false } => Some("/v1/firewall/apply"),
             Self::Apply { confirmed: true } => Some("/v1/firewall/apply?confirmed=true"),
             Self::Confirm => Some("/v1/firewall/confirm"),
-            Self::Off => Some("/v1/firewall/off"),
+            Self::Off { confirmed: false } => Some("/v1/firewall/off"),
+            Self::Off { confirmed: true } => Some("/v1/firewall/off?confirmed=true"),
         }
     }
 }
