@@ -480,20 +480,15 @@ impl Firewall {
     /// The plan that should be in the kernel; none when it is off.
     fn wanted(&self) -> Option<Plan> {
         let settings = self.dead_man.in_force();
-        (settings.mode != Mode::Off).then(|| {
-            let plan = Plan {
-                shape: self.shape.clone(),
-                settings,
-                http_port: self.http_port,
-                sealed_port: self.sealed_port,
-                appliances: self.appliances.clone(),
-                ssh: self.ssh.clone(),
-                ssh_ports: self.ssh_ports.clone(),
-                ssh_as_it_was: self.dead_man.nobody_applied(),
-                utility: self.utility.clone(),
-            };
-            // Where nothing is closed there is nothing to be left open.
-            Plan { ssh_as_it_was: plan.leaves_ssh_as_it_was(), ..plan }
+        (settings.mode != Mode::Off).then(|| Plan {
+            shape: self.shape.clone(),
+            settings,
+            http_port: self.http_port,
+            sealed_port: self.sealed_port,
+            appliances: self.appliances.clone(),
+            ssh: self.ssh.clone(),
+            ssh_ports: self.ssh_ports.clone(),
+            utility: self.utility.clone(),
         })
     }
 

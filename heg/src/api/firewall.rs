@@ -30,9 +30,7 @@ pub struct FirewallView {
     pub appliances: usize,
     /// Addresses of the utility found beyond the settings.
     pub utility: Vec<String>,
-    /// Everybody may use SSH from the WAN side, as before the installation.
-    pub ssh_as_it_was: bool,
-    /// Who may use SSH from the WAN side in any case.
+    /// Who may use SSH from the WAN side.
     pub ssh_sources: Vec<String>,
     /// What was dropped, by reason.
     pub dropped: Vec<DropView>,

@@ -67,7 +67,6 @@ async fn baseline(named: Option<&Path>) -> anyhow::Result<()> {
             http_port: (config.network.http_port != 0).then_some(config.network.http_port),
             ssh: sources,
             ssh_ports,
-            ssh_as_it_was: dead_man.nobody_applied(),
             settings,
             ..Plan::default()
         };

@@ -25,8 +25,6 @@ pub struct Record {
     pub seen: Remembered,
     /// Sources of SSH connections that were open at the last change.
     pub ssh: BTreeSet<IpAddr>,
-    /// A person has put settings in force and confirmed them, at least once.
-    pub applied: bool,
 }
 
 /// Where the last change stands.
@@ -60,8 +58,8 @@ pub struct DeadMan {
 }
 
 impl DeadMan {
-    /// From what is on the disk. The first settings ever need no confirmation, as nobody is there to give it; for that they
-    /// must shut nobody out ([`Self::nobody_applied`]).
+    /// From what is on the disk. The first settings ever need no confirmation, as nobody is there to give it; who is
+    /// logged in by SSH stays allowed.
     pub fn restore(record: Record, configured: &Settings) -> Self {
         let interrupted = record.waiting.is_some();
         let confirmed = record.confirmed.clone().unwrap_or_else(|| configured.clone());
@@ -87,11 +85,6 @@ impl DeadMan {
     /// The settings that come back if nobody confirms.
     pub fn confirmed(&self) -> Settings {
         self.record.confirmed.clone().unwrap_or_default()
-    }
-
-    /// What is in force came with the installation: no person has put anything in force and confirmed it yet.
-    pub fn nobody_applied(&self) -> bool {
-        !self.record.applied && self.record.waiting.is_none()
     }
 
     /// Begins a change.
@@ -128,7 +121,6 @@ impl DeadMan {
     pub fn confirm(&mut self) -> Result<(), NothingWaits> {
         let Phase::Waiting(_) = self.phase else { return Err(NothingWaits) };
         self.record.confirmed = self.record.waiting.take();
-        self.record.applied = true;
         self.phase = Phase::Confirmed;
         Ok(())
     }
@@ -212,21 +204,6 @@ mod tests {
         dead_man.confirm().unwrap();
         assert!(!dead_man.handle_timeout(at(9999)));
         assert_eq!((dead_man.in_force(), dead_man.phase()), (settings(3), Phase::Confirmed));
-    }
-
-    #[test]
-    fn what_came_with_the_installation_is_told_apart_until_a_person_has_confirmed_something() {
-        let mut dead_man = DeadMan::restore(Record::default(), &settings(1));
-        assert!(dead_man.nobody_applied());
-        dead_man.propose(settings(2)).unwrap();
-        dead_man.applied(at(0));
-        assert!(!dead_man.nobody_applied(), "the person sees while it waits what confirming means");
-        dead_man.handle_timeout(at(60));
-        assert!(dead_man.nobody_applied(), "taken back, whoever cut himself off comes in again");
-        dead_man.propose(settings(2)).unwrap();
-        dead_man.applied(at(70));
-        dead_man.confirm().unwrap();
-        assert!(!DeadMan::restore(dead_man.record().clone(), &settings(1)).nobody_applied());
     }
 
     #[test]

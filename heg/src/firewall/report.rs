@@ -45,9 +45,7 @@ impl Firewall {
             }
             Phase::Confirmed => {}
         }
-        if self.in_kernel.as_ref().is_some_and(|k| k.plan.leaves_ssh_as_it_was()) {
-            let how = "`hegctl firewall apply` and `confirm` close it save for who is logged in";
-            parts.push(format!("SSH is open toward the Internet as before the installation; {how}"));
+        if self.in_kernel.as_ref().is_some_and(|k| k.plan.keeps_ssh()) {
             parts.extend(self.ssh_trouble.clone());
         }
         parts.extend(self.forwarding_trouble.clone());
@@ -102,7 +100,6 @@ impl Firewall {
             http_port: self.http_port,
             appliances: plan.map_or(0, |p| p.appliances.len()),
             utility: plan.map(|p| p.utility.iter().map(ToString::to_string).collect()).unwrap_or_default(),
-            ssh_as_it_was: plan.is_some_and(Plan::leaves_ssh_as_it_was),
             ssh_sources: plan.map(|p| p.ssh.iter().map(ToString::to_string).collect()).unwrap_or_default(),
             dropped: plan.map(|p| self.drops(p)).unwrap_or_default(),
             trouble: self.trouble(),
@@ -128,7 +125,6 @@ impl Firewall {
             appliances: self.appliances.clone(),
             ssh: self.open_ssh(),
             ssh_ports: ssh::ports(&self.configured.ssh_ports),
-            ssh_as_it_was: false,
             utility: self.utility.clone(),
         };
         let off = self.configured.mode == Mode::Off;

@@ -56,8 +56,6 @@ pub struct Plan {
     pub ssh: BTreeSet<IpAddr>,
     /// Ports on which SSH is served.
     pub ssh_ports: BTreeSet<u16>,
-    /// SSH on the WAN side stays open to everybody, as it was before these rules: nobody has ordered anything else yet.
-    pub ssh_as_it_was: bool,
     /// TCP port of the endpoint for sealed messages, where the gateway has one.
     pub sealed_port: Option<u16>,
     /// From where the utility has called, beyond what the settings name.
@@ -140,9 +138,9 @@ impl Plan {
         (!commands.is_empty()).then(|| transaction(commands))
     }
 
-    /// Whether everybody on the WAN side may come in by SSH, as far as these rules go.
-    pub fn leaves_ssh_as_it_was(&self) -> bool {
-        self.ssh_as_it_was && self.settings.ssh == Ssh::Keep && self.closes_wan() && !self.ssh_ports.is_empty()
+    /// Whether SSH is closed on the WAN side save for known sources, so that its ports have to be known.
+    pub fn keeps_ssh(&self) -> bool {
+        self.settings.ssh == Ssh::Keep && self.closes_wan()
     }
 
     fn closes_wan(&self) -> bool {
@@ -475,9 +473,6 @@ impl Rules<'_> {
         }
         if s.ssh == Ssh::Keep && !plan.ssh_ports.is_empty() {
             let port = is(payload("tcp", "dport"), among(&plan.ssh_ports));
-            if plan.ssh_as_it_was {
-                self.rule(chain, [port.clone(), accept()]);
-            }
             for (family, set) in [("ip", "@ssh4"), ("ip6", "@ssh6")] {
                 self.rule(chain, [port.clone(), is(payload(family, "saddr"), json!(set)), accept()]);
             }

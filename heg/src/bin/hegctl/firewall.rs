@@ -60,9 +60,7 @@ pub(crate) fn status(_: &Output, f: &FirewallView) -> io::Result<()> {
         if !f.utility.is_empty() {
             pairs.add("Utility", list(&f.utility));
         }
-        if f.ssh_as_it_was {
-            pairs.add("SSH from WAN", "everybody, as before the installation");
-        } else if !f.ssh_sources.is_empty() {
+        if !f.ssh_sources.is_empty() {
             pairs.add("SSH from WAN", list(&f.ssh_sources));
         }
     }

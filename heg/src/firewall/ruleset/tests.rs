@@ -296,14 +296,6 @@ fn named_ports_and_ssh_sources_are_open_on_the_wan_side_as_set() {
     ] {
         assert_eq!(kernel.input(&packet("wan0", from, Kind::Tcp(port))), want, "{from} {port}");
     }
-    // Nobody has ordered anything yet: whoever could log in still can, from wherever he is.
-    plan.ssh_as_it_was = true;
-    let kernel = Kernel::with(&plan);
-    for from in [ANYONE, "198.51.100.77", "2001:db8:77::1"] {
-        assert_eq!(kernel.input(&packet("wan0", from, Kind::Tcp(2222))), Ok(()), "{from}");
-        assert_eq!(kernel.input(&packet("wan0", from, Kind::Tcp(80))), dropped("dropped_wan"), "{from}");
-        assert_eq!(kernel.forward(&packet("wan0", from, Kind::Tcp(22))), dropped("dropped_forward"), "{from}");
-    }
     plan.settings.ssh = Ssh::Lan;
     assert_eq!(Kernel::with(&plan).input(&packet("wan0", ANYONE, Kind::Tcp(22))), dropped("dropped_wan"));
 }
