@@ -14,6 +14,8 @@ list_files() {
     find / -xdev \( -path /proc -o -path /sys -o -path /dev -o -path /run -o -path /tmp -o -path /srv -o -path /root -o -path /var/cache \
         -o -path /var/log -o -path /var/lib/apt -o -path /var/lib/dpkg -o -path /etc/apt \) -prune -o -print | sort
 }
+# Where SSH is served is noted anew at each installation.
+state() { (cd /var/lib && tar -c --exclude=heg/sshd-ports heg-kmc heg psm-agent heg-utility | sha256sum); }
 mode_of() { stat -c '%a %U:%G' "$1"; }
 
 # The administrator's part, as the quick start says it.
@@ -55,14 +57,14 @@ for user in heg psm-agent heg-utility; do
     install -d -m 700 -o "$user" -g "$user" "/var/lib/$user"
     runuser -u "$user" -- sh -c "echo kept >/var/lib/$user/state"
 done
-(cd /var/lib && tar -c heg-kmc heg psm-agent heg-utility | sha256sum) >/tmp/state
+state >/tmp/state
 nft add table inet others
 heg-gateway firewall baseline
 nft list tables | grep -q 'inet heg$' || fail "no rules after firewall baseline"
 
 # No question: of settings that both sides changed, the administrator's stay. The package's are laid beside them.
 apt -o Dpkg::Options::=--force-confold install $(at "$version")
-(cd /var/lib && tar -c heg-kmc heg psm-agent heg-utility | sha256sum) | cmp - /tmp/state || fail "an upgrade changed the state"
+state | cmp - /tmp/state || fail "an upgrade changed the state"
 grep -q '^level = "debug"' /etc/heg/heg-gateway.toml || fail "an upgrade took the change in heg-gateway.toml back"
 grep -q '^listen = ' /etc/heg/heg-utility.toml || fail "an upgrade took the change in heg-utility.toml back"
 [ -e /etc/heg/heg-utility.toml.dpkg-dist ] || fail "the new heg-utility.toml is not beside the changed one"
