@@ -25,6 +25,9 @@ use utility_wire::{EventId, Limit, LimitSet, UnixTime};
 
 use PowerState::{Off, On, Standby};
 
+#[path = "planner_tests/work.rs"]
+mod work;
+
 /// Prices of a day in cents, hour by hour: cheap at night and at noon, dear in the evening.
 const CENTS: [i64; 24] =
     [20, 18, 12, 10, 14, 20, 28, 32, 30, 24, 18, 14, 12, 14, 18, 24, 30, 38, 42, 40, 34, 28, 26, 22];

@@ -89,12 +89,22 @@ impl Planner {
             }
             (Task::Cycle { .. }, _) => return None,
             (Task::Energy { .. }, Some(work)) if !work.done && planned => {
-                if work.start >= span.end {
+                let watts = load.power_w;
+                let ordered_on = ordered.is_some_and(|(to, ..)| to);
+                if work.start >= span.end && !(on && ordered_on) {
                     return None;
                 }
-                let watts = load.power_w;
-                plan::Work::Energy { watts, energy_wh: work.left_wh(), earliest: work.start, deadline: work.end }
+                if on && self.waits_on(standing, work.start, span.start, ordered) {
+                    // What it draws until its work begins is none of the work.
+                    let wanted = ordered.filter(|(to, ..)| *to).map(|(.., until)| Span { start: span.start, end: until });
+                    let (wanted, kept) = (wanted.into_iter().collect(), self.kept(gateway, udn, standing, span));
+                    plan::Work::Presence { watts, rest_w: load.rest_w, wanted, kept, price_max: None }
+                } else {
+                    plan::Work::Energy { watts, energy_wh: work.left_wh(), earliest: work.start, deadline: work.end }
+                }
             }
+            // On for work that is done, or switched off in the midst of it: there is nothing to go on with.
+            (Task::Energy { .. }, _) if planned && standing.for_work => return None,
             (Task::Energy { .. } | Task::Presence { .. }, _) => {
                 let (wanted, price_max) = self.wanted(gateway, udn, standing, planned, span)?;
                 let kept = if on { self.kept(gateway, udn, standing, span) } else { Vec::new() };
@@ -119,6 +129,13 @@ impl Planner {
         })
     }
 
+    /// Whether one that is on stays so for now, although its work begins at `start` only.
+    fn waits_on(&self, standing: &Standing, start: i64, at: i64, ordered: Option<(bool, RuleId, i64)>) -> bool {
+        let minimum_s = i64::from(standing.load.minimum_on_s);
+        let stays = || ordered.is_none_or(|(to, ..)| to) && standing.since + minimum_s > at;
+        start > at && (ordered.is_some_and(|(to, ..)| to) || stays() || self.comfort(standing, at).is_some())
+    }
+
     /// Whether nothing has to go off at once: no limit holds, none is being come back from, and the fuse bears what is on.
     fn is_roomy(&self, gateway: &Gateway, at: i64) -> bool {
         let drawn = || self.standings.iter().map(|(udn, standing)| u64::from(drawn(gateway, udn, standing)));
@@ -136,7 +153,7 @@ impl Planner {
         span: Span,
     ) -> Option<(Vec<Span>, Option<i64>)> {
         let ordered_on = self.order(udn, span.start).is_some_and(|(on, ..)| on);
-        let goes_on = standing.on == Some(true) || standing.ours == Some(false);
+        let goes_on = standing.on == Some(true) || standing.is_paused();
         let open = || if goes_on { vec![span] } else { vec![] };
         let (mut wanted, price_max) = match &standing.load.task {
             Ok(Task::Presence { only, price_max, .. }) if planned => {

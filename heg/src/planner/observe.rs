@@ -47,6 +47,7 @@ impl Planner {
         let standing = self.standings.entry(udn.clone()).or_insert_with(|| Standing {
             work: restored.remove(udn),
             ours: (paused == Some(Pause::Off)).then_some(false),
+            for_work: paused == Some(Pause::Work),
             late: (paused == Some(Pause::Ordered)).then_some((false, at + LATE_OBEYED_S)),
             kept_pause: paused,
             ..Standing::new(load.clone())
@@ -60,7 +61,9 @@ impl Planner {
         // What the plan itself has ordered it knows already.
         let ordered = standing.ordered.map(|(to, _)| to);
         let as_ordered = was.is_some() && is.is_some() && (ordered == is || standing.ours == is);
-        let differs = (was != is && !as_ordered) || standing.load != load;
+        // While it was on it was not planned what is to be done later.
+        let waited = was != is && standing.is_idle(at) && standing.work.as_ref().is_some_and(|work| !work.done);
+        let differs = (was != is && (waited || !as_ordered)) || standing.load != load;
         standing.on = is;
         standing.load = load;
         if was != is {
@@ -90,6 +93,13 @@ impl Planner {
         let ours = late || standing.ours == Some(on) || standing.ordered.is_some_and(|(to, _)| to == on);
         // What a control switches off goes on when that is over.
         let paused = !on && matches!(cause, Some(Cause::Utility(_)));
+        let energy = matches!(standing.load.task, Ok(Task::Energy { .. }));
+        let open = standing.work.as_ref().filter(|work| !work.done && work.start <= at);
+        standing.for_work = energy
+            && match on {
+                true => ours && open.is_some(),
+                false => standing.for_work || open.is_some_and(|work| work.began.is_some()),
+            };
         standing.ours = (ours || paused).then_some(on);
         if late {
             standing.unwilling = None;
@@ -109,8 +119,13 @@ impl Planner {
         if before == pause {
             return;
         }
-        // That it went off as ordered changes nothing for whoever finds it off.
-        let soon = if (before, pause) == (Some(Pause::Ordered), Some(Pause::Off)) { Soon::Lazily } else { Soon::Soon };
+        let soon = match (before, pause) {
+            // That it went off as ordered changes nothing for whoever finds it off.
+            (Some(Pause::Ordered), Some(Pause::Off)) => Soon::Lazily,
+            // As soon as its work is written.
+            (None, Some(Pause::Work)) | (Some(Pause::Work), None) => Soon::Lazily,
+            _ => Soon::Soon,
+        };
         self.save(Slot::Paused(udn.clone()), pause.map(|pause| pause.word().to_owned()), soon);
     }
 
@@ -277,10 +292,24 @@ impl Planner {
             };
             if over {
                 work.close();
+                if !cycle {
+                    self.charged(udn, at);
+                }
                 self.work_done(udn, now);
             }
         }
         self.next_work(udn, &task, at);
+    }
+
+    /// Whoever switched it on, it was on for its work if nobody else wants it on.
+    fn charged(&mut self, udn: &Udn, at: i64) {
+        let ordered_on = self.order(udn, at).is_some_and(|(on, ..)| on);
+        let planned = self.standings.get(udn).is_some_and(|standing| self.is_planned(udn, standing, at));
+        let on = self.standings.get_mut(udn).filter(|standing| standing.on == Some(true));
+        if let Some(standing) = on.filter(|_| planned && !ordered_on) {
+            standing.for_work = true;
+            self.keep_paused(udn);
+        }
     }
 
     /// The work that comes first now.
@@ -351,18 +380,23 @@ impl Planner {
             let watts = standing.power_w;
             let energy_ws = u64::from(watts) * u64::try_from(span.seconds()).unwrap_or(0);
             let cost = self.tariff.cost(span, watts);
-            let on = standing.on == Some(true);
+            let (on, paused) = (standing.on == Some(true), standing.is_paused());
             match (&standing.load.task, &mut standing.work) {
                 (Ok(Task::Energy { .. }), Some(work)) if on && !work.done && work.began.is_some() => {
                     work.taken_ws = work.taken_ws.saturating_add(energy_ws);
                     work.cost = work.cost.saturating_add(cost.unwrap_or(0));
                     work.priced &= cost.is_some();
                 }
+                // Beyond what it was to take: by hand, or because it would not go off.
+                (Ok(Task::Energy { .. }), _) if on => {
+                    let cost = cost.unwrap_or(0);
+                    self.ledger.add(udn, Sums { cost, at_once: cost, energy_ws }, at, &self.settings.zone);
+                }
                 (Ok(Task::Presence { .. }), _) if on => {
                     let cost = cost.unwrap_or(0);
                     self.ledger.add(udn, Sums { cost, at_once: cost, energy_ws }, at, &self.settings.zone);
                 }
-                (Ok(Task::Presence { .. }), _) if standing.ours == Some(false) => {
+                (Ok(Task::Presence { .. }), _) if paused => {
                     let paused = self
                         .current
                         .as_ref()

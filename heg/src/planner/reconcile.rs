@@ -112,12 +112,12 @@ impl Planner {
             _ if cycle => None,
             // Beyond limits an appliance that isn't planned is only let go on.
             (Some(_), None) if planned => Some((false, pause.map_or(Why::Window, |p| p.why))),
-            // A charge the plan has begun ends when there is no more to do.
-            (None, _) if planned && standing.ours == Some(true) && self.is_charged(standing) => {
+            // A charge ends when there is no more to do.
+            (None, _) if planned && on && standing.is_idle(at) && (standing.for_work || standing.awaits_work(at)) => {
                 Some((false, Why::Window))
             }
             // The utility's own say over it ends, also where nothing else is planned: what it switched off goes on.
-            (None, _) if standing.ours == Some(false) && standing.load.consent.0 == Consent::No => {
+            (None, _) if standing.is_paused() && standing.load.consent.0 == Consent::No => {
                 Some((true, Why::Cap))
             }
             _ => None,
@@ -148,10 +148,6 @@ impl Planner {
         }
     }
 
-    fn is_charged(&self, standing: &Standing) -> bool {
-        matches!(standing.load.task, Ok(Task::Energy { .. })) && standing.work.as_ref().is_none_or(|w| w.done)
-    }
-
     /// What leaves no room, where the plan says that nothing is left.
     fn limited(&self, at: i64) -> Limited {
         match self.cap(at) {
@@ -167,7 +163,7 @@ impl Planner {
         self.ended.iter().any(|limit| limit.span.end + for_s > at)
     }
 
-    fn comfort(&self, standing: &Standing, at: i64) -> Option<Source> {
+    pub(super) fn comfort(&self, standing: &Standing, at: i64) -> Option<Source> {
         if standing.load.importance.0 == Importance::Critical {
             return Some(Source::Default);
         }

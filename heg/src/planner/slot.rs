@@ -14,7 +14,8 @@ pub enum Slot {
     Engaged,
     /// How far an appliance's work of the day is done: JSON.
     Work(Udn),
-    /// That the plan or a control has switched an appliance off, and it is to go on again: `yes`; `ordered` while nobody knows whether it went off.
+    /// That the plan or a control has switched an appliance off, and it is to go on again: `yes`; `ordered` while nobody knows whether it went
+    /// off. Or that it is on for its work alone: `work`.
     Paused(Udn),
     /// When each load runs by the plan: JSON.
     Plan,

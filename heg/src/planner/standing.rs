@@ -23,6 +23,8 @@ pub(super) struct Standing {
     pub(super) power_w: u32,
     /// What the plan last switched it to, while it is so.
     pub(super) ours: Option<bool>,
+    /// An Energy load that is on, or was when the plan or a limit switched it off, for its work alone: without work it has no reason to be on.
+    pub(super) for_work: bool,
     /// An order of ours under way.
     pub(super) ordered: Option<(bool, Cause)>,
     /// An order of ours that nobody knows to have been obeyed: to what, and until when a change of state counts as its.
@@ -45,13 +47,15 @@ pub(super) struct Standing {
     pub(super) told_dropped: Option<u32>,
 }
 
-/// That the plan or a control has switched an appliance off that is to go on again.
+/// What the plan or a control has done with an appliance that a restart must not forget.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Pause {
-    /// It is ordered, and may not have happened.
+    /// It is ordered off for a while, and that may not have happened.
     Ordered,
-    /// It is off.
+    /// It is off, and is to go on again.
     Off,
+    /// It is on for its work alone, and is to go off when that is done.
+    Work,
 }
 
 impl Pause {
@@ -60,12 +64,13 @@ impl Pause {
         match self {
             Self::Ordered => "ordered",
             Self::Off => "yes",
+            Self::Work => "work",
         }
     }
 
     /// From what was kept.
     pub(super) fn parse(word: &str) -> Option<Self> {
-        [Self::Ordered, Self::Off].into_iter().find(|pause| pause.word() == word)
+        [Self::Ordered, Self::Off, Self::Work].into_iter().find(|pause| pause.word() == word)
     }
 }
 
@@ -100,6 +105,7 @@ impl Standing {
             since: 0,
             power_w: 0,
             ours: None,
+            for_work: false,
             ordered: None,
             late: None,
             kept_pause: None,
@@ -113,8 +119,28 @@ impl Standing {
         }
     }
 
-    /// Its pause, as it has to be in the store.
+    /// Whether it was switched off for a while, and is to go on again when the reason for that is gone.
+    pub(super) fn is_paused(&self) -> bool {
+        self.ours == Some(false) && !self.for_work
+    }
+
+    /// Whether there is nothing for it to do now, although that is what it is switched on for.
+    pub(super) fn is_idle(&self, at: i64) -> bool {
+        let idle = self.work.as_ref().is_none_or(|work| work.done || work.start > at);
+        matches!(self.load.task, Ok(Task::Energy { .. })) && idle
+    }
+
+    /// Whether there is work for it later, and nothing holds it on until then.
+    pub(super) fn awaits_work(&self, at: i64) -> bool {
+        let held = self.since + i64::from(self.load.minimum_on_s) > at;
+        self.work.as_ref().is_some_and(|work| !work.done && work.start > at) && !held
+    }
+
+    /// What a restart must not forget of it, as it has to be in the store.
     pub(super) fn pause(&self) -> Option<Pause> {
+        if self.for_work {
+            return (self.on != Some(false)).then_some(Pause::Work);
+        }
         let ordered = self.ordered.map(|(to, _)| to) == Some(false) || self.late.is_some_and(|(to, _)| !to);
         match self.ours {
             Some(false) => Some(Pause::Off),
