@@ -285,6 +285,12 @@ pub const PLAN_RETRY_MAX_S: i64 = 3600;
 pub const COMMANDED_WITHIN_S: i64 = 60;
 /// A change of state so long after an order of the plan's that nobody confirmed is still its, s: until it would be asked again at the latest.
 pub const LATE_OBEYED_S: i64 = PLAN_RETRY_MAX_S;
+/// A cycle that has run for so many quarters of its length is done: machines weigh what is in them, and end sooner than their programme says.
+pub const CYCLE_DONE_QUARTERS: i64 = 3;
+/// What was measured of an appliance counts for so long after it went off, s: else it would be let on again for the power it says, and so on.
+pub const MEASURED_KEPT_S: i64 = 3600;
+/// Under a limit a plan is made anew for a power that was measured to be other than planned by more than this part of it.
+pub const MEASURED_APART: u32 = 20;
 /// An appliance that its WakeUpTime woke is not sent back to sleep within this, s: it was woken for something.
 pub const WOKEN_KEPT_S: i64 = 900;
 /// Limits remembered after their end, while load comes back.

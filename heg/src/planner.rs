@@ -372,13 +372,13 @@ impl Planner {
     }
 
     /// Tells the utility's side how limits are kept, where that is news.
-    fn tell_limits(&mut self, at: i64) {
+    fn tell_limits(&mut self, gateway: &Gateway, at: i64) {
         let (holds, held_w) = match self.cap(at) {
             Some(Cap { cause: envelope::Cause::Limit(id), watts }) => (Some(id), watts.count()),
             _ => (None, 0),
         };
         // What is running may take a while to go off, and what is asked again soon is no excess that lasts.
-        let over_w = if holds.is_some() { self.over_w(at) } else { 0 };
+        let over_w = if holds.is_some() { self.over_w(at).max(self.drawn_w(gateway).saturating_sub(held_w)) } else { 0 };
         self.over_since = if over_w > 0 { self.over_since.or(Some(at)) } else { None };
         let over_w = if self.over_since.is_some_and(|since| at >= since + LIMIT_REACTION_S) { over_w } else { 0 };
         let limited = Limited { accepted: self.settings.terms.accepted, holds, held_w, over_w };
@@ -507,7 +507,7 @@ impl Planner {
         }
         if self.drawing.is_none() {
             self.reconcile(gateway, now);
-            self.tell_limits(at);
+            self.tell_limits(gateway, at);
         }
         if at >= self.write_savings_at {
             self.write_savings(at);

@@ -11,12 +11,12 @@ use super::exchange::Control;
 use super::savings::Sums;
 use super::standing::{Pause, Standing, Unwilling, is_on, switches};
 use super::work::{self, cycle_s};
-use super::{Effect, Planner, Slot, Soon};
+use super::{Effect, Planner, Slot, Soon, daily};
 use crate::commands::{Outcome, Verb};
 use crate::gateway::Gateway;
 use crate::journal::{Cause, Ending};
 use crate::limits::{
-    ACCOUNT_GAP_MAX_S, COMMANDED_WITHIN_S, LATE_OBEYED_S, ORDER_S_MAX, REASON_BYTES_MAX, WOKEN_KEPT_S, bounded,
+    ACCOUNT_GAP_MAX_S, COMMANDED_WITHIN_S, CYCLE_DONE_QUARTERS, LATE_OBEYED_S, MEASURED_APART, MEASURED_KEPT_S, ORDER_S_MAX, REASON_BYTES_MAX, WOKEN_KEPT_S, bounded,
 };
 use crate::now::Now;
 use crate::plan::Span;
@@ -54,8 +54,12 @@ impl Planner {
         });
         let (was, is) = (standing.on, is_on(appliance.state()));
         let profile = appliance.profile();
+        let planned_w = standing.planned_w(at);
         standing.power_w = match (is, profile.power) {
-            (Some(true), Some(power)) if power.count() > 0 => power.count(),
+            (Some(true), Some(power)) if power.count() > 0 => {
+                standing.measured = Some((power.count(), at + MEASURED_KEPT_S));
+                power.count()
+            }
             _ => load.power_w,
         };
         // What the plan itself has ordered it knows already.
@@ -66,18 +70,22 @@ impl Planner {
         let differs = (was != is && (waited || !as_ordered)) || standing.load != load;
         standing.on = is;
         standing.load = load;
+        // Where nothing limits, it is no matter.
+        let scarce = self.settings.fuse_w.is_some() || self.caps.iter().any(|(_, cap)| cap.is_some());
+        let heavier = scarce && standing.planned_w(at).abs_diff(planned_w) > planned_w / MEASURED_APART;
         if was != is {
             // By a clock that has been set back since it would be on its minimum time for hours.
             standing.since = profile.since.as_second().min(at);
         }
         // Who was silent meanwhile was as we had left it.
         let left = standing.ours.or(standing.late.map(|(to, _)| !to));
-        if let (Some(was), Some(is)) = (was.or(left), is)
-            && was != is
-        {
-            self.switched(gateway, udn, is, now);
+        match (was.or(left), is) {
+            (Some(was), Some(is)) if was != is => self.switched(gateway, udn, is, now),
+            // It was not seen meanwhile, and has stopped.
+            (None, Some(false)) => _ = self.interrupt(udn, now),
+            _ => {}
         }
-        if differs {
+        if differs || heavier {
             self.replan(at);
         }
     }
@@ -105,7 +113,17 @@ impl Planner {
             standing.unwilling = None;
         }
         self.keep_paused(udn);
-        let finished = !on && self.finish_by_itself(udn, cause.is_some() || ours, now);
+        let interrupted = !on && self.interrupt(udn, now);
+        let by = match cause {
+            None => Some(Author::Hand).filter(|_| !ours),
+            Some(Cause::Person(uid)) => Some(Author::Person(uid)),
+            Some(_) => None,
+        };
+        if let Some(by) = by.filter(|_| interrupted) {
+            // Who has stopped it does not want it to begin again at once.
+            self.hold(udn, on, by, now);
+        }
+        let finished = interrupted || (!on && self.finish_by_itself(udn, cause.is_some() || ours, now));
         if cause.is_none() && !ours && !finished {
             self.by_hand(udn, on, Author::Hand, now);
         }
@@ -129,6 +147,32 @@ impl Planner {
         self.save(Slot::Paused(udn.clone()), pause.map(|pause| pause.word().to_owned()), soon);
     }
 
+    /// A cycle that went off long before its end is not done: what a rule asks for is begun again, as long as its time is not over.
+    fn interrupt(&mut self, udn: &Udn, now: Now) -> bool {
+        let at = now.wall.as_second();
+        let Some(standing) = self.standings.get_mut(udn) else { return false };
+        let (Ok(Task::Cycle { phases, .. }), Some(work)) = (&standing.load.task, &mut standing.work) else {
+            return false;
+        };
+        let (length, began) = (cycle_s(phases), work.began.filter(|_| !work.done));
+        let Some(lasted) = began.map(|began| at - began).filter(|lasted| *lasted < length / 4 * CYCLE_DONE_QUARTERS)
+        else {
+            return false;
+        };
+        let sums = work.interrupted(phases, lasted, &self.tariff);
+        work.began = None;
+        if work.rule.is_none() {
+            work.close();
+        }
+        let cause = work.rule.map_or(Cause::Window, |number| Cause::Rule(RuleId::Made(number)));
+        self.ledger.add(udn, sums, at, &self.settings.zone);
+        let reason = format!("ended after {} of {} min", lasted.max(0) / 60, length / 60);
+        self.journal(Some(udn), "plan work", cause, Ending::Dropped, &reason, now);
+        self.save_work(udn);
+        self.replan(at);
+        true
+    }
+
     /// A cycle that is over, or a charge that has what it needs, goes off by itself.
     fn finish_by_itself(&mut self, udn: &Udn, ordered: bool, now: Now) -> bool {
         let Some(standing) = self.standings.get_mut(udn) else { return false };
@@ -145,9 +189,13 @@ impl Planner {
     /// It was switched by hand, or by a command of a person's: so it stays for a while.
     fn by_hand(&mut self, udn: &Udn, on: bool, by: Author, now: Now) {
         let Some(standing) = self.standings.get(udn).filter(|s| s.load.consent.0 != Consent::No) else { return };
-        if matches!(standing.load.task, Ok(Task::Cycle { .. })) {
-            return;
+        if !matches!(standing.load.task, Ok(Task::Cycle { .. })) {
+            self.hold(udn, on, by, now);
         }
+    }
+
+    /// As it was switched it stays for a while.
+    fn hold(&mut self, udn: &Udn, on: bool, by: Author, now: Now) {
         let until = now.wall.as_second() + self.settings.by_hand_s.min(ORDER_S_MAX);
         let form = RuleForm {
             appliance: Some(udn.to_string()),
@@ -270,6 +318,7 @@ impl Planner {
         if ended {
             self.replan(at);
         }
+        self.leave_window(udn, at);
         self.keep_paused(udn);
         let (Ok(task), Some(standing)) = (task, self.standings.get_mut(udn)) else { return };
         if let Some(work) = standing.work.as_mut().filter(|w| !w.done) {
@@ -299,6 +348,19 @@ impl Planner {
             }
         }
         self.next_work(udn, &task, at);
+    }
+
+    /// What the plan has paused in its window does not go on once that is over, whoever has a say then.
+    fn leave_window(&mut self, udn: &Udn, at: i64) {
+        let Some(standing) = self.standings.get(udn).filter(|s| s.is_paused() && self.is_planned(udn, s, at)) else {
+            return;
+        };
+        let Ok(Task::Presence { only, .. }) = &standing.load.task else { return };
+        let now = Span { start: at, end: at + 1 };
+        let open = only.is_empty() || only.iter().any(|w| !daily::spans(*w, &self.settings.zone, now).is_empty());
+        if !open && let Some(standing) = self.standings.get_mut(udn) {
+            standing.for_work = true;
+        }
     }
 
     /// Whoever switched it on, it was on for its work if nobody else wants it on.

@@ -88,6 +88,9 @@ impl Planner {
         if let Some(rule) = self.book.weightiest(udn, timestamp(at), of_utility) {
             return Some(format!("a person has opted out (rule {})", rule.id));
         }
+        if !on && standing.runs_cycle(at) {
+            return Some("a cycle is running, and is not interrupted".to_owned());
+        }
         let unasked = Claims { unwilling: false, control: None, ..self.claims(gateway, udn, standing, at) };
         let ruling = decide(&unasked);
         let outranks = ruling.by.rank() < Ruler::CONTROL_RANK && ruling.on.is_some_and(|wanted| wanted != on);
@@ -129,7 +132,8 @@ impl Planner {
             comfort: if on { self.comfort(standing, at) } else { None },
             limit: limited.then(|| self.limited(at)),
             control: standing.control.filter(|c| c.until > at).map(|c| (c.on, c.id)),
-            opt_out: self.opted_out(udn, at),
+            // What was switched off before goes on first.
+            opt_out: self.opted_out(udn, at).filter(|_| !standing.is_paused()),
             plan,
         }
     }

@@ -4,7 +4,7 @@
 use energy_model::{PowerState, RegId};
 
 use super::exchange::Control;
-use super::work::Work;
+use super::work::{Work, cycle_s};
 use crate::commands::Verb;
 use crate::journal::Cause;
 use crate::limits::{PLAN_RETRY_FIRST_S, PLAN_RETRY_MAX_S};
@@ -21,9 +21,11 @@ pub(super) struct Standing {
     pub(super) since: i64,
     /// What it draws while on, W.
     pub(super) power_w: u32,
+    /// What it was measured to draw when it was last on, W, and until when that counts once it is off.
+    pub(super) measured: Option<(u32, i64)>,
     /// What the plan last switched it to, while it is so.
     pub(super) ours: Option<bool>,
-    /// An Energy load that is on, or was when the plan or a limit switched it off, for its work alone: without work it has no reason to be on.
+    /// It is on, or was when it was switched off, for its work or window alone: when that is over it has no reason to be on.
     pub(super) for_work: bool,
     /// An order of ours under way.
     pub(super) ordered: Option<(bool, Cause)>,
@@ -104,6 +106,7 @@ impl Standing {
             on: None,
             since: 0,
             power_w: 0,
+            measured: None,
             ours: None,
             for_work: false,
             ordered: None,
@@ -119,6 +122,12 @@ impl Standing {
         }
     }
 
+    /// What the plan has to reckon with while it is on, W: what it says of itself, or more where more was measured.
+    pub(super) fn planned_w(&self, at: i64) -> u32 {
+        let measured = self.measured.filter(|(_, until)| self.on == Some(true) || *until > at).map_or(0, |(watts, _)| watts);
+        self.load.power_w.max(measured)
+    }
+
     /// Whether it was switched off for a while, and is to go on again when the reason for that is gone.
     pub(super) fn is_paused(&self) -> bool {
         self.ours == Some(false) && !self.for_work
@@ -128,6 +137,13 @@ impl Standing {
     pub(super) fn is_idle(&self, at: i64) -> bool {
         let idle = self.work.as_ref().is_none_or(|work| work.done || work.start > at);
         matches!(self.load.task, Ok(Task::Energy { .. })) && idle
+    }
+
+    /// Whether a cycle is running, the plan's or one that somebody has started.
+    pub(super) fn runs_cycle(&self, at: i64) -> bool {
+        let Ok(Task::Cycle { phases, .. }) = &self.load.task else { return false };
+        let began = self.work.as_ref().and_then(|work| work.began).unwrap_or(self.since);
+        self.on == Some(true) && began.max(self.since) + cycle_s(phases) > at
     }
 
     /// Whether there is work for it later, and nothing holds it on until then.

@@ -55,6 +55,19 @@ impl Work {
         }
     }
 
+    /// What a cycle cost that went off `lasted` seconds after it began; nothing of it is saved.
+    pub(super) fn interrupted(&self, phases: &[Phase], lasted: i64, tariff: &Tariff) -> Sums {
+        let mut left = u32::try_from(lasted).unwrap_or(0);
+        let ran = phases.iter().map(|phase| {
+            let seconds = phase.seconds.min(left);
+            left -= seconds;
+            Phase { seconds, ..*phase }
+        });
+        let ran: Vec<Phase> = ran.collect();
+        let cost = self.began.and_then(|began| cycle_cost(&ran, began, tariff)).unwrap_or(0);
+        Sums { cost, at_once: cost, energy_ws: cycle_ws(&ran) }
+    }
+
     /// What it still needs, Wh.
     pub(super) fn left_wh(&self) -> u32 {
         let left_ws = (u64::from(self.need_wh) * 3600).saturating_sub(self.taken_ws);
