@@ -54,6 +54,12 @@ pub const JOURNAL_ANSWER_MAX: u32 = 1000;
 pub const RECENT_ENTRIES: usize = 20;
 /// Old entries are looked for at most this often: retention is in days.
 pub const PRUNE_EVERY: Duration = Duration::from_secs(3600);
+/// Between two entries so far apart the clock has leapt, or the gateway was off for long, ms.
+pub const JOURNAL_LEAP_MS: i64 = 30 * 86_400_000;
+/// After such a leap entries are not dropped for their age for so long, ms: time to set a wrong clock right.
+pub const JOURNAL_LEAP_FRESH_MS: i64 = 7 * 86_400_000;
+/// So many of the last entries are looked through for a leap: more than a week's of a large home.
+pub const JOURNAL_LEAP_ENTRIES: u32 = 4096;
 /// First delay before a failed write is tried again, doubled up to [`STORE_RETRY_MAX`].
 pub const STORE_RETRY_FIRST: Duration = Duration::from_secs(5);
 /// Longest delay between two attempts to write: a disk with room again is used within minutes.
@@ -291,6 +297,10 @@ pub const CYCLE_DONE_QUARTERS: i64 = 3;
 pub const MEASURED_KEPT_S: i64 = 3600;
 /// Under a limit a plan is made anew for a power that was measured to be other than planned by more than this part of it.
 pub const MEASURED_APART: u32 = 20;
+/// A clock before this (2026-01-01) is one that nobody has set, s since 1970: no kept time is measured by it.
+pub const CLOCK_KNOWN_FROM: i64 = 1_767_225_600;
+/// What is kept for later than so long ahead was kept by a clock that was wrong, s: no daily work begins later.
+pub const WORK_AHEAD_MAX_S: i64 = 2 * 86_400;
 /// An appliance that its WakeUpTime woke is not sent back to sleep within this, s: it was woken for something.
 pub const WOKEN_KEPT_S: i64 = 900;
 /// Limits remembered after their end, while load comes back.

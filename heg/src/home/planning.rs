@@ -11,7 +11,7 @@ use super::{Effect, Home};
 use crate::commands::{Outcome, Verb};
 use crate::gateway::Input;
 use crate::journal::{Cause, Ending, Entry};
-use crate::limits::{REASON_BYTES_MAX, bounded};
+use crate::limits::{REASON_BYTES_MAX, UTILITY_AFTER_MAX, bounded};
 use crate::now::Now;
 use crate::planner::{self, Planner};
 use crate::store::batch::Mark;
@@ -24,9 +24,9 @@ type Answer = (Duration, Option<LimitSet>);
 pub(super) fn answer(input: &utility::Input) -> Option<Answer> {
     match input {
         utility::Input::Polled(Ok(command)) | utility::Input::Commanded(command) => {
-            // The next poll is sent after that, and may be held for so long.
-            let next_within = Duration::from_secs(u64::from(command.poll_after_s) + u64::from(WAIT_S_MAX));
-            Some((next_within, command.limits.clone()))
+            // The next poll is sent after that, within the hour whatever the utility says, and may be held for so long.
+            let after = Duration::from_secs(command.poll_after_s.into()).min(UTILITY_AFTER_MAX);
+            Some((after + Duration::from_secs(WAIT_S_MAX.into()), command.limits.clone()))
         }
         _ => None,
     }

@@ -7,7 +7,10 @@ use super::exchange::Control;
 use super::work::{Work, cycle_s};
 use crate::commands::Verb;
 use crate::journal::Cause;
-use crate::limits::{PLAN_RETRY_FIRST_S, PLAN_RETRY_MAX_S};
+use crate::limits::{
+    COMMANDED_WITHIN_S, LATE_OBEYED_S, MEASURED_KEPT_S, ORDER_S_MAX, PLAN_RETRY_FIRST_S, PLAN_RETRY_MAX_S, PLAN_WATTS_MAX,
+    WOKEN_KEPT_S,
+};
 use crate::rules::load::{Load, Task};
 
 /// See the module.
@@ -125,7 +128,7 @@ impl Standing {
     /// What the plan has to reckon with while it is on, W: what it says of itself, or more where more was measured.
     pub(super) fn planned_w(&self, at: i64) -> u32 {
         let measured = self.measured.filter(|(_, until)| self.on == Some(true) || *until > at).map_or(0, |(watts, _)| watts);
-        self.load.power_w.max(measured)
+        self.load.power_w.max(measured).min(PLAN_WATTS_MAX)
     }
 
     /// Whether it was switched off for a while, and is to go on again when the reason for that is gone.
@@ -161,6 +164,21 @@ impl Standing {
         match self.ours {
             Some(false) => Some(Pause::Off),
             _ => ordered.then_some(Pause::Ordered),
+        }
+    }
+
+    /// Forgets what cannot be that far ahead: the clock was, and is no more.
+    pub(super) fn mend_times(&mut self, at: i64) {
+        let within = |until: i64, most: i64| until <= at + most;
+        self.since = self.since.min(at);
+        self.unwilling = self.unwilling.take().filter(|u| within(u.until, PLAN_RETRY_MAX_S));
+        self.control = self.control.filter(|c| within(c.until, ORDER_S_MAX));
+        self.late = self.late.filter(|(_, until)| within(*until, LATE_OBEYED_S));
+        self.commanded = self.commanded.filter(|(.., until)| within(*until, COMMANDED_WITHIN_S));
+        self.woken = self.woken.filter(|(_, until)| within(*until, WOKEN_KEPT_S));
+        self.measured = self.measured.filter(|(_, until)| within(*until, MEASURED_KEPT_S));
+        if self.work.as_mut().is_some_and(|work| !work.mend_times(at)) {
+            self.work = None;
         }
     }
 

@@ -9,7 +9,7 @@ use upnp::ids::Udn;
 use super::daily;
 use super::savings::Sums;
 use super::tariff::Tariff;
-use crate::limits::PLAN_AHEAD_MAX_S;
+use crate::limits::{PLAN_AHEAD_MAX_S, WORK_AHEAD_MAX_S};
 use crate::plan::{Phase, Span};
 use crate::rules::book::Book;
 use crate::rules::load::Task;
@@ -66,6 +66,14 @@ impl Work {
         let ran: Vec<Phase> = ran.collect();
         let cost = self.began.and_then(|began| cycle_cost(&ran, began, tariff)).unwrap_or(0);
         Sums { cost, at_once: cost, energy_ws: cycle_ws(&ran) }
+    }
+
+    /// Takes back what a clock that was ahead has said; `false`: it is of another time altogether.
+    pub(super) fn mend_times(&mut self, at: i64) -> bool {
+        let ahead = at + WORK_AHEAD_MAX_S;
+        self.past = self.past.filter(|past| *past <= ahead);
+        self.began = self.began.map(|began| began.min(at));
+        self.rule.is_some() || self.start <= ahead
     }
 
     /// What it still needs, Wh.
