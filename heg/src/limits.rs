@@ -272,8 +272,10 @@ pub const PLAN_AHEAD_MIN_S: i64 = 24 * 3600;
 pub const PLAN_AHEAD_MAX_S: i64 = 48 * 3600;
 /// Longest slot of the home's plan, s: the market's quarter of an hour.
 pub const PLAN_SLOT_S: u32 = 900;
-/// A plan is made anew so often though nothing has changed, s: time goes on, and price slots of an hour begin.
-pub const PLAN_ROLL_S: i64 = 3600;
+/// A plan is made anew at least so often, s, at the edge of a slot: time has gone on, and work is done sooner or later than was reckoned.
+pub const PLAN_ROLL_S: i64 = PLAN_SLOT_S as i64;
+/// What the plan is told of prices begins at a multiple of this, s, and is looked at as often: a table has no end.
+pub const PRICES_ROLL_S: i64 = 3600;
 /// What the plan has switched is not switched back by the next one within this, s, unless a limit holds: some cents are not worth a charge
 /// begun for seconds.
 pub const PLAN_SWITCH_APART_S: u32 = 300;
@@ -311,7 +313,7 @@ pub const LIMIT_REACTION_S: i64 = 600;
 /// Decisions remembered of one appliance; the journal has them all.
 pub const DECISIONS_PER_APPLIANCE: usize = 8;
 /// Time unseen for longer than this is not counted in the savings, s: the machine slept.
-pub const ACCOUNT_GAP_MAX_S: i64 = 2 * PLAN_ROLL_S;
+pub const ACCOUNT_GAP_MAX_S: i64 = 2 * 3600;
 /// Savings are written so far apart, s: an SD card's page an hour, and a power cut loses an hour of sums.
 pub const SAVINGS_WRITE_EVERY_S: i64 = 3600;
 /// Days whose sums are kept: a year and a month, to compare with the year before.

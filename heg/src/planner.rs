@@ -32,8 +32,8 @@ use crate::envelope::{self, Cap, Envelope};
 use crate::gateway::{AskError, Gateway, Reply};
 use crate::journal::{Cause, Ending, Entry};
 use crate::limits::{
-    CLOCK_KNOWN_FROM, ENDED_LIMITS_MAX, LIMIT_REACTION_S, PLAN_AHEAD_MAX_S, PLAN_APART_S, PLAN_ROLL_S, PLAN_SLOT_S, PLAN_STEPS_PER_TURN,
-    REASON_BYTES_MAX, SAVINGS_WRITE_EVERY_S, bounded,
+    CLOCK_KNOWN_FROM, ENDED_LIMITS_MAX, LIMIT_REACTION_S, PLAN_AHEAD_MAX_S, PLAN_APART_S, PLAN_ROLL_S, PLAN_SLOT_S,
+    PLAN_STEPS_PER_TURN, REASON_BYTES_MAX, SAVINGS_WRITE_EVERY_S, bounded,
 };
 use crate::now::Now;
 use crate::plan::slots::LimitSpan;
@@ -270,7 +270,15 @@ impl Planner {
         let plan = self.plan_row().map(|row| (Slot::Plan, row));
         let engaged = self.envelope.is_engaged().then(|| (Slot::Engaged, "yes".to_owned()));
         let ended = self.ended_row().map(|row| (Slot::Ended, row));
-        rules.chain([last]).chain(engaged).chain(ended).chain(works).chain(paused).chain(plan).chain(self.ledger.rows()).collect()
+        rules
+            .chain([last])
+            .chain(engaged)
+            .chain(ended)
+            .chain(works)
+            .chain(paused)
+            .chain(plan)
+            .chain(self.ledger.rows())
+            .collect()
     }
 
     /// Takes a fact.
@@ -405,7 +413,8 @@ impl Planner {
             _ => (None, 0),
         };
         // What is running may take a while to go off, and what is asked again soon is no excess that lasts.
-        let over_w = if holds.is_some() { self.over_w(at).max(self.drawn_w(gateway).saturating_sub(held_w)) } else { 0 };
+        let over_w =
+            if holds.is_some() { self.over_w(at).max(self.drawn_w(gateway).saturating_sub(held_w)) } else { 0 };
         self.over_since = if over_w > 0 { self.over_since.or(Some(at)) } else { None };
         let over_w = if self.over_since.is_some_and(|since| at >= since + LIMIT_REACTION_S) { over_w } else { 0 };
         let limited = Limited { accepted: self.settings.terms.accepted, holds, held_w, over_w };
@@ -527,7 +536,7 @@ impl Planner {
             self.pass_time(now);
         }
         // Also while there is nothing to plan: a window or work that was too far away comes nearer.
-        let stale = self.begun.is_some_and(|begun| at >= next_hour(begun));
+        let stale = self.begun.is_some_and(|begun| at >= next_roll(begun));
         if stale && self.may_plan() && self.drawing.is_none() && self.plan_due.is_none() {
             self.replan(at);
         }
@@ -638,7 +647,7 @@ impl Planner {
         if self.drawing.is_some() || !self.changed.is_empty() || self.all_changed {
             return Some(at);
         }
-        let edge = (self.current.is_some() || self.may_plan()).then(|| next_hour(at));
+        let edge = (self.current.is_some() || self.may_plan()).then(|| next_roll(at));
         let runs = self.current.iter().flat_map(|c| &c.plan.loads).flat_map(|l| &l.runs);
         let runs = runs.flat_map(|run| [run.span.start, run.span.end]);
         let of_standings = self.standings.values().flat_map(|s| {
@@ -690,7 +699,7 @@ fn ended(at: i64, watts: u32) -> LimitSpan {
 }
 
 /// When a plan is made anew though nothing has changed: time has gone on, and the plan reaches further.
-fn next_hour(at: i64) -> i64 {
+fn next_roll(at: i64) -> i64 {
     at.div_euclid(PLAN_ROLL_S) * PLAN_ROLL_S + PLAN_ROLL_S
 }
 

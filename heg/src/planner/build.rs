@@ -100,7 +100,8 @@ impl Planner {
                 }
                 if on && self.waits_on(standing, work.start, span.start, ordered) {
                     // What it draws until its work begins is none of the work.
-                    let wanted = ordered.filter(|(to, ..)| *to).map(|(.., until)| Span { start: span.start, end: until });
+                    let wanted =
+                        ordered.filter(|(to, ..)| *to).map(|(.., until)| Span { start: span.start, end: until });
                     let (wanted, kept) = (wanted.into_iter().collect(), self.kept(gateway, udn, standing, span));
                     plan::Work::Presence { watts, rest_w: load.rest_w, wanted, kept, price_max: None }
                 } else {

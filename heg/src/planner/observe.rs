@@ -16,10 +16,11 @@ use crate::commands::{Outcome, Verb};
 use crate::gateway::Gateway;
 use crate::journal::{Cause, Ending};
 use crate::limits::{
-    ACCOUNT_GAP_MAX_S, COMMANDED_WITHIN_S, CYCLE_DONE_QUARTERS, LATE_OBEYED_S, MEASURED_APART, MEASURED_KEPT_S, ORDER_S_MAX, REASON_BYTES_MAX, WOKEN_KEPT_S, bounded,
+    ACCOUNT_GAP_MAX_S, COMMANDED_WITHIN_S, CYCLE_DONE_QUARTERS, LATE_OBEYED_S, MEASURED_APART, MEASURED_KEPT_S,
+    ORDER_S_MAX, REASON_BYTES_MAX, WOKEN_KEPT_S, bounded,
 };
 use crate::now::Now;
-use crate::plan::Span;
+use crate::plan::{Span, Why};
 use crate::rules::form::{Kind, RuleForm};
 use crate::rules::load::Task;
 use crate::rules::{Author, Consent, RuleId};
@@ -452,21 +453,20 @@ impl Planner {
                 // Beyond what it was to take: by hand, or because it would not go off.
                 (Ok(Task::Energy { .. }), _) if on => {
                     let cost = cost.unwrap_or(0);
-                    self.ledger.add(udn, Sums { cost, at_once: cost, energy_ws }, at, &self.settings.zone);
+                    self.ledger.add(udn, Sums { cost, at_once: cost, energy_ws, not_used: 0 }, at, &self.settings.zone);
                 }
                 (Ok(Task::Presence { .. }), _) if on => {
                     let cost = cost.unwrap_or(0);
-                    self.ledger.add(udn, Sums { cost, at_once: cost, energy_ws }, at, &self.settings.zone);
+                    self.ledger.add(udn, Sums { cost, at_once: cost, energy_ws, not_used: 0 }, at, &self.settings.zone);
                 }
                 (Ok(Task::Presence { .. }), _) if paused => {
-                    let paused = self
-                        .current
-                        .as_ref()
-                        .and_then(|c| c.of(udn))
-                        .is_some_and(|load| load.pauses.iter().any(|pause| pause.span.within(span).is_some()));
+                    let of_plan = self.current.as_ref().and_then(|c| c.of(udn));
+                    let paused = of_plan.is_some_and(|load| {
+                        load.pauses.iter().any(|pause| pause.why != Why::Cap && pause.span.within(span).is_some())
+                    });
                     let spared = watts.saturating_sub(standing.load.rest_w);
-                    let at_once = self.tariff.cost(span, spared).filter(|_| paused).unwrap_or(0);
-                    self.ledger.add(udn, Sums { cost: 0, at_once, energy_ws: 0 }, at, &self.settings.zone);
+                    let not_used = self.tariff.cost(span, spared).filter(|_| paused).unwrap_or(0);
+                    self.ledger.add(udn, Sums { not_used, ..Sums::default() }, at, &self.settings.zone);
                 }
                 _ => {}
             }

@@ -52,7 +52,7 @@ impl Planner {
             kind: decisions::kind(cause),
             cause,
             because: self.because(udn, by, on, at).into(),
-            saves: self.saves(udn, on, at),
+            saves: self.saves(udn, by, on, at),
             outcome: None,
         };
         self.decided(decision, now);
@@ -120,9 +120,7 @@ impl Planner {
                 Some((false, Why::Window))
             }
             // The utility's own say over it ends, also where nothing else is planned: what it switched off goes on.
-            (None, _) if standing.is_paused() && standing.load.consent.0 == Consent::No => {
-                Some((true, Why::Cap))
-            }
+            (None, _) if standing.is_paused() && standing.load.consent.0 == Consent::No => Some((true, Why::Cap)),
             _ => None,
         };
         Claims {
@@ -202,17 +200,17 @@ impl Planner {
         }
     }
 
-    /// Against running at once, as far as can be reckoned now.
-    fn saves(&self, udn: &Udn, on: bool, at: i64) -> Option<i64> {
+    /// Against running at once, as far as can be reckoned now; of a pause for its price, until it goes on or the price changes.
+    fn saves(&self, udn: &Udn, by: Ruler, on: bool, at: i64) -> Option<i64> {
         let standing = self.standings.get(udn)?;
         let load = self.current.as_ref()?.of(udn)?;
         match (&standing.load.task, &standing.work) {
             (Ok(Task::Cycle { phases, .. }), Some(work)) if on => {
                 Some(cycle_cost(phases, work.start, &self.tariff)? - cycle_cost(phases, at, &self.tariff)?)
             }
-            (Ok(Task::Presence { .. }), _) if !on => {
-                let until = load.runs.iter().map(|r| r.span.start).find(|start| *start > at);
-                let until = until.or(load.pauses.last().map(|p| p.span.end))?;
+            (Ok(Task::Presence { .. }), _) if !on && by == Ruler::Plan(Why::Price) => {
+                let next = load.runs.iter().map(|r| r.span.start).find(|start| *start > at);
+                let until = next.or_else(|| self.tariff.holds_until(at))?;
                 let spared = standing.power_w.saturating_sub(standing.load.rest_w);
                 self.tariff.cost(Span { start: at, end: until }, spared)
             }

@@ -8,8 +8,8 @@ use super::work::{Work, cycle_s};
 use crate::commands::Verb;
 use crate::journal::Cause;
 use crate::limits::{
-    COMMANDED_WITHIN_S, LATE_OBEYED_S, MEASURED_KEPT_S, ORDER_S_MAX, PLAN_RETRY_FIRST_S, PLAN_RETRY_MAX_S, PLAN_WATTS_MAX,
-    WOKEN_KEPT_S,
+    COMMANDED_WITHIN_S, LATE_OBEYED_S, MEASURED_KEPT_S, ORDER_S_MAX, PLAN_RETRY_FIRST_S, PLAN_RETRY_MAX_S,
+    PLAN_WATTS_MAX, WOKEN_KEPT_S,
 };
 use crate::rules::load::{Load, Task};
 
@@ -127,7 +127,8 @@ impl Standing {
 
     /// What the plan has to reckon with while it is on, W: what it says of itself, or more where more was measured.
     pub(super) fn planned_w(&self, at: i64) -> u32 {
-        let measured = self.measured.filter(|(_, until)| self.on == Some(true) || *until > at).map_or(0, |(watts, _)| watts);
+        let measured =
+            self.measured.filter(|(_, until)| self.on == Some(true) || *until > at).map_or(0, |(watts, _)| watts);
         self.load.power_w.max(measured).min(PLAN_WATTS_MAX)
     }
 

@@ -65,7 +65,7 @@ impl Work {
         });
         let ran: Vec<Phase> = ran.collect();
         let cost = self.began.and_then(|began| cycle_cost(&ran, began, tariff)).unwrap_or(0);
-        Sums { cost, at_once: cost, energy_ws: cycle_ws(&ran) }
+        Sums { cost, at_once: cost, energy_ws: cycle_ws(&ran), not_used: 0 }
     }
 
     /// Takes back what a clock that was ahead has said; `false`: it is of another time altogether.
@@ -87,13 +87,13 @@ impl Work {
         let sums = match task {
             Task::Cycle { phases, .. } => self.began.and_then(|began| {
                 let (cost, energy_ws) = (cycle_cost(phases, began, tariff)?, cycle_ws(phases));
-                Some(Sums { cost, at_once: cycle_cost(phases, self.start, tariff)?, energy_ws })
+                Some(Sums { cost, at_once: cycle_cost(phases, self.start, tariff)?, energy_ws, not_used: 0 })
             }),
             Task::Energy { .. } | Task::Presence { .. } => {
                 let seconds = self.taken_ws / u64::from(power_w.max(1));
                 let span = Span { start: self.start, end: self.start + i64::try_from(seconds).unwrap_or(0) };
                 let at_once = tariff.cost(span, power_w).filter(|_| self.priced);
-                at_once.map(|at_once| Sums { cost: self.cost, at_once, energy_ws: self.taken_ws })
+                at_once.map(|at_once| Sums { cost: self.cost, at_once, energy_ws: self.taken_ws, not_used: 0 })
             }
         };
         sums.unwrap_or_default()
