@@ -25,6 +25,10 @@ use utility_wire::{EventId, Limit, LimitSet, UnixTime};
 
 use PowerState::{Off, On, Standby};
 
+#[path = "planner_tests/clock.rs"]
+mod clock;
+#[path = "planner_tests/limits.rs"]
+mod limits;
 #[path = "planner_tests/work.rs"]
 mod work;
 
@@ -313,7 +317,7 @@ fn those_who_watch_are_told_of_another_plan_and_not_of_the_same_made_anew() {
     let before = house.plans;
     assert!(before >= 1);
     house.run_hours(5);
-    assert!(house.planner.made().0 >= 5, "it is made anew each hour");
+    assert!(house.planner.made().0 >= 20, "it is made anew each quarter of an hour");
     assert_eq!(house.plans, before, "and is the same");
     house.rule(r#"{"kind":"price-max","appliance":"uuid:pump","price":0.2}"#);
     house.find("pump", Flexibility::Curtailable, 1000, On);
@@ -688,6 +692,13 @@ impl House {
     fn tell(&mut self, name: &str, state: PowerState) {
         self.appliance(name).state = state;
         self.gateway.handle(Input::PowerStateTold { udn: udn(name), state }, self.now);
+        self.settle();
+    }
+
+    /// It says what it draws.
+    fn measure(&mut self, name: &str, watts: u32) {
+        let power = Some(Watts::new(watts));
+        self.gateway.handle(Input::InfoTold { udn: udn(name), power, refusal: None }, self.now);
         self.settle();
     }
 

@@ -102,3 +102,84 @@ fn a_limit_counts_a_car_that_is_on_before_its_charge_begins() {
     house.run_minutes(1);
     assert_eq!(house.switched(), ["27T12:10 pump off utility:7"]);
 }
+
+#[test]
+fn a_cycle_stopped_by_hand_is_not_done_and_what_was_asked_for_begins_again_after_a_while() {
+    let washer = WASHER.split("every-day").next().unwrap();
+    let mut house = House::new(washer, "12:00:00");
+    house.find("washer", Flexibility::Deferrable, 2000, Off);
+    house.rule(r#"{"kind":"run","appliance":"uuid:washer","until":"2026-11-27T23:00:00Z"}"#);
+    house.run_to("27T12:30:00");
+    assert_eq!(house.switched(), ["27T12:00 washer on price"]);
+    house.tell("washer", Off);
+    let ended = house.entry("plan work");
+    assert_eq!((ended.ending, &*ended.reason), (Ending::Dropped, "ended after 30 of 120 min"));
+    let sums = *house.planner.days().next().unwrap().1;
+    assert_eq!((sums.energy_ws, sums.saved()), (1000 * 3600, 0), "half an hour of 2 kW is paid for");
+    house.run_to("27T14:29:00");
+    assert_eq!(house.switched().len(), 1, "who has stopped it wants it so");
+    house.run_to("27T23:00:00");
+    assert_eq!(house.switched().len(), 2, "{:?}", house.switched());
+    assert_eq!(house.entry("plan work").ending, Ending::Done);
+    // One that is over a little sooner than it says is done.
+    house.tell("washer", Off);
+    house.rule(r#"{"kind":"run","appliance":"uuid:washer","until":"2026-11-28T10:00:00Z"}"#);
+    house.run_to("28T04:40:00");
+    house.tell("washer", Off);
+    house.run_to("28T10:00:00");
+    assert_eq!((house.entry("plan work").ending, house.switched().len()), (Ending::Done, 3));
+}
+
+#[test]
+fn a_person_s_command_and_a_restart_do_not_make_a_stopped_cycle_a_done_one() {
+    for by_command in [true, false] {
+        let mut house = House::new(WASHER, "20:00:00");
+        house.find("washer", Flexibility::Deferrable, 2000, Off);
+        house.run_to("28T03:10:00");
+        if by_command {
+            house.ask(Wanted::Command(udn("washer"), Verb::Off));
+        } else {
+            house.appliance("washer").state = Off;
+            house.restart();
+        }
+        house.run_to("28T07:00:00");
+        let ended = house.entry("plan work");
+        assert_eq!((ended.ending, &*ended.reason), (Ending::Dropped, "ended after 10 of 120 min"), "{by_command}");
+        house.run_to("29T03:01:00");
+        assert_eq!(house.switched().last().unwrap(), "29T03:00 washer on price", "{:?}", house.switched());
+    }
+}
+
+#[test]
+fn the_utility_may_not_stop_a_cycle_that_runs() {
+    let mut house = House::new(WASHER, "20:00:00");
+    house.find("washer", Flexibility::Deferrable, 2000, Off);
+    let off = |house: &House| house.planner.forbids(&house.gateway, &udn("washer"), false, house.now.wall.as_second());
+    assert_eq!(off(&house), None);
+    house.run_to("28T03:10:00");
+    assert_eq!(off(&house).as_deref(), Some("a cycle is running, and is not interrupted"));
+    house.run_to("28T05:10:00");
+    assert_eq!(off(&house), None, "it is over, though it has not gone off");
+}
+
+#[test]
+fn what_is_not_used_is_no_saving_and_what_a_limit_pauses_is_not_counted_at_all() {
+    let mut house = House::new(&format!("{PUMP}price-max = 0.35\n{NO_FLOOR}"), "12:00:00");
+    house.find("pump", Flexibility::Curtailable, 1000, On);
+    house.run_to("27T23:00:00");
+    // From 17:00 to 20:00 at 38, 42 and 40 cents.
+    let off = house.entry("plan off");
+    assert_eq!(&*off.reason, "0.3800 EUR/kWh now; on again at 2026-11-27T20:00:00Z; saves 1.2000 EUR");
+    let sums = |house: &House| *house.planner.days().last().unwrap().1;
+    assert_eq!((sums(&house).saved(), sums(&house).not_used), (0, 1_200_000));
+    house.limit(Some(500));
+    house.run_to("27T23:30:00");
+    assert_eq!(house.state("pump"), Off);
+    assert_eq!((sums(&house).saved(), sums(&house).not_used), (0, 1_200_000));
+    assert!(!house.entry("plan off").reason.contains("saves"), "{}", house.entry("plan off").reason);
+    // Above its price until nobody knows when: only this hour is reckoned.
+    let mut house = House::new(&format!("{PUMP}price-max = 0.05\n"), "12:00:00");
+    house.find("pump", Flexibility::Curtailable, 1000, On);
+    house.run_minutes(1);
+    assert_eq!(&*house.entry("plan off").reason, "0.1200 EUR/kWh now; saves 0.1200 EUR");
+}
