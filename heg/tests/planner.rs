@@ -175,6 +175,8 @@ fn without_word_of_the_utility_the_failsafe_limit_is_kept_and_lifted_again() {
     assert_eq!(house.state("boiler"), Off);
     house.feed(heard);
     house.run_to("27T12:04:30");
+    assert_eq!((house.state("boiler"), house.switched().len()), (Off, 1), "all homes are let go at once");
+    house.run_to("27T12:16:00");
     assert_eq!((house.state("boiler"), house.switched().len()), (On, 2), "9000 W are allowed again");
 }
 

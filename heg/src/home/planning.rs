@@ -125,3 +125,30 @@ impl Home {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use utility_wire::{Command, List, Versions};
+
+    use super::*;
+
+    fn command(poll_after_s: u32) -> utility::Input {
+        let current = Versions { prices: 0, limits: 0, policy: 1 };
+        let zone = "home".parse().unwrap();
+        utility::Input::Polled(Ok(Command { current, limits: None, controls: List::empty(), poll_after_s, zone }))
+    }
+
+    #[test]
+    fn lpc_913_every_answer_of_the_utility_is_a_heartbeat_and_a_statement() {
+        assert_eq!(
+            answer(&command(0)),
+            Some((Duration::from_secs(55), None)),
+            "nothing new is that what was said goes on"
+        );
+    }
+
+    #[test]
+    fn a_utility_that_wants_to_be_asked_once_a_day_is_asked_within_the_hour_all_the_same() {
+        assert_eq!(answer(&command(86_400)), Some((Duration::from_secs(3655), None)));
+    }
+}

@@ -71,9 +71,10 @@ fn a_limit_that_appliances_are_seen_to_exceed_is_not_told_as_kept() {
 #[test]
 fn load_comes_back_little_by_little_where_a_limit_is_raised_and_after_a_restart_too() {
     for restart in [false, true] {
-        let mut house = House::new(&format!("{ALL}[plan]\ncomeback-w-per-minute = 100\n"), "12:00:00");
-        house.find("heater", Flexibility::Curtailable, 6000, On);
-        house.limit(Some(4200));
+        let config = format!("{ALL}{NO_FLOOR}comeback-w-per-minute = 200\n");
+        let mut house = House::new(&config, "12:00:00");
+        house.find("heater", Flexibility::Curtailable, 3000, On);
+        house.limit(Some(1000));
         house.run_minutes(30);
         assert_eq!(house.state("heater"), Off);
         house.limit(Some(9000));
@@ -82,10 +83,10 @@ fn load_comes_back_little_by_little_where_a_limit_is_raised_and_after_a_restart_
             house.restart();
             house.limit(Some(9000));
         }
-        // 6300 W are 21 minutes at 100 W each above 4200 W.
-        house.run_to("27T12:50:00");
+        // 2300 W more are 12 minutes at 200 W each; slots are a quarter long.
+        house.run_to("27T12:44:00");
         assert_eq!(house.state("heater"), Off, "{restart}: {:?}", house.switched());
-        house.run_to("27T13:16:00");
+        house.run_to("27T13:01:00");
         assert_eq!(house.state("heater"), On, "{restart}: {:?}", house.switched());
     }
 }
