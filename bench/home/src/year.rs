@@ -273,6 +273,7 @@ impl<'a> Year<'a> {
             cost: after.sums.cost - before.sums.cost,
             at_once: after.sums.at_once - before.sums.at_once,
             energy_ws: after.sums.energy_ws - before.sums.energy_ws,
+            not_used: after.sums.not_used - before.sums.not_used,
         };
         Ok(Day {
             date,
