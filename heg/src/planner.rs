@@ -38,10 +38,10 @@ use crate::limits::{
 use crate::now::Now;
 use crate::plan::slots::LimitSpan;
 use crate::plan::{Improver, LoadPlan, Plan, Span};
-use crate::rules::book::Book;
+use crate::rules::book::{Book, BookError};
 use crate::rules::form::RuleForm;
-use crate::rules::load::Load;
-use crate::rules::{Author, Consent, Rule, RuleId};
+use crate::rules::load::{self, Load};
+use crate::rules::{Author, Consent, Rule, RuleId, Source};
 
 mod build;
 pub(crate) mod daily;
@@ -422,10 +422,13 @@ impl Planner {
         self.replan(at);
     }
 
-    fn change(&mut self, uid: u32, change: Change, now: Now) -> Result<RuleId, crate::rules::book::BookError> {
+    fn change(&mut self, uid: u32, change: Change, now: Now) -> Result<RuleId, BookError> {
         let by = Author::Person(uid);
         let (rule, ending) = match change {
-            Change::Add(form) => (self.add_rule(&form, by, now)?, Ending::Registered),
+            Change::Add(form) => {
+                self.check_fit(&form, by, now)?;
+                (self.add_rule(&form, by, now)?, Ending::Registered)
+            }
             Change::Remove(id) => {
                 let rule = self.book.remove(id)?;
                 self.unsave(&rule);
@@ -443,7 +446,21 @@ impl Planner {
         Ok(rule.id)
     }
 
-    fn add_rule(&mut self, form: &RuleForm, by: Author, now: Now) -> Result<Rule, crate::rules::book::BookError> {
+    /// Whether a rule says something about its appliance, as far as is known what kind of load that is.
+    fn check_fit(&self, form: &RuleForm, by: Author, now: Now) -> Result<(), BookError> {
+        let rule = form.rule(RuleId::Made(0), by, Some(now.wall))?;
+        let Some(udn) = &rule.appliance else { return Ok(()) };
+        let at = rule.from.map_or(now.wall, |from| from.max(now.wall));
+        let told = self.standings.get(udn).and_then(|s| s.load.kind.filter(|(_, by)| *by == Source::Appliance));
+        let said = self.settings.loads.get(udn);
+        let kind = load::kind(udn, told.map(|(kind, _)| kind), said, &self.book, at);
+        match kind.and_then(|(kind, _)| load::misfit(&rule.what, kind, said)) {
+            Some(why) => Err(BookError::Unfit(why)),
+            None => Ok(()),
+        }
+    }
+
+    fn add_rule(&mut self, form: &RuleForm, by: Author, now: Now) -> Result<Rule, BookError> {
         let (rule, replaced) = self.book.add(form, by, now.wall)?;
         for old in replaced {
             self.unsave(&old);

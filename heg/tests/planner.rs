@@ -16,7 +16,7 @@ use heg::plan::slots::PriceSpan;
 use heg::planner::{self, Change, Planner};
 use heg::registry::{Facts, Found, Offers};
 use heg::rules::precedence::Ruler;
-use heg::rules::{Author, RuleId};
+use heg::rules::{Author, RuleId, Source};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use upnp::ids::Udn;
@@ -354,6 +354,64 @@ fn each_kind_of_decision_is_remembered_with_its_kind_what_it_saves_and_who_refus
     for kind in ["price", "person", "limit", "rule", "control"] {
         assert!(kinds.get(kind).is_some_and(|n| *n > 0), "{kind}: {kinds:?}");
     }
+}
+
+#[test]
+fn a_cycle_that_only_rules_describe_is_planned_also_after_a_restart_and_no_more_when_they_are_removed() {
+    let mut house = House::new("", "20:00:00");
+    // It says of itself that it may be switched off, and draws 5 W; who knows it knows better.
+    house.find("washer", Flexibility::Curtailable, 5, Off);
+    let kind = house.rule(
+        r#"{"kind":"kind","appliance":"uuid:washer","flexibility":"Deferrable",
+            "phases":[{"minutes":60,"watts":2000},{"minutes":60,"watts":500}]}"#,
+    );
+    let rule = r#"{"kind":"every-day","appliance":"uuid:washer","window":{"start":"22:00:00","end":"06:00:00"}}"#;
+    let every_day = house.rule(rule);
+    house.rule(r#"{"kind":"plan","appliance":"uuid:washer","plan":"yes"}"#);
+    house.run_hours(1);
+    house.restart();
+    house.run_hours(9);
+    assert_eq!(house.switched(), ["28T03:00 washer on price"]);
+    assert_eq!(&*house.entry("plan work").reason, "saved 0.3600 EUR against running at once");
+    house.tell("washer", Off);
+    house.change(Change::Remove(every_day));
+    house.run_hours(24);
+    assert_eq!(house.switched().len(), 1, "nobody asks for it any more");
+    // Once, from then until then: earliest start and deadline.
+    house.rule(
+        r#"{"kind":"run","appliance":"uuid:washer","from":"2026-11-29T09:00:00Z","until":"2026-11-29T15:00:00Z"}"#,
+    );
+    house.run_to("29T15:00:00");
+    assert_eq!(house.switched()[1..], ["29T12:00 washer on price"]);
+    house.change(Change::Remove(kind));
+    house.run_minutes(1);
+    let load = |house: &House| house.planner.sight(&house.gateway, &udn("washer"), 0).unwrap().load.clone();
+    assert_eq!(load(&house).kind, Some((Flexibility::Curtailable, Source::Appliance)));
+}
+
+#[test]
+fn a_rule_that_says_nothing_about_such_a_load_is_refused_with_the_reason() {
+    let mut house = House::new("", "12:00:00");
+    house.find("tv", Flexibility::StandbyAble, 100, On);
+    let refused = |house: &mut House, json: &str| {
+        house.change(Change::Add(serde_json::from_str(json).unwrap()));
+        match house.replies.last() {
+            Some(Reply::No(error)) => error.to_string(),
+            other => panic!("{json}: {other:?}"),
+        }
+    };
+    let charge = r#"{"kind":"charge","appliance":"uuid:tv","energy-wh":800,"until":"2026-11-28T12:00:00Z"}"#;
+    let why = refused(&mut house, charge);
+    assert!(why.contains("is for a load of kind Interruptible; this one is StandbyAble"), "{why}");
+    house.rule(r#"{"kind":"kind","appliance":"uuid:tv","flexibility":"Interruptible"}"#);
+    house.rule(charge);
+    let daily = r#"{"kind":"every-day","appliance":"uuid:tv","window":{"start":"22:00:00","end":"06:00:00"}}"#;
+    let why = refused(&mut house, daily);
+    assert!(why.contains("how much energy it takes each day is not said"), "{why}");
+    let only = r#"{"kind":"only","appliance":"uuid:tv","window":{"start":"22:00:00","end":"06:00:00"}}"#;
+    assert!(refused(&mut house, only).contains("Curtailable or StandbyAble"));
+    // Of one that was never seen nobody knows.
+    house.rule(&only.replace("uuid:tv", "uuid:stranger"));
 }
 
 #[test]

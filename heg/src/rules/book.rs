@@ -20,6 +20,9 @@ pub enum BookError {
     /// It makes no sense.
     #[error(transparent)]
     Rule(#[from] RuleError),
+    /// It says nothing about such a load, and why.
+    #[error("{0}")]
+    Unfit(String),
     /// No room.
     #[error("there are {RULES_MAX} rules already; remove one first")]
     Full,
@@ -319,6 +322,46 @@ mod tests {
         }
         assert_eq!(of(&book, Some(&said)), (Importance::Critical, (250, 1, 2, 250_000), 1, 2));
         assert_eq!(of(&book, None), (Importance::Critical, (250, 1, 2, 250_000), 1, 1));
+    }
+
+    #[test]
+    fn the_kind_of_a_load_and_its_work_may_come_from_rules_alone_and_go_before_the_configuration() {
+        let mut book = Book::default();
+        let said = load(
+            r#"{"udn":"uuid:tv","kind":"Interruptible","power-w":3000,"energy-wh":5000,"rest-w":9,
+                "every-day":{"start":"08:00:00","end":"09:00:00"}}"#,
+        )
+        .unwrap();
+        let of = |book: &Book, facts: Option<&Facts>, said: Option<&crate::rules::load::Settings>| {
+            Load::new(&tv(), facts, said, book, at("12:00:00"))
+        };
+        let configured = of(&book, Some(&facts(Flexibility::Curtailable)), Some(&said));
+        assert_eq!(configured.kind, Some((Flexibility::Interruptible, Source::Config)));
+        let Ok(Task::Energy { every_day: Some((window, 5000)) }) = configured.task else { panic!("{configured:?}") };
+        assert_eq!((window.daily.start().hour(), configured.rest_w), (8, 9));
+        // Each word alone is enough, and each goes before the file's.
+        say(
+            &mut book,
+            r#"{"kind":"every-day","window":{"start":"18:00:00","end":"07:00:00"},"energy-wh":8000,"appliance":"uuid:tv"}"#,
+        );
+        say(&mut book, r#"{"kind":"rest-power","watts":0,"appliance":"uuid:tv"}"#);
+        let ruled = of(&book, None, Some(&said));
+        let Ok(Task::Energy { every_day: Some((window, 8000)) }) = ruled.task else { panic!("{ruled:?}") };
+        assert_eq!((window.daily.start().hour(), ruled.rest_w), (18, 0));
+        // A cycle, steps and all, of an appliance that says something else.
+        let cycle = r#"{"kind":"kind","flexibility":"Deferrable","appliance":"uuid:tv","phases":[{"minutes":15,"watts":2000}]}"#;
+        let cycle = say(&mut book, cycle);
+        let ruled = of(&book, Some(&facts(Flexibility::StandbyAble)), Some(&said));
+        assert_eq!(ruled.kind, Some((Flexibility::Deferrable, Source::Rule(cycle))));
+        let Ok(Task::Cycle { phases, every_day: Some(_) }) = &ruled.task else { panic!("{ruled:?}") };
+        assert_eq!((phases[0].seconds, phases[0].watts), (900, 2000));
+        // Said again without steps: those that were said stand.
+        let again = say(&mut book, r#"{"kind":"kind","flexibility":"Deferrable","appliance":"uuid:tv"}"#);
+        assert!(matches!(of(&book, None, None).task, Ok(Task::Cycle { .. })));
+        book.remove(again).unwrap();
+        book.remove(cycle).unwrap();
+        let told = of(&book, Some(&facts(Flexibility::StandbyAble)), None);
+        assert_eq!(told.kind, Some((Flexibility::StandbyAble, Source::Appliance)));
     }
 
     #[test]
