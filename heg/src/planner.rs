@@ -11,7 +11,10 @@
 //! | `standing` | what is known of one appliance |
 //! | `work` | cycles and charges that are to be done |
 //! | `observe` | what changed, and whose doing it was |
+//! | `control` | controls of the utility's, and whose say has ended |
 //! | `reconcile` | what each is to be now, and the orders |
+//! | `because` | why, for people |
+//! | `changes` | of the rules |
 //! | `decisions` | what was decided and why |
 //! | `savings` | what it cost, and would have cost |
 //! | `tariff`, `daily` | prices, daily windows |
@@ -38,12 +41,14 @@ use crate::limits::{
 use crate::now::Now;
 use crate::plan::slots::LimitSpan;
 use crate::plan::{Improver, LoadPlan, Plan, Span};
-use crate::rules::book::{Book, BookError};
-use crate::rules::form::RuleForm;
-use crate::rules::load::{self, Load};
-use crate::rules::{Author, Consent, Rule, RuleId, Source};
+use crate::rules::book::Book;
+use crate::rules::load::Load;
+use crate::rules::{Consent, Rule, RuleId};
 
+mod because;
 mod build;
+mod changes;
+mod control;
 pub(crate) mod daily;
 mod decisions;
 mod exchange;
@@ -63,9 +68,11 @@ pub use sight::{PlannedLoad, Sight};
 pub use slot::Slot;
 
 use build::timestamp;
+use changes::{KeptRule, kept_rule, rule_slot};
+use control::{Control, Ended};
 use decisions::Decisions;
 use savings::Ledger;
-use standing::{Pause, Standing};
+use standing::{Left, Pause, Standing};
 use tariff::Tariff;
 
 /// Rows of the store.
@@ -146,10 +153,8 @@ pub struct Planner {
     /// Limits that have ended, for as long as load comes back.
     ended: Vec<LimitSpan>,
     standings: BTreeMap<Udn, Standing>,
-    /// Works of appliances not seen since the start.
-    restored_work: BTreeMap<Udn, work::Work>,
-    /// What the plan had switched off, of those not seen since the start.
-    restored_paused: BTreeMap<Udn, Pause>,
+    /// What the store has of appliances not seen since the start.
+    restored: BTreeMap<Udn, Left>,
     /// When each load runs by the last plan.
     runs: BTreeMap<Udn, Vec<Span>>,
     current: Option<Current>,
@@ -194,8 +199,7 @@ impl Planner {
             limited: Limited::default(),
             ended: Vec::new(),
             standings: BTreeMap::new(),
-            restored_work: BTreeMap::new(),
-            restored_paused: BTreeMap::new(),
+            restored: BTreeMap::new(),
             runs: BTreeMap::new(),
             current: None,
             drawing: None,
@@ -238,8 +242,10 @@ impl Planner {
             Slot::LastRule => _ = value.parse::<u32>().ok()?,
             // Looked for before.
             Slot::Engaged => {}
-            Slot::Work(udn) => _ = self.restored_work.insert(udn.clone(), serde_json::from_str(value).ok()?),
-            Slot::Paused(udn) => _ = self.restored_paused.insert(udn.clone(), Pause::parse(value)?),
+            Slot::Work(udn) => self.left(udn).work = Some(serde_json::from_str(value).ok()?),
+            Slot::Paused(udn) => self.left(udn).pause = Some(Pause::parse(value)?),
+            Slot::Control(udn) => self.left(udn).control = Some(Control::parse(value)?),
+            Slot::Ended(udn) => self.left(udn).ended = Some(Ended::parse(value)?),
             Slot::Plan => {
                 let runs: Vec<(String, Vec<(i64, i64)>)> = serde_json::from_str(value).ok()?;
                 for (udn, runs) in runs {
@@ -252,19 +258,20 @@ impl Planner {
         Some(())
     }
 
+    fn left(&mut self, udn: &Udn) -> &mut Left {
+        self.restored.entry(udn.clone()).or_default()
+    }
+
     /// Everything that has to be in the store, for one that was begun anew.
     pub fn rows(&self) -> Rows {
         let rules = self.book.iter().filter_map(|rule| Some((rule_slot(rule)?, kept_rule(rule)?)));
         let last = (Slot::LastRule, self.book.last().to_string());
-        let works = self.standings.iter().filter_map(|(udn, standing)| {
-            Some((Slot::Work(udn.clone()), serde_json::to_string(standing.work.as_ref()?).ok()?))
-        });
-        let paused = self.standings.iter().filter_map(|(udn, standing)| Some((udn, standing.pause()?)));
-        let paused = paused.chain(self.restored_paused.iter().map(|(udn, pause)| (udn, *pause)));
-        let paused = paused.map(|(udn, pause)| (Slot::Paused(udn.clone()), pause.word().to_owned()));
+        let seen = self.standings.iter().map(|(udn, standing)| (udn, standing.left()));
+        let left = seen.chain(self.restored.iter().map(|(udn, left)| (udn, left.clone())));
+        let left = left.flat_map(|(udn, left)| left.rows(udn));
         let plan = self.plan_row().map(|row| (Slot::Plan, row));
         let engaged = self.envelope.is_engaged().then(|| (Slot::Engaged, "yes".to_owned()));
-        rules.chain([last]).chain(engaged).chain(works).chain(paused).chain(plan).chain(self.ledger.rows()).collect()
+        rules.chain([last]).chain(engaged).chain(left).chain(plan).chain(self.ledger.rows()).collect()
     }
 
     /// Takes a fact.
@@ -292,7 +299,12 @@ impl Planner {
                     self.save(Slot::Engaged, None, Soon::Soon);
                 }
                 self.envelope.forget();
+                let controlled: Vec<Udn> = self.controlled().cloned().collect();
+                controlled
+                    .iter()
+                    .for_each(|udn| self.control_ends(udn, at, ", as the home has left that utility", now));
             }
+            Input::ConsentGone(udn) => self.control_ends(&udn, at, ", as the home no longer allows it", now),
             Input::Appliance(udn) => _ = self.changed.insert(udn),
             Input::Forgotten(udn) => self.forgotten(&udn, at),
             Input::Ended { udn, verb, cause, outcome } => self.command_ended(&udn, verb, cause, &outcome, now),
@@ -391,6 +403,7 @@ impl Planner {
     fn limit_ended(&mut self, cap: Cap, at: i64) {
         let comeback = i64::from(self.settings.comeback.for_s);
         self.ended.retain(|limit| limit.span.end + comeback > at);
+        self.limit_ended_for(cap.cause, at);
         self.ended.truncate(ENDED_LIMITS_MAX - 1);
         self.ended.push(LimitSpan { span: Span { start: at - 1, end: at }, watts: cap.watts.count(), delay_s: 0 });
     }
@@ -408,9 +421,10 @@ impl Planner {
 
     fn forgotten(&mut self, udn: &Udn, at: i64) {
         let work = self.standings.remove(udn).and_then(|standing| standing.work);
-        let restored = self.restored_work.remove(udn);
-        self.restored_paused.remove(udn);
-        self.save(Slot::Paused(udn.clone()), None, Soon::Lazily);
+        let restored = self.restored.remove(udn).and_then(|left| left.work);
+        for slot in [Slot::Paused, Slot::Control, Slot::Ended] {
+            self.save(slot(udn.clone()), None, Soon::Lazily);
+        }
         if work.or(restored).is_some() {
             self.save(Slot::Work(udn.clone()), None, Soon::Lazily);
         }
@@ -420,62 +434,6 @@ impl Planner {
             self.unsave(&rule);
         }
         self.replan(at);
-    }
-
-    fn change(&mut self, uid: u32, change: Change, now: Now) -> Result<RuleId, BookError> {
-        let by = Author::Person(uid);
-        let (rule, ending) = match change {
-            Change::Add(form) => {
-                self.check_fit(&form, by, now)?;
-                (self.add_rule(&form, by, now)?, Ending::Registered)
-            }
-            Change::Remove(id) => {
-                let rule = self.book.remove(id)?;
-                self.unsave(&rule);
-                (rule, Ending::Withdrawn)
-            }
-        };
-        let reason = rule.until.map(|until| format!("until {until:.0}")).unwrap_or_default();
-        let action = format!("rule {}: {}", rule.id, RuleForm::from(&rule).words());
-        self.journal(rule.appliance.as_ref(), &action, Cause::Person(uid), ending, &reason, now);
-        if let Some(standing) = rule.appliance.as_ref().and_then(|udn| self.standings.get_mut(udn)) {
-            // Who changes the rules wants to see it tried again.
-            standing.unwilling = None;
-        }
-        self.everything_changed(now.wall.as_second());
-        Ok(rule.id)
-    }
-
-    /// Whether a rule says something about its appliance, as far as is known what kind of load that is.
-    fn check_fit(&self, form: &RuleForm, by: Author, now: Now) -> Result<(), BookError> {
-        let rule = form.rule(RuleId::Made(0), by, Some(now.wall))?;
-        let Some(udn) = &rule.appliance else { return Ok(()) };
-        let at = rule.from.map_or(now.wall, |from| from.max(now.wall));
-        let told = self.standings.get(udn).and_then(|s| s.load.kind.filter(|(_, by)| *by == Source::Appliance));
-        let said = self.settings.loads.get(udn);
-        let kind = load::kind(udn, told.map(|(kind, _)| kind), said, &self.book, at);
-        match kind.and_then(|(kind, _)| load::misfit(&rule.what, kind, said)) {
-            Some(why) => Err(BookError::Unfit(why)),
-            None => Ok(()),
-        }
-    }
-
-    fn add_rule(&mut self, form: &RuleForm, by: Author, now: Now) -> Result<Rule, BookError> {
-        let (rule, replaced) = self.book.add(form, by, now.wall)?;
-        for old in replaced {
-            self.unsave(&old);
-        }
-        if let (Some(slot), Some(value)) = (rule_slot(&rule), kept_rule(&rule)) {
-            self.save(slot, Some(value), Soon::Soon);
-        }
-        self.save(Slot::LastRule, Some(self.book.last().to_string()), Soon::Soon);
-        Ok(rule)
-    }
-
-    fn unsave(&mut self, rule: &Rule) {
-        if let Some(slot) = rule_slot(rule) {
-            self.save(slot, None, Soon::Soon);
-        }
     }
 
     fn save(&mut self, slot: Slot, value: Option<String>, soon: Soon) {
@@ -668,24 +626,4 @@ impl Planner {
 /// When a plan is made anew though nothing has changed: time has gone on, and the plan reaches further.
 fn next_hour(at: i64) -> i64 {
     at.div_euclid(PLAN_ROLL_S) * PLAN_ROLL_S + PLAN_ROLL_S
-}
-
-/// A rule as it is kept.
-#[derive(Debug, serde::Serialize, serde::Deserialize)]
-struct KeptRule {
-    form: RuleForm,
-    by: String,
-    made: String,
-}
-
-fn rule_slot(rule: &Rule) -> Option<Slot> {
-    match rule.id {
-        RuleId::Made(number) => Some(Slot::Rule(number)),
-        RuleId::Config(_) => None,
-    }
-}
-
-fn kept_rule(rule: &Rule) -> Option<String> {
-    let made = rule.made?.to_string();
-    serde_json::to_string(&KeptRule { form: RuleForm::from(rule), by: rule.by.to_string(), made }).ok()
 }

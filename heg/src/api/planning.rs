@@ -131,8 +131,12 @@ pub struct WhyView {
     pub wanted: String,
     /// Who decides, by docs/precedence.md.
     pub ruler: String,
-    /// Why, in a sentence.
+    /// Why, in a sentence, and whose say ended before, where that is not long ago.
     pub because: String,
+    /// Until when who decides has a say; none: not known, or without an end.
+    pub until: Option<String>,
+    /// What may be done with its work, and who says so; none: nobody says.
+    pub kind: Option<(String, String)>,
     /// What the gateway may do on its own account: `no`, `limits` or `yes`, and who says so.
     pub consent: (String, String),
     /// Importance, and who says so.
@@ -291,6 +295,8 @@ impl WhyView {
             wanted: wanted.to_owned(),
             ruler: sight.ruling.by.to_string(),
             because: sight.because,
+            until: sight.until.map(instant),
+            kind: load.kind.map(|(kind, source)| (kind.to_string(), source.to_string())),
             consent: (load.consent.0.to_string(), load.consent.1.to_string()),
             importance: (load.importance.0.to_string(), load.importance.1.to_string()),
             power_w: load.power_w,

@@ -39,8 +39,10 @@ pub struct Sight<'a> {
     pub on: Option<bool>,
     /// Who decides now, and what.
     pub ruling: Ruling,
-    /// In a sentence.
+    /// In a sentence; also whose say ended before.
     pub because: String,
+    /// Until when that holds, seconds since 1970; `None`: not known, or without an end.
+    pub until: Option<i64>,
     /// Until when it is left alone, seconds since 1970, and why.
     pub unwilling: Option<(i64, &'a str)>,
     /// Its place in the plan.
@@ -130,14 +132,11 @@ impl Planner {
     pub fn sight(&self, gateway: &Gateway, udn: &Udn, at: i64) -> Option<Sight<'_>> {
         let standing: &Standing = self.standings.get(udn)?;
         let ruling = self.ruling(gateway, udn, at);
-        let because = match (&standing.load.task, ruling.on) {
-            (_, Some(on)) => self.because(udn, ruling.by, on, at),
-            (Err(obstacle), None) if standing.unwilling.is_none() => obstacle.to_string(),
-            _ => ruling.by.to_string(),
-        };
+        let because = self.because(gateway, udn, ruling, at);
+        let until = self.until(gateway, udn, ruling.by, at);
         let unwilling = standing.unwilling.as_ref().filter(|u| u.until > at).map(|u| (u.until, &*u.why));
         let plan = self.planned().find(|p| p.udn == udn);
-        Some(Sight { load: &standing.load, on: standing.on, ruling, because, unwilling, plan })
+        Some(Sight { load: &standing.load, on: standing.on, ruling, because, until, unwilling, plan })
     }
 
     /// The last decisions about an appliance, the oldest first.

@@ -16,6 +16,10 @@ pub enum Slot {
     Work(Udn),
     /// That the plan or a control has switched an appliance off, and it is to go on again: `yes`; `ordered` while nobody knows whether it went off.
     Paused(Udn),
+    /// What the utility has ordered of an appliance, while it holds: JSON.
+    Control(Udn),
+    /// Whose say over an appliance ended last: JSON.
+    Ended(Udn),
     /// When each load runs by the plan: JSON.
     Plan,
     /// What a day cost, `2026-11-27`: JSON.
@@ -33,6 +37,8 @@ impl Slot {
             Self::Engaged => "engaged".into(),
             Self::Work(udn) => format!("work {udn}"),
             Self::Paused(udn) => format!("paused {udn}"),
+            Self::Control(udn) => format!("control {udn}"),
+            Self::Ended(udn) => format!("ended {udn}"),
             Self::Plan => "plan".into(),
             Self::Day(day) => format!("day {day}"),
             Self::Month(month, udn) => format!("month {month} {udn}"),
@@ -48,6 +54,8 @@ impl Slot {
             Some(("rule", number)) => Self::Rule(number.parse().ok()?),
             Some(("work", udn)) => Self::Work(Udn::parse(udn).ok()?),
             Some(("paused", udn)) => Self::Paused(Udn::parse(udn).ok()?),
+            Some(("control", udn)) => Self::Control(Udn::parse(udn).ok()?),
+            Some(("ended", udn)) => Self::Ended(Udn::parse(udn).ok()?),
             Some(("day", day)) => Self::Day(day.into()),
             Some(("month", rest)) => {
                 let (month, udn) = rest.split_once(' ')?;
@@ -71,6 +79,8 @@ mod tests {
             Slot::Engaged,
             Slot::Work(udn()),
             Slot::Paused(udn()),
+            Slot::Control(udn()),
+            Slot::Ended(udn()),
             Slot::Plan,
             Slot::Day("2026-11-27".into()),
             Slot::Month("2026-11".into(), udn()),

@@ -229,6 +229,15 @@ impl Events {
         gone
     }
 
+    /// Controls that were ordered when the gateway ended, as long as the utility does not know it.
+    pub(super) fn left_unknown(&self) -> impl Iterator<Item = &Control> {
+        let is_so = |e: &&Event| {
+            let untold = e.told < Told::End;
+            untold && matches!(&e.end, Some(OutcomeKind::Refused(refusal)) if refusal.reason.as_str() == CUT_SHORT)
+        };
+        self.all.values().filter(is_so).filter_map(|event| event.control.as_ref())
+    }
+
     pub(super) fn row(&self, id: EventId) -> Option<Vec<u8>> {
         let event = self.all.get(&id)?;
         let refusal = match &event.end {

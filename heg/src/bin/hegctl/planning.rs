@@ -75,8 +75,10 @@ impl Output {
         let state = w.on.map_or("unknown", |on| if on { "on" } else { "off" });
         let wanted = if w.wanted == "as-it-is" { "left as it is".to_owned() } else { format!("to be {}", w.wanted) };
         pairs.add("Now", format!("{state}, {wanted}"));
-        pairs.add("Decides", &w.ruler);
+        let until = w.until.as_deref().map(|at| format!(", until {}", self.local(at))).unwrap_or_default();
+        pairs.add("Decides", format!("{}{until}", w.ruler));
         pairs.add("Because", clean(&w.because));
+        pairs.maybe("Kind", w.kind.as_ref().map(|(kind, says)| format!("{kind} (says {says})")));
         pairs.add("May plan", format!("{} (says {})", w.consent.0, w.consent.1));
         pairs.add("Importance", format!("{} (says {})", w.importance.0, w.importance.1));
         pairs.maybe("Not planned", w.obstacle.as_ref());
