@@ -146,6 +146,14 @@ impl Home {
         home
     }
 
+    /// The same home, which knows what was decided before it was started: `entries` of the journal, oldest first.
+    #[must_use]
+    pub fn with_decisions(mut self, entries: &[Entry]) -> Self {
+        let known = |entry: &&Entry| entry.udn.as_ref().is_some_and(|udn| self.gateway.registry().get(udn).is_some());
+        entries.iter().filter(known).for_each(|entry| self.planner.remember(entry));
+        self
+    }
+
     /// What energy costs.
     pub fn prices(&self) -> &HomePrices {
         &self.prices

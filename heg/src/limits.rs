@@ -285,6 +285,10 @@ pub const PLAN_RETRY_MAX_S: i64 = 3600;
 pub const COMMANDED_WITHIN_S: i64 = 60;
 /// A change of state so long after an order of the plan's that nobody confirmed is still its, s: until it would be asked again at the latest.
 pub const LATE_OBEYED_S: i64 = PLAN_RETRY_MAX_S;
+/// At the start the last decisions are looked for in so many of the journal's last entries: some days of a home, read in moments.
+pub const DECIDED_LOOKED_THROUGH: u32 = 5000;
+/// And so many of them are read at most: eight for each of as many appliances as a home plans.
+pub const DECIDED_MAX: u32 = 1000;
 /// That somebody's say over an appliance has ended is told for so long, s: whoever comes home in the evening asks about the morning.
 pub const ENDED_TOLD_S: i64 = 86_400;
 /// An appliance that its WakeUpTime woke is not sent back to sleep within this, s: it was woken for something.

@@ -310,7 +310,7 @@ impl Planner {
             Input::Ended { udn, verb, cause, outcome } => self.command_ended(&udn, verb, cause, &outcome, now),
             Input::Asked { ask, uid, change } => {
                 let reply = match self.change(uid, change, now) {
-                    Ok(rule) => Reply::Rule(rule),
+                    Ok(rule) => Reply::Rule(rule, self.note_on(rule, now)),
                     Err(error) => Reply::No(AskError::Rule(error)),
                 };
                 self.effects.push_back(Effect::Answer { ask, reply });
@@ -405,7 +405,7 @@ impl Planner {
         self.ended.retain(|limit| limit.span.end + comeback > at);
         self.limit_ended_for(cap.cause, at);
         self.ended.truncate(ENDED_LIMITS_MAX - 1);
-        self.ended.push(LimitSpan { span: Span { start: at - 1, end: at }, watts: cap.watts.count(), delay_s: 0 });
+        self.ended.push(LimitSpan { span: Span { start: at - 1, end: at }, watts: cap.watts.count() });
     }
 
     /// Where the home stands with limits.

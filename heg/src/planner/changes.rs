@@ -7,8 +7,8 @@ use crate::now::Now;
 use crate::planner::Change;
 use crate::rules::book::BookError;
 use crate::rules::form::RuleForm;
-use crate::rules::load;
-use crate::rules::{Author, Rule, RuleId, Source};
+use crate::rules::load::{self, Load};
+use crate::rules::{Author, Consent, Rule, RuleId, Source, What};
 
 impl Planner {
     pub(super) fn change(&mut self, uid: u32, change: Change, now: Now) -> Result<RuleId, BookError> {
@@ -47,6 +47,17 @@ impl Planner {
         match kind.and_then(|(kind, _)| load::misfit(&rule.what, kind, said)) {
             Some(why) => Err(BookError::Unfit(why)),
             None => Ok(()),
+        }
+    }
+
+    /// What whoever made a rule should know besides: without consent its work is not planned.
+    pub(super) fn note_on(&self, id: RuleId, now: Now) -> &'static str {
+        let rule = self.book.get(id).filter(|r| matches!(r.what, What::Run | What::Charge(_) | What::EveryDay(..)));
+        let Some(udn) = rule.and_then(|rule| rule.appliance.as_ref()) else { return "" };
+        let said = self.settings.loads.get(udn);
+        match Load::new(udn, None, said, &self.book, now.wall).consent.0 {
+            Consent::Yes => "",
+            _ => "but nobody at home has said that it may be planned: hegctl rule add ID plan yes",
         }
     }
 

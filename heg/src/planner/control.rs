@@ -86,9 +86,14 @@ pub(super) fn who(by: Author) -> String {
 
 impl Planner {
     /// An order of the utility's was carried out: it holds from now on. On the disk at once, for the utility is told that it is done.
-    pub(super) fn control_begins(&mut self, udn: &Udn, control: Control) {
+    /// `switched`: it was otherwise before, and is to be so again afterwards.
+    pub(super) fn control_begins(&mut self, udn: &Udn, control: Control, switched: bool) {
         if let Some(standing) = self.standings.get_mut(udn) {
             standing.control = Some(control);
+            if switched && !control.on {
+                standing.ours = Some(false);
+                self.keep_paused(udn);
+            }
             self.save(Slot::Control(udn.clone()), control.row(), Soon::AtOnce);
         }
     }

@@ -7,7 +7,7 @@ use upnp::ids::Udn;
 
 use super::build::timestamp;
 use super::control::Control;
-use super::decisions::{Act, Decision};
+use super::decisions::{self, Act, Decision};
 use super::savings::Sums;
 use super::standing::{Pause, Standing, Unwilling, is_on, switches};
 use super::work::{self, cycle_s};
@@ -202,7 +202,7 @@ impl Planner {
             Cause::Person(uid) if verb != Verb::Wake => self.by_hand(udn, to, Author::Person(uid), now),
             Cause::Utility(id) => {
                 let until = at + self.settings.by_hand_s;
-                self.control_begins(udn, Control { id, on: to, until });
+                self.control_begins(udn, Control { id, on: to, until }, outcome.ending == Ending::Done);
             }
             Cause::Registration(reg) if to => standing.woken = Some((reg, at + WOKEN_KEPT_S)),
             _ => {}
@@ -212,16 +212,10 @@ impl Planner {
 
     /// What a person, the utility or a registration ordered belongs to the reasons of an appliance as much as what the plan did.
     fn others_decided(&mut self, udn: &Udn, on: bool, cause: Cause, outcome: &Outcome, now: Now) {
-        let (kind, because) = match cause {
-            Cause::Person(uid) => ("person", format!("a person ordered it (user {uid})")),
-            Cause::Utility(id) if outcome.is_success() => {
-                let until = timestamp(now.wall.as_second() + self.settings.by_hand_s);
-                ("control", format!("the utility ordered it (control {id}) until {until:.0}"))
-            }
-            Cause::Utility(id) => ("control", format!("the utility ordered it (control {id})")),
-            Cause::Registration(reg) => ("registration", format!("its WakeUpTime has come (RegID {reg})")),
-            _ => return,
-        };
+        let Some((kind, mut because)) = decisions::others(cause) else { return };
+        if kind == "control" && outcome.is_success() {
+            because += &format!(" until {:.0}", timestamp(now.wall.as_second() + self.settings.by_hand_s));
+        }
         let decision = self.decisions.enter(Decision {
             id: 0,
             at: now.wall,

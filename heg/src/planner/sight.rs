@@ -4,15 +4,18 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use energy_model::Flexibility;
 use upnp::ids::Udn;
 
 use super::decisions::Decision;
 use super::savings::Sums;
 use super::{Planner, standing::Standing};
 use crate::gateway::Gateway;
+use crate::journal::Entry;
 use crate::plan::{Dropped, LoadPlan, Plan, Run};
+use crate::rules::Rule;
 use crate::rules::book::Book;
-use crate::rules::load::{Load, Task};
+use crate::rules::load::{Load, Task, misfit};
 use crate::rules::precedence::Ruling;
 
 /// One load of the plan.
@@ -137,6 +140,16 @@ impl Planner {
         let unwilling = standing.unwilling.as_ref().filter(|u| u.until > at).map(|u| (u.until, &*u.why));
         let plan = self.planned().find(|p| p.udn == udn);
         Some(Sight { load: &standing.load, on: standing.on, ruling, because, until, unwilling, plan })
+    }
+
+    /// Takes an entry of the journal from before the start, for the last decisions.
+    pub fn remember(&mut self, entry: &Entry) {
+        self.decisions.remember(entry);
+    }
+
+    /// Why a rule has no effect on an appliance of that kind, for people; `None`: it has.
+    pub fn misfit(&self, udn: &Udn, rule: &Rule, kind: Flexibility) -> Option<String> {
+        misfit(&rule.what, kind, self.settings.loads.get(udn))
     }
 
     /// The last decisions about an appliance, the oldest first.

@@ -56,7 +56,7 @@ impl Book {
     /// Takes a rule from the store.
     pub fn restore(&mut self, number: u32, rule: Rule) {
         self.last = self.last.max(number);
-        if self.made.len() < RULES_MAX {
+        if is_order(&rule.what) || self.counted().count() < RULES_MAX {
             self.made.insert(number, rule);
         }
     }
@@ -131,16 +131,22 @@ impl Book {
     /// A new rule. An order takes the place of earlier orders to the same appliance; those are given back.
     pub fn add(&mut self, form: &RuleForm, by: Author, now: Timestamp) -> Result<(Rule, Vec<Rule>), BookError> {
         let rule = form.rule(RuleId::Made(self.last.saturating_add(1)), by, Some(now))?;
-        let order = |what: &What| matches!(what, What::Order { .. });
-        let replaced = |old: &&Rule| order(&old.what) && order(&rule.what) && old.appliance == rule.appliance;
+        let order = is_order(&rule.what);
+        let replaced = |old: &&Rule| order && is_order(&old.what) && old.appliance == rule.appliance;
         let replaced: Vec<Rule> = self.made.values().filter(replaced).cloned().collect();
-        if self.made.len() - replaced.len() >= RULES_MAX {
+        // There is one order for each appliance at most, so that they are bounded, and what a person switches is never forgotten.
+        if !order && self.counted().count() >= RULES_MAX {
             return Err(BookError::Full);
         }
         self.made.retain(|_, old| !replaced.contains(old));
         self.last = self.last.saturating_add(1);
         self.made.insert(self.last, rule.clone());
         Ok((rule, replaced))
+    }
+
+    /// Rules that count toward the bound.
+    fn counted(&self) -> impl Iterator<Item = &Rule> {
+        self.made.values().filter(|rule| !is_order(&rule.what))
     }
 
     /// Takes a rule out.
@@ -164,6 +170,10 @@ impl Book {
     pub fn next_edge(&self, now: Timestamp) -> Option<Timestamp> {
         self.iter().flat_map(|r| [r.from, r.until]).flatten().filter(|at| *at > now).min()
     }
+}
+
+fn is_order(what: &What) -> bool {
+    matches!(what, What::Order { .. })
 }
 
 #[cfg(test)]
@@ -246,6 +256,11 @@ mod tests {
         }
         let one_more = book.add(&RuleForm::new(Kind::OptOut), Author::Hand, at("13:00:00"));
         assert_eq!(one_more, Err(BookError::Full));
+        let hand = form(r#"{"kind":"on","appliance":"uuid:tv","until":"2026-11-27T14:00:00Z"}"#);
+        let (hand, _) = book.add(&hand, Author::Hand, at("13:00:00")).expect("what a person switches is kept");
+        let mut again = Book::default();
+        book.iter().for_each(|rule| again.restore(if let RuleId::Made(n) = rule.id { n } else { 0 }, rule.clone()));
+        assert_eq!(again.get(hand.id), Some(&hand), "also after a restart");
     }
 
     #[test]

@@ -132,6 +132,9 @@ fn a_control_holds_after_a_kill_until_the_home_ends_it_and_the_gateway_says_whos
     }
     assert!(after["because"].as_str().unwrap().starts_with("the utility ordered it off (control 7) until 20"));
     assert!(after["until"].is_string(), "{after:#}");
+    let decision = &after["decisions"][0];
+    let said = ["act", "cause", "outcome"].map(|key| decision[key].as_str().unwrap_or_default());
+    assert_eq!(said, ["off", "utility:7", "done"], "{after:#}");
     assert!(tv.calls_of("OperationOn").is_empty());
     gateway.expect(0, &["consent", bare, "no"], "done");
     gateway.wait_for(&tv, |a| a["state"] == "ON");

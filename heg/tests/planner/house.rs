@@ -110,6 +110,7 @@ impl House {
         for name in self.machines.keys().cloned().collect::<Vec<_>>() {
             self.found(&name);
         }
+        self.journal.iter().for_each(|entry| self.planner.remember(entry));
     }
 
     pub(crate) fn find(&mut self, name: &str, flexibility: Flexibility, watts: u32, state: PowerState) {
@@ -190,7 +191,7 @@ impl House {
 
     pub(crate) fn rule(&mut self, json: &str) -> RuleId {
         self.change(Change::Add(serde_json::from_str(json).unwrap()));
-        let Some(Reply::Rule(id)) = self.replies.last() else { panic!("{:?}", self.replies) };
+        let Some(Reply::Rule(id, _)) = self.replies.last() else { panic!("{:?}", self.replies) };
         *id
     }
 

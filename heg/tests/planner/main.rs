@@ -403,6 +403,18 @@ fn a_rule_that_says_nothing_about_such_a_load_is_refused_with_the_reason() {
     assert!(why.contains("how much energy it takes each day is not said"), "{why}");
     let only = r#"{"kind":"only","appliance":"uuid:tv","window":{"start":"22:00:00","end":"06:00:00"}}"#;
     assert!(refused(&mut house, only).contains("Curtailable or StandbyAble"));
+    // What was said of all has no effect on it, and whoever asks why is told.
+    let all = house.rule(r#"{"kind":"price-max","price":0.3}"#);
+    let rule = house.planner.book().get(all).unwrap();
+    let idle = house.planner.misfit(&udn("tv"), rule, Flexibility::Interruptible).unwrap_or_default();
+    assert!(idle.contains("Curtailable or StandbyAble"), "{idle}");
+    // And who has said when, but not that it may be planned, learns what is missing.
+    house.rule(charge);
+    let Some(Reply::Rule(_, note)) = house.replies.last() else { panic!() };
+    assert!(note.contains("plan yes"), "{note}");
+    house.rule(r#"{"kind":"plan","appliance":"uuid:tv","plan":"yes"}"#);
+    house.rule(charge);
+    assert!(matches!(house.replies.last(), Some(Reply::Rule(_, ""))));
     // Of one that was never seen nobody knows.
     house.rule(&only.replace("uuid:tv", "uuid:stranger"));
 }

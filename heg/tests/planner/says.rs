@@ -69,6 +69,37 @@ fn a_control_holds_until_its_end_over_a_restart_and_the_reason_says_whose_it_is_
 }
 
 #[test]
+fn the_last_decisions_are_there_after_a_restart_from_the_journal() {
+    let mut house =
+        House::new("[[load]]\nudn = 'uuid:pump'\nplan = 'yes'\nprice-max = 0.35\n[plan]\nfloor-w = 0\n", "12:00:00");
+    house.find("pump", Flexibility::Curtailable, 1000, On);
+    house.run_to("27T17:30:00");
+    house.ask(Wanted::Command(udn("pump"), Verb::On));
+    house.limit(Some(900));
+    house.run_minutes(1);
+    house.limit(None);
+    house.control(9, "pump", Verb::Off);
+    house.run_minutes(30);
+    let decided = |house: &House| -> Vec<_> {
+        let words = |d: &planner::Decision| {
+            let outcome = d.outcome.as_ref().map(|(ending, _)| ending.to_string()).unwrap_or_default();
+            format!("{} {} {} {outcome}", d.act, d.kind, d.cause)
+        };
+        house.planner.decisions(&udn("pump")).map(words).collect()
+    };
+    let before = decided(&house);
+    assert_eq!(
+        before[..3],
+        ["plan off price price done", "plan on person person:1000 done", "plan off limit utility:7 done"]
+    );
+    house.restart();
+    assert_eq!(decided(&house), before);
+    assert!(house.planner.decisions_by_kind().is_empty(), "they are counted since the start");
+    let because = house.planner.decisions(&udn("pump")).next().unwrap().because.clone();
+    assert!(because.starts_with("0.3800 EUR/kWh now; on again at"), "{because}");
+}
+
+#[test]
 fn a_control_whose_end_comes_while_the_gateway_is_away_ends_properly() {
     let mut house = House::under_control("no");
     house.run_minutes(30);

@@ -37,6 +37,9 @@ impl Output {
         pairs.print()?;
         let mut table = table(["APPLIANCE", "ON FROM", "TO", "WHY"]);
         for load in &p.loads {
+            if let Some(by) = &load.ruler {
+                table.add_row([clean(&load.name), "now".into(), "-".into(), format!("not by the plan: {}", clean(by))]);
+            }
             for [from, to, why] in self.runs(load) {
                 table.add_row([clean(&load.name), from, to, why]);
             }
@@ -90,7 +93,9 @@ impl Output {
             pairs.add("Plan", format!("{from} to {to}: {why}"));
         }
         for rule in &w.rules {
-            pairs.add("Rule", format!("{}: {} (by {})", rule.id, rule.words, rule.by));
+            let idle =
+                rule.no_effect.as_deref().map(|why| format!("; no effect here: {}", clean(why))).unwrap_or_default();
+            pairs.add("Rule", format!("{}: {} (by {}){idle}", rule.id, rule.words, rule.by));
         }
         for decision in &w.decisions {
             pairs.add("Decided", self.decision(decision));
