@@ -589,6 +589,7 @@ impl Planner {
                 work.map(|w| w.end),
                 over,
                 s.woken.map(|w| w.1),
+                s.late.map(|(_, until)| until + 1),
             ]
         });
         let rules = self.book.next_edge(timestamp(at)).map(|edge| edge.as_second());

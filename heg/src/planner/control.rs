@@ -86,11 +86,11 @@ pub(super) fn who(by: Author) -> String {
 
 impl Planner {
     /// An order of the utility's was carried out: it holds from now on. On the disk at once, for the utility is told that it is done.
-    /// `switched`: it was otherwise before, and is to be so again afterwards.
-    pub(super) fn control_begins(&mut self, udn: &Udn, control: Control, switched: bool) {
+    pub(super) fn control_begins(&mut self, udn: &Udn, control: Control) {
         if let Some(standing) = self.standings.get_mut(udn) {
             standing.control = Some(control);
-            if switched && !control.on {
+            // That it is off is looked at next; that it is to go on again has to be written with the control.
+            if standing.on == Some(true) && !control.on {
                 standing.ours = Some(false);
                 self.keep_paused(udn);
             }

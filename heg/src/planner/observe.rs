@@ -202,7 +202,7 @@ impl Planner {
             Cause::Person(uid) if verb != Verb::Wake => self.by_hand(udn, to, Author::Person(uid), now),
             Cause::Utility(id) => {
                 let until = at + self.settings.by_hand_s;
-                self.control_begins(udn, Control { id, on: to, until }, outcome.ending == Ending::Done);
+                self.control_begins(udn, Control { id, on: to, until });
             }
             Cause::Registration(reg) if to => standing.woken = Some((reg, at + WOKEN_KEPT_S)),
             _ => {}

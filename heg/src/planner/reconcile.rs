@@ -35,7 +35,11 @@ impl Planner {
             }
             orders.push((udn.clone(), wanted, ruling.by));
         }
-        limited.iter().filter_map(|udn| Some(self.standings.get_mut(udn)?.limited = true)).for_each(drop);
+        for udn in &limited {
+            if let Some(standing) = self.standings.get_mut(udn) {
+                standing.limited = true;
+            }
+        }
         for (udn, wanted, by) in orders {
             self.order_now(gateway, &udn, wanted, by, now);
         }

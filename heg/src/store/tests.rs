@@ -251,8 +251,8 @@ fn of_the_journal_what_was_ordered_and_decided_is_found_and_nothing_else() {
     }
     written.journal[4].udn = None;
     store.write(&written, noon()).unwrap();
-    let found: Vec<_> = store.decided().unwrap().into_iter().map(|e| e.action).collect();
-    assert_eq!(found, ["plan off".into(), "GoToStandby".into()]);
+    let found: Vec<_> = store.decided().unwrap().into_iter().map(|e| e.action.to_string()).collect();
+    assert_eq!(found, ["plan off", "GoToStandby"]);
 }
 
 #[test]

@@ -88,10 +88,9 @@ fn the_last_decisions_are_there_after_a_restart_from_the_journal() {
         house.planner.decisions(&udn("pump")).map(words).collect()
     };
     let before = decided(&house);
-    assert_eq!(
-        before[..3],
-        ["plan off price price done", "plan on person person:1000 done", "plan off limit utility:7 done"]
-    );
+    for decision in ["plan off price price done", "plan on person person:1000 done", "plan off limit utility:7 done"] {
+        assert!(before.iter().any(|d| d == decision), "{decision}: {before:?}");
+    }
     house.restart();
     assert_eq!(decided(&house), before);
     assert!(house.planner.decisions_by_kind().is_empty(), "they are counted since the start");
