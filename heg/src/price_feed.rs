@@ -270,28 +270,32 @@ mod tests {
         let config =
             Tariff { watch: Some((Place::File(path.clone()), Duration::from_millis(20))), ..Tariff::default() };
         let feed = PriceFeed::new(&config, 7).unwrap().unwrap();
-        let watching = tokio::spawn(feed.run(told));
-        let mut next = async || tokio::time::timeout(Duration::from_secs(30), news.recv()).await.unwrap().unwrap();
-        assert!(matches!(next().await, News::Document { .. }));
-        fs::rename(&path, &aside).unwrap();
-        fs::create_dir(&path).unwrap();
-        loop {
-            let News::Failed(why) = next().await else { panic!("no failure") };
-            if why.ends_with("it is no file") {
-                break;
+        let look = async {
+            let mut next = async || tokio::time::timeout(Duration::from_secs(30), news.recv()).await.unwrap().unwrap();
+            assert!(matches!(next().await, News::Document { .. }));
+            fs::rename(&path, &aside).unwrap();
+            fs::create_dir(&path).unwrap();
+            loop {
+                let News::Failed(why) = next().await else { panic!("no failure") };
+                if why.ends_with("it is no file") {
+                    break;
+                }
             }
-        }
-        fs::remove_dir(&path).unwrap();
-        fs::rename(&aside, &path).unwrap();
-        // It may be looked for just when it is not there.
-        let back = loop {
-            match next().await {
-                News::Failed(why) => assert!(why.ends_with("is not there"), "{why}"),
-                back => break back,
-            }
+            fs::remove_dir(&path).unwrap();
+            fs::rename(&aside, &path).unwrap();
+            // It may be looked for just when it is not there.
+            let back = loop {
+                match next().await {
+                    News::Failed(why) => assert!(why.ends_with("is not there"), "{why}"),
+                    back => break back,
+                }
+            };
+            assert!(matches!(back, News::Same { .. }), "{back:?}");
         };
-        assert!(matches!(back, News::Same { .. }), "{back:?}");
-        watching.abort();
+        tokio::select! {
+            () = feed.run(told) => panic!("it ended by itself"),
+            () = look => {}
+        }
     }
 
     /// Gives each connection the next of these answers, and the heads of the questions.

@@ -2,24 +2,35 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests, where a panic is a failed test")]
 
-mod house;
-mod says;
-
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use energy_model::{Flexibility, Importance, PowerState, RegId, Watts};
-use heg::commands::Verb;
-use heg::gateway::{Input, Reply, Request, Wanted};
-use heg::journal::{Cause, Ending};
-use heg::planner::{self, Change};
+use energy_model::{Flexibility, Importance, PowerState, RegId, WakeMethod, Watts};
+use heg::commands::{CallFailure, Patience, Verb};
+use heg::config::Config;
+use heg::gateway::{Answer, AskId, Effect, Gateway, Input, Order, Reply, Request, Restored, Settings, Wanted};
+use heg::journal::{Cause, Ending, Entry};
+use heg::now::Now;
+use heg::plan::Span;
+use heg::plan::slots::PriceSpan;
+use heg::planner::{self, Change, Planner};
+use heg::registry::{Facts, Found, Offers};
 use heg::rules::precedence::Ruler;
-use heg::rules::{Author, Source};
+use heg::rules::{Author, RuleId};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use upnp::ids::Udn;
+use upnp::time::BootTime;
 use utility_wire::{EventId, Limit, LimitSet, UnixTime};
+
+#[path = "planner_tests/says.rs"]
+mod says;
 
 use PowerState::{Off, On, Standby};
 
-use crate::house::{House, at, udn};
+/// Prices of a day in cents, hour by hour: cheap at night and at noon, dear in the evening.
+const CENTS: [i64; 24] =
+    [20, 18, 12, 10, 14, 20, 28, 32, 30, 24, 18, 14, 12, 14, 18, 24, 30, 38, 42, 40, 34, 28, 26, 22];
 
 /// Limits as low as the tests like.
 const NO_FLOOR: &str = "[plan]\nfloor-w = 0\n";
@@ -350,76 +361,6 @@ fn each_kind_of_decision_is_remembered_with_its_kind_what_it_saves_and_who_refus
 }
 
 #[test]
-fn a_cycle_that_only_rules_describe_is_planned_also_after_a_restart_and_no_more_when_they_are_removed() {
-    let mut house = House::new("", "20:00:00");
-    // It says of itself that it may be switched off, and draws 5 W; who knows it knows better.
-    house.find("washer", Flexibility::Curtailable, 5, Off);
-    let kind = house.rule(
-        r#"{"kind":"kind","appliance":"uuid:washer","flexibility":"Deferrable",
-            "phases":[{"minutes":60,"watts":2000},{"minutes":60,"watts":500}]}"#,
-    );
-    let rule = r#"{"kind":"every-day","appliance":"uuid:washer","window":{"start":"22:00:00","end":"06:00:00"}}"#;
-    let every_day = house.rule(rule);
-    house.rule(r#"{"kind":"plan","appliance":"uuid:washer","plan":"yes"}"#);
-    house.run_hours(1);
-    house.restart();
-    house.run_hours(9);
-    assert_eq!(house.switched(), ["28T03:00 washer on price"]);
-    assert_eq!(&*house.entry("plan work").reason, "saved 0.3600 EUR against running at once");
-    house.tell("washer", Off);
-    house.change(Change::Remove(every_day));
-    house.run_hours(24);
-    assert_eq!(house.switched().len(), 1, "nobody asks for it any more");
-    // Once, from then until then: earliest start and deadline.
-    house.rule(
-        r#"{"kind":"run","appliance":"uuid:washer","from":"2026-11-29T09:00:00Z","until":"2026-11-29T15:00:00Z"}"#,
-    );
-    house.run_to("29T15:00:00");
-    assert_eq!(house.switched()[1..], ["29T12:00 washer on price"]);
-    house.change(Change::Remove(kind));
-    house.run_minutes(1);
-    let load = |house: &House| house.planner.sight(&house.gateway, &udn("washer"), 0).unwrap().load.clone();
-    assert_eq!(load(&house).kind, Some((Flexibility::Curtailable, Source::Appliance)));
-}
-
-#[test]
-fn a_rule_that_says_nothing_about_such_a_load_is_refused_with_the_reason() {
-    let mut house = House::new("", "12:00:00");
-    house.find("tv", Flexibility::StandbyAble, 100, On);
-    let refused = |house: &mut House, json: &str| {
-        house.change(Change::Add(serde_json::from_str(json).unwrap()));
-        match house.replies.last() {
-            Some(Reply::No(error)) => error.to_string(),
-            other => panic!("{json}: {other:?}"),
-        }
-    };
-    let charge = r#"{"kind":"charge","appliance":"uuid:tv","energy-wh":800,"until":"2026-11-28T12:00:00Z"}"#;
-    let why = refused(&mut house, charge);
-    assert!(why.contains("is for a load of kind Interruptible; this one is StandbyAble"), "{why}");
-    house.rule(r#"{"kind":"kind","appliance":"uuid:tv","flexibility":"Interruptible"}"#);
-    house.rule(charge);
-    let daily = r#"{"kind":"every-day","appliance":"uuid:tv","window":{"start":"22:00:00","end":"06:00:00"}}"#;
-    let why = refused(&mut house, daily);
-    assert!(why.contains("how much energy it takes each day is not said"), "{why}");
-    let only = r#"{"kind":"only","appliance":"uuid:tv","window":{"start":"22:00:00","end":"06:00:00"}}"#;
-    assert!(refused(&mut house, only).contains("Curtailable or StandbyAble"));
-    // What was said of all has no effect on it, and whoever asks why is told.
-    let all = house.rule(r#"{"kind":"price-max","price":0.3}"#);
-    let rule = house.planner.book().get(all).unwrap();
-    let idle = house.planner.misfit(&udn("tv"), rule, Flexibility::Interruptible).unwrap_or_default();
-    assert!(idle.contains("Curtailable or StandbyAble"), "{idle}");
-    // And who has said when, but not that it may be planned, learns what is missing.
-    house.rule(charge);
-    let Some(Reply::Rule(_, note)) = house.replies.last() else { panic!() };
-    assert!(note.contains("plan yes"), "{note}");
-    house.rule(r#"{"kind":"plan","appliance":"uuid:tv","plan":"yes"}"#);
-    house.rule(charge);
-    assert!(matches!(house.replies.last(), Some(Reply::Rule(_, ""))));
-    // Of one that was never seen nobody knows.
-    house.rule(&only.replace("uuid:tv", "uuid:stranger"));
-}
-
-#[test]
 fn what_is_wanted_on_some_days_runs_on_those() {
     // The 27th is a Friday.
     let lamp = "[[load]]\nudn = 'uuid:lamp'\nplan = 'yes'\nonly = [{ start = '20:00:00', end = '21:00:00', days = 'sat-mon' }]\n";
@@ -627,4 +568,329 @@ fn who_says_that_there_is_no_minimum_time_gets_none() {
     house.rule(r#"{"kind":"price-max","appliance":"uuid:pump","price":0.9}"#);
     house.run_minutes(1);
     assert_eq!(house.state("pump"), On, "{:?}", house.switched());
+}
+
+// A house.
+
+struct Machine {
+    state: PowerState,
+    facts: Facts,
+    refuses: Option<&'static str>,
+    /// Answers to orders wait for [`House::answers`].
+    slow: bool,
+    /// It says yes and stays as it is.
+    dawdles: bool,
+}
+
+struct House {
+    config: Config,
+    gateway: Gateway,
+    planner: Planner,
+    now: Now,
+    machines: BTreeMap<String, Machine>,
+    journal: Vec<Entry>,
+    rows: BTreeMap<planner::Slot, String>,
+    ordered: Vec<(Timestamp, Udn, Verb, Cause)>,
+    importance: Importance,
+    replies: Vec<Reply>,
+    limited: Vec<planner::Limited>,
+    /// How often another plan was followed.
+    plans: usize,
+    /// Calls that are not answered yet, of an appliance that takes its time.
+    held: Vec<(heg::gateway::CallTag, Udn, Order)>,
+}
+
+fn udn(name: &str) -> Udn {
+    Udn::parse(&format!("uuid:{name}")).unwrap()
+}
+
+fn at(text: &str) -> Timestamp {
+    format!("2026-11-{text}Z").parse().unwrap()
+}
+
+impl House {
+    /// On the 27th of November 2026, at that time.
+    fn new(config: &str, time: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("heg.toml");
+        std::fs::write(&path, config).unwrap();
+        let config = Config::load(Some(&path)).unwrap();
+        let wall = at(&format!("27T{time}"));
+        let now = Now { boot: BootTime::from_duration(Duration::from_secs(1000)), wall };
+        let (gateway, planner) = (gateway(now), Planner::new("home", config.planning(TimeZone::UTC), vec![], now));
+        let mut house = Self {
+            config,
+            gateway,
+            planner,
+            now,
+            machines: BTreeMap::new(),
+            journal: vec![],
+            rows: BTreeMap::new(),
+            ordered: vec![],
+            importance: Importance::Normal,
+            replies: vec![],
+            limited: vec![],
+            plans: 0,
+            held: vec![],
+        };
+        house.prices();
+        house
+    }
+
+    fn prices(&mut self) {
+        let midnight = at("27T00:00:00").as_second();
+        let price = |hour: i64| {
+            let start = midnight + hour * 3600;
+            PriceSpan { span: Span { start, end: start + 3600 }, price: CENTS[hour as usize % 24] * 10_000 }
+        };
+        let spans = (0..96).map(price).collect();
+        self.feed(planner::Input::Prices { spans, currency: "EUR".into() });
+    }
+
+    fn restart(&mut self) {
+        let rows = std::mem::take(&mut self.rows).into_iter().collect();
+        self.gateway = gateway(self.now);
+        self.planner = Planner::new("home", self.config.planning(TimeZone::UTC), rows, self.now);
+        self.prices();
+        for name in self.machines.keys().cloned().collect::<Vec<_>>() {
+            self.found(&name);
+        }
+        self.journal.iter().for_each(|entry| self.planner.remember(entry));
+    }
+
+    fn find(&mut self, name: &str, flexibility: Flexibility, watts: u32, state: PowerState) {
+        let (minimum_on_s, minimum_off_s, importance) = (0, 0, self.importance);
+        let facts = Facts { rated_power: Watts::new(watts), importance, flexibility, minimum_on_s, minimum_off_s };
+        self.machines.insert(name.into(), Machine { state, facts, refuses: None, slow: false, dawdles: false });
+        self.found(name);
+    }
+
+    fn found(&mut self, name: &str) {
+        let found = Found {
+            udn: udn(name),
+            name: name.into(),
+            maker: "Example".into(),
+            model: "1".into(),
+            address: [192, 0, 2, 7].into(),
+            offers: Offers { power_management: true, appliance_info: true },
+        };
+        self.gateway.handle(Input::Found(found), self.now);
+        self.settle();
+    }
+
+    fn appliance(&mut self, name: &str) -> &mut Machine {
+        self.machines.get_mut(name).unwrap()
+    }
+
+    fn state(&self, name: &str) -> PowerState {
+        self.machines[name].state
+    }
+
+    /// It was switched by hand.
+    fn tell(&mut self, name: &str, state: PowerState) {
+        self.appliance(name).state = state;
+        self.gateway.handle(Input::PowerStateTold { udn: udn(name), state }, self.now);
+        self.settle();
+    }
+
+    fn limit(&mut self, watts: Option<u32>) {
+        self.limit_for(watts, None);
+    }
+
+    fn limit_for(&mut self, watts: Option<u32>, duration_s: Option<u32>) {
+        let limit = |watts| Limit {
+            id: EventId::new(7).unwrap(),
+            supersedes: None,
+            start: UnixTime::new(self.now.wall.as_second() as u64),
+            duration_s,
+            watts: Watts::new(watts),
+            priority: 0,
+            randomise_s: 0,
+            cancelled: false,
+        };
+        let limits: Vec<Limit> = watts.map(limit).into_iter().collect();
+        let limits = Some(LimitSet { target: None, version: 1, limits: limits.try_into().unwrap() });
+        // So that the failsafe is no matter here.
+        let next_within = Duration::from_secs(30 * 86_400);
+        self.feed(planner::Input::Heard { next_within, limits });
+    }
+
+    fn rule(&mut self, json: &str) -> RuleId {
+        self.change(Change::Add(serde_json::from_str(json).unwrap()));
+        let Some(Reply::Rule(id, _)) = self.replies.last() else { panic!("{:?}", self.replies) };
+        *id
+    }
+
+    fn change(&mut self, change: Change) {
+        self.feed(planner::Input::Asked { ask: AskId(1), uid: 1000, change });
+    }
+
+    fn feed(&mut self, input: planner::Input) {
+        self.planner.handle(input, self.now);
+        self.settle();
+    }
+
+    fn ask(&mut self, wanted: Wanted) {
+        self.gateway.handle(Input::PersonAsks { ask: AskId(2), uid: 1000, wanted }, self.now);
+        self.settle();
+    }
+
+    fn ask_appliance(&mut self, name: &str, request: Request) {
+        let from = [192, 0, 2, 7].into();
+        self.gateway.handle(Input::ApplianceAsks { ask: AskId(3), from, caller: udn(name), request }, self.now);
+        self.settle();
+    }
+
+    fn ruler(&self, name: &str) -> Ruler {
+        self.planner.ruling(&self.gateway, &udn(name), self.now.wall.as_second()).by
+    }
+
+    fn why(&self, name: &str) -> String {
+        self.planner.sight(&self.gateway, &udn(name), self.now.wall.as_second()).unwrap().because
+    }
+
+    fn entry(&self, action: &str) -> &Entry {
+        let found = self.journal.iter().rev().find(|e| &*e.action == action);
+        found.unwrap_or_else(|| panic!("no {action} in {:#?}", self.journal))
+    }
+
+    /// Orders of the planner: `27T18:00 pump off price`.
+    fn switched(&self) -> Vec<String> {
+        let words = |(at, udn, verb, cause): &(Timestamp, Udn, Verb, Cause)| {
+            let to = if *verb == Verb::On { "on" } else { "off" };
+            format!("{} {} {to} {cause}", &at.to_string()[8..16], udn.bare())
+        };
+        self.ordered.iter().map(words).collect()
+    }
+
+    fn run_minutes(&mut self, minutes: u64) {
+        self.run_for(Duration::from_secs(minutes * 60));
+    }
+
+    fn run_hours(&mut self, hours: u64) {
+        self.run_for(Duration::from_secs(hours * 3600));
+    }
+
+    fn run_to(&mut self, time: &str) {
+        let ahead = at(time).duration_since(self.now.wall);
+        self.run_for(ahead.unsigned_abs());
+    }
+
+    fn run_for(&mut self, length: Duration) {
+        let end = self.now.boot + length;
+        self.settle();
+        for _ in 0..100_000 {
+            let due = [self.gateway.poll_timeout(), self.planner.poll_timeout()].into_iter().flatten().min();
+            let next = due.unwrap_or(end).min(end).max(self.now.boot);
+            self.now.wall += next.since(self.now.boot);
+            self.now.boot = next;
+            self.settle();
+            if next == end {
+                return;
+            }
+        }
+        panic!("time does not pass");
+    }
+
+    /// Until nobody has anything more to say at this moment.
+    fn settle(&mut self) {
+        for _ in 0..100_000 {
+            self.gateway.handle_timeout(self.now);
+            let now = self.now.boot;
+            let planning = self.planner.poll_timeout().is_some_and(|due| due <= now);
+            if planning {
+                self.planner.handle_timeout(&self.gateway, self.now);
+            }
+            let any = self.pass_on();
+            if !planning && !any {
+                return;
+            }
+        }
+        panic!("they do not come to an end");
+    }
+
+    fn pass_on(&mut self) -> bool {
+        let mut any = false;
+        while let Some(effect) = self.gateway.poll_effect() {
+            any = true;
+            match effect {
+                Effect::Call { call, udn, order } => self.call(call, &udn, order),
+                Effect::Journal(entry) => self.journal.push(entry),
+                Effect::Ended { udn, verb, cause, outcome } => {
+                    self.planner.handle(planner::Input::Ended { udn, verb, cause, outcome }, self.now);
+                }
+                Effect::Changed(udn) => self.planner.handle(planner::Input::Appliance(udn), self.now),
+                Effect::SaveRegistration { ask: Some(ask), .. } => {
+                    self.gateway.handle(Input::Saved { ask, result: Ok(()) }, self.now);
+                }
+                _ => {}
+            }
+        }
+        while let Some(effect) = self.planner.poll_effect() {
+            any = true;
+            match effect {
+                planner::Effect::Order { udn, verb, cause } => {
+                    self.ordered.push((self.now.wall, udn.clone(), verb, cause));
+                    self.gateway.handle(Input::PlannerOrders { udn, verb, cause }, self.now);
+                }
+                planner::Effect::Save { slot, value, .. } => match value {
+                    Some(value) => _ = self.rows.insert(slot, value),
+                    None => _ = self.rows.remove(&slot),
+                },
+                planner::Effect::Journal(entry) => self.journal.push(entry),
+                planner::Effect::Answer { reply, .. } => self.replies.push(reply),
+                planner::Effect::Limited(limited) => self.limited.push(limited),
+                planner::Effect::Planned => self.plans += 1,
+                planner::Effect::Decided(_) => {}
+            }
+        }
+        any
+    }
+
+    fn call(&mut self, call: heg::gateway::CallTag, of: &Udn, order: Order) {
+        let now = self.now;
+        let machine = self.machines.get_mut(of.bare()).unwrap();
+        if machine.slow && !matches!(order, Order::GetPowerState | Order::WakeUpMethod | Order::GetApplianceInfo) {
+            return self.held.push((call, of.clone(), order));
+        }
+        let to = match order {
+            Order::OperationOn => Some(On),
+            Order::OperationOff => Some(Off),
+            Order::GoToStandby => Some(Standby),
+            _ => None,
+        };
+        let result = match (order, to, machine.refuses) {
+            (Order::GetPowerState, ..) => Ok(Answer::PowerState(machine.state)),
+            (Order::WakeUpMethod, ..) => Ok(Answer::WakeMethod(WakeMethod::Wol)),
+            (Order::GetApplianceInfo, ..) => Ok(Answer::Info { facts: machine.facts, mac: None, wake_method: None }),
+            (_, Some(_), Some(why)) => Err(CallFailure::Fault { code: 801, reason: why.into() }),
+            _ => Ok(Answer::Obeyed(None)),
+        };
+        if let (Ok(_), Some(state), false) = (&result, to, machine.dawdles) {
+            machine.state = state;
+            self.gateway.handle(Input::PowerStateTold { udn: of.clone(), state }, now);
+        }
+        self.gateway.handle(Input::Answered { call, result }, now);
+    }
+}
+
+impl House {
+    /// The slow appliance carries out what it was ordered.
+    fn answers(&mut self, name: &str) {
+        self.appliance(name).slow = false;
+        for (call, udn, order) in std::mem::take(&mut self.held) {
+            self.call(call, &udn, order);
+        }
+        self.settle();
+    }
+}
+
+fn gateway(now: Now) -> Gateway {
+    Gateway::new(settings(), Restored::default(), now)
+}
+
+fn settings() -> Settings {
+    let patience = Patience { command: Duration::from_secs(20), wake: Duration::from_secs(90) };
+    let (poll_every, overrides) = (Duration::from_secs(300), BTreeMap::new());
+    Settings { poll_every, patience, overrides, zone: TimeZone::UTC }
 }

@@ -1,16 +1,6 @@
 //! Whose say it is, over restarts and after its end: controls of the utility, orders and rules of people, limits; and that the reason names it.
 
-use energy_model::{Flexibility, Importance, PowerState, RegId};
-use heg::commands::Verb;
-use heg::gateway::{Input, Request, Wanted};
-use heg::journal::Cause;
-use heg::planner::{self, Change};
-use heg::rules::precedence::Ruler;
-use utility_wire::EventId;
-
-use PowerState::{Off, On};
-
-use crate::house::{House, at, udn};
+use super::*;
 
 const LIMITS: &str = "[[rule]]\nkind = 'plan'\nplan = 'limits'\n[plan]\nfloor-w = 0\n";
 
@@ -31,6 +21,25 @@ impl House {
         house.control(9, "boiler", Verb::Off);
         assert_eq!(house.state("boiler"), Off);
         house
+    }
+
+    /// The gateway does not run for so long.
+    fn away_for(&mut self, seconds: u64) {
+        self.now.wall += Duration::from_secs(seconds);
+        self.now.boot = self.now.boot + Duration::from_secs(seconds);
+    }
+
+    /// As [`Self::restart`], with appliances as they were known, and what the utility had ordered off and nobody heard the end of.
+    fn restart_after_a_kill(&mut self, ordered_off: &[&str]) {
+        let appliances = self.gateway.registry().iter().map(|a| a.profile().clone()).collect();
+        self.gateway = Gateway::new(settings(), Restored { appliances, ..Restored::default() }, self.now);
+        let rows = std::mem::take(&mut self.rows).into_iter().collect();
+        self.planner = Planner::new("home", self.config.planning(TimeZone::UTC), rows, self.now);
+        ordered_off.iter().for_each(|name| self.planner.cut_short(&udn(name), id(9), Off));
+        self.prices();
+        for name in self.machines.keys().cloned().collect::<Vec<_>>() {
+            self.found(&name);
+        }
     }
 
     fn keeps(&self, word: &str) -> bool {
@@ -192,7 +201,7 @@ fn the_reason_names_the_person_the_limit_or_the_request_with_its_end_and_then_wh
     house.restart();
     house.run_minutes(1);
     assert_eq!(house.why("pump"), by_hand, "also after a restart");
-    let order = heg::rules::RuleId::Made(2);
+    let order = RuleId::Made(2);
     house.change(Change::Remove(order));
     house.run_minutes(1);
     let why = house.why("pump");
@@ -205,7 +214,7 @@ fn the_reason_names_the_person_the_limit_or_the_request_with_its_end_and_then_wh
     house.ask(Wanted::Command(udn("pump"), Verb::On));
     assert_eq!(house.why("pump"), "user 1000 ordered it on until 2026-11-27T19:12:00Z (rule 3)");
     house.rule(r#"{"kind":"opt-out","appliance":"uuid:pump"}"#);
-    house.change(Change::Remove(heg::rules::RuleId::Made(3)));
+    house.change(Change::Remove(RuleId::Made(3)));
     let why = house.why("pump");
     assert!(why.ends_with("now user 1000 has taken it out of the plan until the rule is removed (rule 4)"), "{why}");
 }
@@ -255,4 +264,74 @@ fn a_request_and_a_refusal_are_named_too() {
     house.appliance("nas").refuses = Some("a backup is running");
     house.run_to("27T16:01:00");
     assert_eq!(house.why("nas"), "refused: a backup is running; it is asked again at 2026-11-27T16:05:00Z");
+}
+
+#[test]
+fn a_cycle_that_only_rules_describe_is_planned_also_after_a_restart_and_no_more_when_they_are_removed() {
+    let mut house = House::new("", "20:00:00");
+    // It says of itself that it may be switched off, and draws 5 W; who knows it knows better.
+    house.find("washer", Flexibility::Curtailable, 5, Off);
+    let kind = house.rule(
+        r#"{"kind":"kind","appliance":"uuid:washer","flexibility":"Deferrable",
+            "phases":[{"minutes":60,"watts":2000},{"minutes":60,"watts":500}]}"#,
+    );
+    let rule = r#"{"kind":"every-day","appliance":"uuid:washer","window":{"start":"22:00:00","end":"06:00:00"}}"#;
+    let every_day = house.rule(rule);
+    house.rule(r#"{"kind":"plan","appliance":"uuid:washer","plan":"yes"}"#);
+    house.run_hours(1);
+    house.restart();
+    house.run_hours(9);
+    assert_eq!(house.switched(), ["28T03:00 washer on price"]);
+    assert_eq!(&*house.entry("plan work").reason, "saved 0.3600 EUR against running at once");
+    house.tell("washer", Off);
+    house.change(Change::Remove(every_day));
+    house.run_hours(24);
+    assert_eq!(house.switched().len(), 1, "nobody asks for it any more");
+    // Once, from then until then: earliest start and deadline.
+    house.rule(
+        r#"{"kind":"run","appliance":"uuid:washer","from":"2026-11-29T09:00:00Z","until":"2026-11-29T15:00:00Z"}"#,
+    );
+    house.run_to("29T15:00:00");
+    assert_eq!(house.switched()[1..], ["29T12:00 washer on price"]);
+    house.change(Change::Remove(kind));
+    house.run_minutes(1);
+    let load = |house: &House| house.planner.sight(&house.gateway, &udn("washer"), 0).unwrap().load.clone();
+    assert_eq!(load(&house).kind, Some((Flexibility::Curtailable, heg::rules::Source::Appliance)));
+}
+
+#[test]
+fn a_rule_that_says_nothing_about_such_a_load_is_refused_with_the_reason() {
+    let mut house = House::new("", "12:00:00");
+    house.find("tv", Flexibility::StandbyAble, 100, On);
+    let refused = |house: &mut House, json: &str| {
+        house.change(Change::Add(serde_json::from_str(json).unwrap()));
+        match house.replies.last() {
+            Some(Reply::No(error)) => error.to_string(),
+            other => panic!("{json}: {other:?}"),
+        }
+    };
+    let charge = r#"{"kind":"charge","appliance":"uuid:tv","energy-wh":800,"until":"2026-11-28T12:00:00Z"}"#;
+    let why = refused(&mut house, charge);
+    assert!(why.contains("is for a load of kind Interruptible; this one is StandbyAble"), "{why}");
+    house.rule(r#"{"kind":"kind","appliance":"uuid:tv","flexibility":"Interruptible"}"#);
+    house.rule(charge);
+    let daily = r#"{"kind":"every-day","appliance":"uuid:tv","window":{"start":"22:00:00","end":"06:00:00"}}"#;
+    let why = refused(&mut house, daily);
+    assert!(why.contains("how much energy it takes each day is not said"), "{why}");
+    let only = r#"{"kind":"only","appliance":"uuid:tv","window":{"start":"22:00:00","end":"06:00:00"}}"#;
+    assert!(refused(&mut house, only).contains("Curtailable or StandbyAble"));
+    // What was said of all has no effect on it, and whoever asks why is told.
+    let all = house.rule(r#"{"kind":"price-max","price":0.3}"#);
+    let rule = house.planner.book().get(all).unwrap();
+    let idle = house.planner.misfit(&udn("tv"), rule, Flexibility::Interruptible).unwrap_or_default();
+    assert!(idle.contains("Curtailable or StandbyAble"), "{idle}");
+    // And who has said when, but not that it may be planned, learns what is missing.
+    house.rule(charge);
+    let Some(Reply::Rule(_, note)) = house.replies.last() else { panic!() };
+    assert!(note.contains("plan yes"), "{note}");
+    house.rule(r#"{"kind":"plan","appliance":"uuid:tv","plan":"yes"}"#);
+    house.rule(charge);
+    assert!(matches!(house.replies.last(), Some(Reply::Rule(_, ""))));
+    // Of one that was never seen nobody knows.
+    house.rule(&only.replace("uuid:tv", "uuid:stranger"));
 }
