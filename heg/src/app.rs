@@ -180,7 +180,8 @@ impl App {
                 Duration::from_secs(config.store.write_every_s.into()),
                 now,
             )
-            .with_prices(prices),
+            .with_prices(prices)
+            .with_decisions(&start.decided),
             client,
             identity: (udn, name),
             state_dir,

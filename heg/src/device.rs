@@ -84,7 +84,7 @@ pub fn response(call: &ActionCall, reply: Reply) -> http::Response<Bytes> {
         Reply::Withdrawn(_) => Ok(WithdrawReply {}.into_arguments()),
         Reply::No(error) => Err(error.into()),
         // Only people's asks end so.
-        Reply::Outcome(_) | Reply::Forgotten | Reply::Rule(_) => Err(UpnpError::new(ErrorCode::ACTION_FAILED)),
+        Reply::Outcome(_) | Reply::Forgotten | Reply::Rule(..) => Err(UpnpError::new(ErrorCode::ACTION_FAILED)),
     };
     call.respond(arguments)
 }

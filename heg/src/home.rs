@@ -116,6 +116,7 @@ impl Home {
         let (pending, effects) = (Pending::new(write_every), VecDeque::new());
         let mut planner = planner;
         planner.stored_limits(utility.known().limits().clone(), now);
+        planning::controls_of_before(&mut planner, &utility, &gateway, now);
         let prices = HomePrices::new(prices::Settings::nothing(gateway.zone().clone()), None, now);
         let (told, planned) = (Vec::new(), Vec::new());
         let (held, last_held) = (BTreeMap::new(), 0);
@@ -143,6 +144,14 @@ impl Home {
         home.utility_told(None, None, home.now);
         home.prices_changed(home.now);
         home
+    }
+
+    /// The same home, which knows what was decided before it was started: `entries` of the journal, oldest first.
+    #[must_use]
+    pub fn with_decisions(mut self, entries: &[Entry]) -> Self {
+        let known = |entry: &&Entry| entry.udn.as_ref().is_some_and(|udn| self.gateway.registry().get(udn).is_some());
+        entries.iter().filter(known).for_each(|entry| self.planner.remember(entry));
+        self
     }
 
     /// What energy costs.
@@ -220,7 +229,11 @@ impl Home {
             self.planner.handle(planner::Input::Time(*time), now);
         }
         let before = self.utility.peer().map(str::to_owned);
+        let consent = matches!(&input, utility::Input::Said { .. } | utility::Input::Configured(_));
         self.utility.handle(input, &self.gateway, now);
+        if consent {
+            planning::end_what_is_not_allowed(&mut self.planner, &self.utility, now);
+        }
         self.utility_told(answer, before.as_deref(), now);
     }
 

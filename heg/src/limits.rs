@@ -303,6 +303,12 @@ pub const MEASURED_APART: u32 = 20;
 pub const CLOCK_KNOWN_FROM: i64 = 1_767_225_600;
 /// What is kept for later than so long ahead was kept by a clock that was wrong, s: no daily work begins later.
 pub const WORK_AHEAD_MAX_S: i64 = 2 * 86_400;
+/// At the start the last decisions are looked for in so many of the journal's last entries: some days of a home, read in moments.
+pub const DECIDED_LOOKED_THROUGH: u32 = 5000;
+/// And so many of them are read at most: eight for each of as many appliances as a home plans.
+pub const DECIDED_MAX: u32 = 1000;
+/// That somebody's say over an appliance has ended is told for so long, s: whoever comes home in the evening asks about the morning.
+pub const ENDED_TOLD_S: i64 = 86_400;
 /// An appliance that its WakeUpTime woke is not sent back to sleep within this, s: it was woken for something.
 pub const WOKEN_KEPT_S: i64 = 900;
 /// Limits remembered after their end, while load comes back.

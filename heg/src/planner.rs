@@ -11,7 +11,10 @@
 //! | `standing` | what is known of one appliance |
 //! | `work` | cycles and charges that are to be done |
 //! | `observe` | what changed, and whose doing it was |
+//! | `control` | controls of the utility's, and whose say has ended |
 //! | `reconcile` | what each is to be now, and the orders |
+//! | `because` | why, for people |
+//! | `changes` | of the rules |
 //! | `decisions` | what was decided and why |
 //! | `savings` | what it cost, and would have cost |
 //! | `tariff`, `daily` | prices, daily windows |
@@ -39,11 +42,13 @@ use crate::now::Now;
 use crate::plan::slots::LimitSpan;
 use crate::plan::{Improver, LoadPlan, Plan, Span};
 use crate::rules::book::Book;
-use crate::rules::form::RuleForm;
 use crate::rules::load::Load;
-use crate::rules::{Author, Consent, Rule, RuleId};
+use crate::rules::{Consent, Rule, RuleId};
 
+mod because;
 mod build;
+mod changes;
+mod control;
 pub(crate) mod daily;
 mod decisions;
 mod exchange;
@@ -63,9 +68,11 @@ pub use sight::{PlannedLoad, Sight};
 pub use slot::Slot;
 
 use build::timestamp;
+use changes::{KeptRule, kept_rule, rule_slot};
+use control::{Control, Ended};
 use decisions::Decisions;
 use savings::Ledger;
-use standing::{Pause, Standing};
+use standing::{Left, Pause, Standing};
 use tariff::Tariff;
 
 /// Rows of the store.
@@ -146,10 +153,8 @@ pub struct Planner {
     /// Limits that have ended, for as long as load comes back.
     ended: Vec<LimitSpan>,
     standings: BTreeMap<Udn, Standing>,
-    /// Works of appliances not seen since the start.
-    restored_work: BTreeMap<Udn, work::Work>,
-    /// What the plan had switched off, of those not seen since the start.
-    restored_paused: BTreeMap<Udn, Pause>,
+    /// What the store has of appliances not seen since the start.
+    restored: BTreeMap<Udn, Left>,
     /// When each load runs by the last plan.
     runs: BTreeMap<Udn, Vec<Span>>,
     current: Option<Current>,
@@ -194,8 +199,7 @@ impl Planner {
             limited: Limited::default(),
             ended: Vec::new(),
             standings: BTreeMap::new(),
-            restored_work: BTreeMap::new(),
-            restored_paused: BTreeMap::new(),
+            restored: BTreeMap::new(),
             runs: BTreeMap::new(),
             current: None,
             drawing: None,
@@ -239,12 +243,14 @@ impl Planner {
             Slot::LastRule => _ = value.parse::<u32>().ok()?,
             // Looked for before.
             Slot::Engaged => {}
-            Slot::Ended => {
+            Slot::Comeback => {
                 let rows: Vec<(i64, u32)> = serde_json::from_str(value).ok()?;
                 self.ended = rows.into_iter().take(ENDED_LIMITS_MAX).map(|(at, watts)| ended(at, watts)).collect();
             }
-            Slot::Work(udn) => _ = self.restored_work.insert(udn.clone(), serde_json::from_str(value).ok()?),
-            Slot::Paused(udn) => _ = self.restored_paused.insert(udn.clone(), Pause::parse(value)?),
+            Slot::Work(udn) => self.left(udn).work = Some(serde_json::from_str(value).ok()?),
+            Slot::Paused(udn) => self.left(udn).pause = Some(Pause::parse(value)?),
+            Slot::Control(udn) => self.left(udn).control = Some(Control::parse(value)?),
+            Slot::Ended(udn) => self.left(udn).ended = Some(Ended::parse(value)?),
             Slot::Plan => {
                 let runs: Vec<(String, Vec<(i64, i64)>)> = serde_json::from_str(value).ok()?;
                 for (udn, runs) in runs {
@@ -257,25 +263,25 @@ impl Planner {
         Some(())
     }
 
+    fn left(&mut self, udn: &Udn) -> &mut Left {
+        self.restored.entry(udn.clone()).or_default()
+    }
+
     /// Everything that has to be in the store, for one that was begun anew.
     pub fn rows(&self) -> Rows {
         let rules = self.book.iter().filter_map(|rule| Some((rule_slot(rule)?, kept_rule(rule)?)));
         let last = (Slot::LastRule, self.book.last().to_string());
-        let works = self.standings.iter().filter_map(|(udn, standing)| {
-            Some((Slot::Work(udn.clone()), serde_json::to_string(standing.work.as_ref()?).ok()?))
-        });
-        let paused = self.standings.iter().filter_map(|(udn, standing)| Some((udn, standing.pause()?)));
-        let paused = paused.chain(self.restored_paused.iter().map(|(udn, pause)| (udn, *pause)));
-        let paused = paused.map(|(udn, pause)| (Slot::Paused(udn.clone()), pause.word().to_owned()));
+        let seen = self.standings.iter().map(|(udn, standing)| (udn, standing.left()));
+        let left = seen.chain(self.restored.iter().map(|(udn, left)| (udn, left.clone())));
+        let left = left.flat_map(|(udn, left)| left.rows(udn));
         let plan = self.plan_row().map(|row| (Slot::Plan, row));
         let engaged = self.envelope.is_engaged().then(|| (Slot::Engaged, "yes".to_owned()));
-        let ended = self.ended_row().map(|row| (Slot::Ended, row));
+        let comeback = self.comeback_row().map(|row| (Slot::Comeback, row));
         rules
             .chain([last])
             .chain(engaged)
-            .chain(ended)
-            .chain(works)
-            .chain(paused)
+            .chain(comeback)
+            .chain(left)
             .chain(plan)
             .chain(self.ledger.rows())
             .collect()
@@ -306,13 +312,18 @@ impl Planner {
                     self.save(Slot::Engaged, None, Soon::Soon);
                 }
                 self.envelope.forget();
+                let controlled: Vec<Udn> = self.controlled().cloned().collect();
+                controlled
+                    .iter()
+                    .for_each(|udn| self.control_ends(udn, at, ", as the home has left that utility", now));
             }
+            Input::ConsentGone(udn) => self.control_ends(&udn, at, ", as the home no longer allows it", now),
             Input::Appliance(udn) => _ = self.changed.insert(udn),
             Input::Forgotten(udn) => self.forgotten(&udn, at),
             Input::Ended { udn, verb, cause, outcome } => self.command_ended(&udn, verb, cause, &outcome, now),
             Input::Asked { ask, uid, change } => {
                 let reply = match self.change(uid, change, now) {
-                    Ok(rule) => Reply::Rule(rule),
+                    Ok(rule) => Reply::Rule(rule, self.note_on(rule, now)),
                     Err(error) => Reply::No(AskError::Rule(error)),
                 };
                 self.effects.push_back(Effect::Answer { ask, reply });
@@ -340,7 +351,7 @@ impl Planner {
             return;
         }
         self.standings.values_mut().for_each(|standing| standing.mend_times(at));
-        self.restored_work.retain(|_, work| work.mend_times(at));
+        self.restored.values_mut().for_each(|left| left.mend_times(at));
         let past = |since: i64| (since <= at).then_some(since);
         (self.over_since, self.begun) = (self.over_since.and_then(past), self.begun.and_then(past));
         self.ended.retain(|limit| limit.span.end <= at);
@@ -425,15 +436,17 @@ impl Planner {
     }
 
     fn limit_ended(&mut self, cap: Cap, at: i64) {
-        self.ended.retain(|limit| limit.span.end + i64::from(self.settings.comeback.for_s) > at);
+        let comeback = i64::from(self.settings.comeback.for_s);
+        self.ended.retain(|limit| limit.span.end + comeback > at);
+        self.limit_ended_for(cap.cause, at);
         // The latest counts for longest.
         self.ended.drain(..self.ended.len().saturating_sub(ENDED_LIMITS_MAX - 1));
         self.ended.push(ended(at, cap.watts.count()));
-        self.save(Slot::Ended, self.ended_row(), Soon::Soon);
+        self.save(Slot::Comeback, self.comeback_row(), Soon::Soon);
     }
 
     /// Limits from which load comes back: when each ended, and its watts.
-    fn ended_row(&self) -> Option<String> {
+    fn comeback_row(&self) -> Option<String> {
         let rows: Vec<(i64, u32)> = self.ended.iter().map(|limit| (limit.span.end, limit.watts)).collect();
         if rows.is_empty() { None } else { serde_json::to_string(&rows).ok() }
     }
@@ -451,9 +464,10 @@ impl Planner {
 
     fn forgotten(&mut self, udn: &Udn, at: i64) {
         let work = self.standings.remove(udn).and_then(|standing| standing.work);
-        let restored = self.restored_work.remove(udn);
-        self.restored_paused.remove(udn);
-        self.save(Slot::Paused(udn.clone()), None, Soon::Lazily);
+        let restored = self.restored.remove(udn).and_then(|left| left.work);
+        for slot in [Slot::Paused, Slot::Control, Slot::Ended] {
+            self.save(slot(udn.clone()), None, Soon::Lazily);
+        }
         if work.or(restored).is_some() {
             self.save(Slot::Work(udn.clone()), None, Soon::Lazily);
         }
@@ -463,45 +477,6 @@ impl Planner {
             self.unsave(&rule);
         }
         self.replan(at);
-    }
-
-    fn change(&mut self, uid: u32, change: Change, now: Now) -> Result<RuleId, crate::rules::book::BookError> {
-        let by = Author::Person(uid);
-        let (rule, ending) = match change {
-            Change::Add(form) => (self.add_rule(&form, by, now)?, Ending::Registered),
-            Change::Remove(id) => {
-                let rule = self.book.remove(id)?;
-                self.unsave(&rule);
-                (rule, Ending::Withdrawn)
-            }
-        };
-        let reason = rule.until.map(|until| format!("until {until:.0}")).unwrap_or_default();
-        let action = format!("rule {}: {}", rule.id, RuleForm::from(&rule).words());
-        self.journal(rule.appliance.as_ref(), &action, Cause::Person(uid), ending, &reason, now);
-        if let Some(standing) = rule.appliance.as_ref().and_then(|udn| self.standings.get_mut(udn)) {
-            // Who changes the rules wants to see it tried again.
-            standing.unwilling = None;
-        }
-        self.everything_changed(now.wall.as_second());
-        Ok(rule.id)
-    }
-
-    fn add_rule(&mut self, form: &RuleForm, by: Author, now: Now) -> Result<Rule, crate::rules::book::BookError> {
-        let (rule, replaced) = self.book.add(form, by, now.wall)?;
-        for old in replaced {
-            self.unsave(&old);
-        }
-        if let (Some(slot), Some(value)) = (rule_slot(&rule), kept_rule(&rule)) {
-            self.save(slot, Some(value), Soon::Soon);
-        }
-        self.save(Slot::LastRule, Some(self.book.last().to_string()), Soon::Soon);
-        Ok(rule)
-    }
-
-    fn unsave(&mut self, rule: &Rule) {
-        if let Some(slot) = rule_slot(rule) {
-            self.save(slot, None, Soon::Soon);
-        }
     }
 
     fn save(&mut self, slot: Slot, value: Option<String>, soon: Soon) {
@@ -659,6 +634,7 @@ impl Planner {
                 work.map(|w| w.end),
                 over,
                 s.woken.map(|w| w.1),
+                s.late.map(|(_, until)| until + 1),
             ]
         });
         let rules = self.book.next_edge(timestamp(at)).map(|edge| edge.as_second());
@@ -695,30 +671,10 @@ impl Planner {
 
 /// A limit that ended at that moment.
 fn ended(at: i64, watts: u32) -> LimitSpan {
-    LimitSpan { span: Span { start: at - 1, end: at }, watts, delay_s: 0 }
+    LimitSpan { span: Span { start: at - 1, end: at }, watts }
 }
 
 /// When a plan is made anew though nothing has changed: time has gone on, and the plan reaches further.
 fn next_roll(at: i64) -> i64 {
     at.div_euclid(PLAN_ROLL_S) * PLAN_ROLL_S + PLAN_ROLL_S
-}
-
-/// A rule as it is kept.
-#[derive(Debug, serde::Serialize, serde::Deserialize)]
-struct KeptRule {
-    form: RuleForm,
-    by: String,
-    made: String,
-}
-
-fn rule_slot(rule: &Rule) -> Option<Slot> {
-    match rule.id {
-        RuleId::Made(number) => Some(Slot::Rule(number)),
-        RuleId::Config(_) => None,
-    }
-}
-
-fn kept_rule(rule: &Rule) -> Option<String> {
-    let made = rule.made?.to_string();
-    serde_json::to_string(&KeptRule { form: RuleForm::from(rule), by: rule.by.to_string(), made }).ok()
 }

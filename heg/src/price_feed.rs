@@ -79,6 +79,8 @@ impl PriceFeed {
                 () = news.closed() => return,
             };
             let told = match found {
+                // While a file settles nothing is known of it yet.
+                Ok(None) => None,
                 Ok(found) => {
                     self.failure = None;
                     found
@@ -104,7 +106,14 @@ impl PriceFeed {
 
     async fn look(&mut self) -> Look {
         match self.place.clone() {
-            Place::File(path) => self.file(&path),
+            Place::File(path) => {
+                let look = self.file(&path);
+                if look.0.is_err() {
+                    // What comes back is read again, also the same: that it is back is news.
+                    self.taken = None;
+                }
+                look
+            }
             Place::Url(url) => self.ask(&url).await,
         }
     }
@@ -113,7 +122,6 @@ impl PriceFeed {
         let before = match mark(path) {
             Ok(mark) => mark,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                self.taken = None;
                 return (Err(format!("{} is not there", path.display())), self.every);
             }
             Err(error) => return (Err(format!("{}: {error}", path.display())), self.every),
@@ -250,6 +258,44 @@ mod tests {
         fs::remove_file(&path).unwrap();
         fs::create_dir(&path).unwrap();
         assert!(feed.look().await.0.unwrap_err().ends_with("it is no file"));
+    }
+
+    #[tokio::test]
+    async fn that_a_file_is_back_is_told_though_it_is_the_same() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, aside) = (dir.path().join("prices.csv"), dir.path().join("aside"));
+        fs::write(&path, "whole").unwrap();
+        age(&path, 60);
+        let (told, mut news) = mpsc::channel(4);
+        let config =
+            Tariff { watch: Some((Place::File(path.clone()), Duration::from_millis(20))), ..Tariff::default() };
+        let feed = PriceFeed::new(&config, 7).unwrap().unwrap();
+        let look = async {
+            let mut next = async || tokio::time::timeout(Duration::from_secs(30), news.recv()).await.unwrap().unwrap();
+            assert!(matches!(next().await, News::Document { .. }));
+            fs::rename(&path, &aside).unwrap();
+            fs::create_dir(&path).unwrap();
+            loop {
+                let News::Failed(why) = next().await else { panic!("no failure") };
+                if why.ends_with("it is no file") {
+                    break;
+                }
+            }
+            fs::remove_dir(&path).unwrap();
+            fs::rename(&aside, &path).unwrap();
+            // It may be looked for just when it is not there.
+            let back = loop {
+                match next().await {
+                    News::Failed(why) => assert!(why.ends_with("is not there"), "{why}"),
+                    back => break back,
+                }
+            };
+            assert!(matches!(back, News::Same { .. }), "{back:?}");
+        };
+        tokio::select! {
+            () = feed.run(told) => panic!("it ended by itself"),
+            () = look => {}
+        }
     }
 
     /// Gives each connection the next of these answers, and the heads of the questions.

@@ -16,11 +16,12 @@
 use std::fmt;
 use std::str::FromStr;
 
-use energy_model::Importance;
+use energy_model::{Flexibility, Importance};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use upnp::ids::Udn;
 
+use self::load::PhaseForm;
 use self::window::Window;
 
 pub mod book;
@@ -155,10 +156,14 @@ impl OptOut {
 }
 
 /// What a rule says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum What {
     /// What the gateway may do on its own account.
     Plan(Consent),
+    /// What may be done with its work, instead of what it says itself; of a cycle the steps too, where they are said.
+    Kind(Flexibility, Box<[PhaseForm]>),
+    /// Its cycle runs, or so much energy (Wh) is taken, once in each such window.
+    EveryDay(Window, Option<u32>),
     /// Its importance, instead of what it says itself.
     Importance(Importance),
     /// It is not to run above this price, millionths of the currency per kWh.
@@ -173,6 +178,8 @@ pub enum What {
     Charge(u32),
     /// What it draws while on, W, instead of what it says itself.
     Power(u32),
+    /// What it draws while off or in standby, W.
+    RestPower(u32),
     /// Once on it stays on for so long, s, instead of what it says itself.
     MinimumOn(u32),
     /// Once off it stays off for so long, s, instead of what it says itself.

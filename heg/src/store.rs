@@ -18,7 +18,10 @@ use upnp::ids::Udn;
 
 use crate::gateway::Restored;
 use crate::journal::Entry;
-use crate::limits::{JOURNAL_LEAP_ENTRIES, JOURNAL_LEAP_FRESH_MS, JOURNAL_LEAP_MS, PRUNE_EVERY, SET_ASIDE_MAX};
+use crate::limits::{
+    DECIDED_LOOKED_THROUGH, DECIDED_MAX, JOURNAL_LEAP_ENTRIES, JOURNAL_LEAP_FRESH_MS, JOURNAL_LEAP_MS, PRUNE_EVERY,
+    SET_ASIDE_MAX,
+};
 use crate::planner;
 use crate::registrations::{Key, Registrant, Registration, Wish};
 use crate::registry::{Facts, KnownBy, Profile};
@@ -341,6 +344,21 @@ impl Store {
         let since = query.since.map_or(i64::MIN, Timestamp::as_millisecond);
         let udn = query.udn.as_ref().map_or("", Udn::as_str);
         let mut rows = statement.query(params![since, udn, query.limit])?;
+        let mut entries = Vec::new();
+        while let Some(row) = rows.next()? {
+            entries.extend(entry(row)?);
+        }
+        Ok(entries)
+    }
+
+    /// The latest entries of which decisions are made, oldest first: orders, and what the planner decided. Older ones are not looked through.
+    pub fn decided(&self) -> Result<Vec<Entry>, StoreError> {
+        let mut statement = self.connection.prepare(
+            "SELECT * FROM (SELECT * FROM journal WHERE id > (SELECT MAX(id) FROM journal) - ?1 AND udn IS NOT NULL
+             AND (action LIKE 'plan %' OR action IN ('OperationOn', 'OperationOff', 'GoToStandby'))
+             ORDER BY id DESC LIMIT ?2) ORDER BY id",
+        )?;
+        let mut rows = statement.query([DECIDED_LOOKED_THROUGH, DECIDED_MAX])?;
         let mut entries = Vec::new();
         while let Some(row) = rows.next()? {
             entries.extend(entry(row)?);

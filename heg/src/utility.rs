@@ -526,6 +526,10 @@ impl Utility {
         }
         self.events.end(id, end, self.time(now));
         self.save_events(vec![id]);
+        // On the disk before the utility knows it, so that what it was told still holds after a power cut.
+        if self.events.get(id).is_some_and(|event| event.control.is_some()) {
+            self.flush(vec![id]);
+        }
     }
 
     fn poll(&mut self, now: Now, time: UnixTime) {

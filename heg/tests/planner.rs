@@ -23,6 +23,9 @@ use upnp::ids::Udn;
 use upnp::time::BootTime;
 use utility_wire::{EventId, Limit, LimitSet, UnixTime};
 
+#[path = "planner_tests/says.rs"]
+mod says;
+
 use PowerState::{Off, On, Standby};
 
 #[path = "planner_tests/clock.rs"]
@@ -128,7 +131,8 @@ fn under_a_limit_the_less_important_gives_way_and_comes_back_in_its_turn() {
     house.limit(Some(4200));
     house.run_minutes(1);
     assert_eq!(house.switched(), ["27T13:00 heater off utility:7"]);
-    assert_eq!(house.why("heater"), "limit 7 leaves no room: 4200 W for the home");
+    let why = "limit 7 of the utility leaves no room: 4200 W for the home until it is called off";
+    assert_eq!(house.why("heater"), why);
     house.run_hours(1);
     house.limit(None);
     house.run_hours(1);
@@ -660,6 +664,7 @@ impl House {
         for name in self.machines.keys().cloned().collect::<Vec<_>>() {
             self.found(&name);
         }
+        self.journal.iter().for_each(|entry| self.planner.remember(entry));
     }
 
     fn find(&mut self, name: &str, flexibility: Flexibility, watts: u32, state: PowerState) {
@@ -705,11 +710,15 @@ impl House {
     }
 
     fn limit(&mut self, watts: Option<u32>) {
+        self.limit_for(watts, None);
+    }
+
+    fn limit_for(&mut self, watts: Option<u32>, duration_s: Option<u32>) {
         let limit = |watts| Limit {
             id: EventId::new(7).unwrap(),
             supersedes: None,
             start: UnixTime::new(self.now.wall.as_second() as u64),
-            duration_s: None,
+            duration_s,
             watts: Watts::new(watts),
             priority: 0,
             randomise_s: 0,
@@ -724,7 +733,7 @@ impl House {
 
     fn rule(&mut self, json: &str) -> RuleId {
         self.change(Change::Add(serde_json::from_str(json).unwrap()));
-        let Some(Reply::Rule(id)) = self.replies.last() else { panic!("{:?}", self.replies) };
+        let Some(Reply::Rule(id, _)) = self.replies.last() else { panic!("{:?}", self.replies) };
         *id
     }
 
@@ -893,8 +902,11 @@ impl House {
 }
 
 fn gateway(now: Now) -> Gateway {
+    Gateway::new(settings(), Restored::default(), now)
+}
+
+fn settings() -> Settings {
     let patience = Patience { command: Duration::from_secs(20), wake: Duration::from_secs(90) };
-    let settings =
-        Settings { poll_every: Duration::from_secs(300), patience, overrides: BTreeMap::new(), zone: TimeZone::UTC };
-    Gateway::new(settings, Restored::default(), now)
+    let (poll_every, overrides) = (Duration::from_secs(300), BTreeMap::new());
+    Settings { poll_every, patience, overrides, zone: TimeZone::UTC }
 }

@@ -10,6 +10,7 @@ use crate::now::Now;
 use crate::plan::{self, Span};
 use crate::planner::{Act, Decision, PlannedLoad, Planner, Sums};
 use crate::rules::form::RuleForm;
+use crate::rules::precedence::Ruler;
 use crate::rules::{Rule, units};
 
 /// A rule.
@@ -30,6 +31,9 @@ pub struct RuleView {
     pub by: String,
     /// When it was made; none of the configuration.
     pub made: Option<String>,
+    /// In answers about one appliance: why it has no effect on that, where it has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub no_effect: Option<String>,
 }
 
 /// A stretch of time with what decided it.
@@ -60,6 +64,9 @@ pub struct LoadView {
     pub cost: f64,
     /// What of its work is left undone, percent, and why.
     pub dropped: Option<(u32, String)>,
+    /// Who decides over it now, where that is not the plan, by docs/precedence.md.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ruler: Option<String>,
 }
 
 /// Answer of `GET /v1/plan`.
@@ -72,7 +79,8 @@ pub struct PlanView {
     pub currency: String,
     /// What all of it costs.
     pub cost: f64,
-    /// How far above the least possible cost it is at most, percent; none while that is not known.
+    /// How far above the least possible cost it is at most, percent; none where that is not known, as where work is left
+    /// undone.
     pub gap_percent: Option<f64>,
     /// What the home may draw now, W, and why; none: no limit.
     pub limit: Option<(u32, String)>,
@@ -131,8 +139,12 @@ pub struct WhyView {
     pub wanted: String,
     /// Who decides, by docs/precedence.md.
     pub ruler: String,
-    /// Why, in a sentence.
+    /// Why, in a sentence, and whose say ended before, where that is not long ago.
     pub because: String,
+    /// Until when who decides has a say; none: not known, or without an end.
+    pub until: Option<String>,
+    /// What may be done with its work, and who says so; none: nobody says.
+    pub kind: Option<(String, String)>,
     /// What the gateway may do on its own account: `no`, `limits` or `yes`, and who says so.
     pub consent: (String, String),
     /// Importance, and who says so.
@@ -206,6 +218,7 @@ impl RuleView {
             holds: rule.holds(now.wall),
             by: rule.by.to_string(),
             made: rule.made.map(moment),
+            no_effect: None,
         }
     }
 }
@@ -218,7 +231,7 @@ impl RunView {
 }
 
 impl LoadView {
-    fn new(gateway: &Gateway, load: &PlannedLoad<'_>) -> Self {
+    fn new(gateway: &Gateway, load: &PlannedLoad<'_>, by: Ruler) -> Self {
         Self {
             udn: load.udn.to_string(),
             name: name_of(gateway, load.udn),
@@ -226,6 +239,7 @@ impl LoadView {
             pauses: load.pauses.iter().map(RunView::new).collect(),
             cost: units(load.cost),
             dropped: load.dropped.map(|d| (d.missing_ppm.div_ceil(10_000), d.reason.to_string())),
+            ruler: Some(by).filter(|by| !matches!(by, Ruler::Plan(_) | Ruler::Nobody)).map(|by| by.to_string()),
         }
     }
 }
@@ -234,14 +248,20 @@ impl PlanView {
     /// The plan that is followed.
     pub fn new(planner: &Planner, gateway: &Gateway, now: Now) -> Self {
         let plan = planner.plan();
-        let cap = planner.cap(now.wall.as_second());
+        let at = now.wall.as_second();
+        let cap = planner.cap(at);
+        let by = |udn: &Udn| planner.ruling(gateway, udn, at).by;
         Self {
             made: plan.map(|(_, made)| instant(made)),
             currency: planner.currency().to_owned(),
             cost: units(plan.map_or(0, |(plan, _)| plan.cost)),
-            gap_percent: plan.and_then(|(plan, _)| plan.gap_ppm()).map(|ppm| ppm as f64 / 1e4),
+            // Where work is left undone the bound is too loose to say anything.
+            gap_percent: plan
+                .filter(|(plan, _)| plan.dropped.is_empty())
+                .and_then(|(plan, _)| plan.gap_ppm())
+                .map(|ppm| ppm as f64 / 1e4),
             limit: cap.map(|cap| (cap.watts.count(), cap.cause.to_string())),
-            loads: planner.planned().map(|load| LoadView::new(gateway, &load)).collect(),
+            loads: planner.planned().map(|load| LoadView::new(gateway, &load, by(load.udn))).collect(),
             troubles: planner.troubles(),
         }
     }
@@ -281,6 +301,10 @@ impl WhyView {
     pub fn new(planner: &Planner, gateway: &Gateway, udn: &Udn, now: Now) -> Option<Self> {
         let sight = planner.sight(gateway, udn, now.wall.as_second())?;
         let load = sight.load;
+        let rule = |rule: &Rule| {
+            let no_effect = load.kind.and_then(|(kind, _)| planner.misfit(udn, rule, kind));
+            RuleView { no_effect, ..RuleView::new(gateway, rule, now) }
+        };
         let wanted = match sight.ruling.on {
             Some(true) => "on",
             Some(false) => "off",
@@ -293,13 +317,15 @@ impl WhyView {
             wanted: wanted.to_owned(),
             ruler: sight.ruling.by.to_string(),
             because: sight.because,
+            until: sight.until.map(instant),
+            kind: load.kind.map(|(kind, source)| (kind.to_string(), source.to_string())),
             consent: (load.consent.0.to_string(), load.consent.1.to_string()),
             importance: (load.importance.0.to_string(), load.importance.1.to_string()),
             power_w: load.power_w,
             obstacle: load.task.as_ref().err().map(ToString::to_string),
             unwilling: sight.unwilling.map(|(until, why)| (instant(until), why.to_owned())),
-            plan: sight.plan.map(|plan| LoadView::new(gateway, &plan)),
-            rules: planner.book().of(udn, now.wall).map(|rule| RuleView::new(gateway, rule, now)).collect(),
+            plan: sight.plan.map(|plan| LoadView::new(gateway, &plan, sight.ruling.by)),
+            rules: planner.book().of(udn, now.wall).map(rule).collect(),
             decisions: planner.decisions(udn).map(|decision| DecisionView::new(planner, gateway, decision)).collect(),
         })
     }

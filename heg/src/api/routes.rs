@@ -146,7 +146,7 @@ impl From<AskError> for RouteError {
             AskError::Rule(BookError::Unknown(_)) => (StatusCode::NOT_FOUND, "unknown-rule"),
             AskError::Rule(BookError::Configured(_)) => (StatusCode::CONFLICT, "configured-rule"),
             AskError::Rule(BookError::Full) => (StatusCode::CONFLICT, "too-many-rules"),
-            AskError::Rule(BookError::Rule(_)) => (StatusCode::BAD_REQUEST, "bad-request"),
+            AskError::Rule(BookError::Rule(_) | BookError::Unfit(_)) => (StatusCode::BAD_REQUEST, "bad-request"),
             AskError::NotAuthorized(_) => (StatusCode::FORBIDDEN, "not-authorized"),
             AskError::NotStored(_) => (StatusCode::INSUFFICIENT_STORAGE, "not-stored"),
             AskError::UnknownAppliance(_) => (StatusCode::NOT_FOUND, "unknown-appliance"),

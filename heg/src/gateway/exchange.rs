@@ -235,8 +235,8 @@ pub enum Reply {
     Withdrawn(Key),
     /// An appliance was forgotten.
     Forgotten,
-    /// A rule was made or removed.
-    Rule(RuleId),
+    /// A rule was made or removed; what whoever said it should know besides, or nothing.
+    Rule(RuleId, &'static str),
     /// A command ended.
     Outcome(Outcome),
     /// Not done.

@@ -9,13 +9,14 @@ use utility_wire::{EventId, LimitSet};
 
 use super::{Effect, Home};
 use crate::commands::{Outcome, Verb};
-use crate::gateway::Input;
+use crate::gateway::{Gateway, Input};
 use crate::journal::{Cause, Ending, Entry};
 use crate::limits::{REASON_BYTES_MAX, UTILITY_AFTER_MAX, bounded};
 use crate::now::Now;
 use crate::planner::{self, Planner};
+use crate::registry::Appliance;
 use crate::store::batch::Mark;
-use crate::utility;
+use crate::utility::{self, Utility};
 
 /// What an answer of the utility says of limits: when the next is due, and which there are.
 type Answer = (Duration, Option<LimitSet>);
@@ -30,6 +31,23 @@ pub(super) fn answer(input: &utility::Input) -> Option<Answer> {
         }
         _ => None,
     }
+}
+
+/// At the start: controls that were under way, and those that hold and are allowed no more, since the configuration says so now.
+pub(super) fn controls_of_before(planner: &mut Planner, utility: &Utility, gateway: &Gateway, now: Now) {
+    for control in utility.left_unknown() {
+        let is_its = |udn: &&Udn| udn.bare().eq_ignore_ascii_case(control.appliance.as_str());
+        if let Some(udn) = gateway.registry().iter().map(Appliance::udn).find(is_its) {
+            planner.cut_short(udn, control.id, control.action);
+        }
+    }
+    end_what_is_not_allowed(planner, utility, now);
+}
+
+/// Controls that hold end where the people at home no longer let the utility control the appliance.
+pub(super) fn end_what_is_not_allowed(planner: &mut Planner, utility: &Utility, now: Now) {
+    let forbidden: Vec<Udn> = planner.controlled().filter(|udn| !utility.consent().allows(udn)).cloned().collect();
+    forbidden.into_iter().for_each(|udn| planner.handle(planner::Input::ConsentGone(udn), now));
 }
 
 impl Home {

@@ -18,13 +18,10 @@ pub struct PriceSpan {
 /// A limit on what the home draws.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LimitSpan {
-    /// When, as the utility says; one that does not end by itself ends at [`i64::MAX`].
+    /// When, with this home's draw of the randomised start in it (`utility_wire::draw_s`); one that does not end by itself ends at [`i64::MAX`].
     pub span: Span,
     /// At most this, watts.
     pub watts: u32,
-    /// This home starts and ends so much later, seconds: its place in the randomised start, drawn from home and event, so that a restart
-    /// draws the same (`utility_wire::draw_s`). Homes then neither stop nor come back all at once.
-    pub delay_s: u32,
 }
 
 /// How fast load may come back when a limit has ended: all at once it would make the next peak.
@@ -94,7 +91,7 @@ pub fn cut(outlook: &Outlook<'_>) -> Result<Vec<Slot>, SlotsError> {
     if let Some(pair) = base.windows(2).find(|pair| pair[1].0.start < pair[0].0.end) {
         return Err(SlotsError::TwoBases(pair[1].0.start));
     }
-    let limits: Vec<(Span, u32)> = outlook.limits.iter().map(delayed).collect();
+    let limits: Vec<(Span, u32)> = outlook.limits.iter().map(|limit| (limit.span, limit.watts)).collect();
     let mut edges = BTreeSet::from([span.start, span.end]);
     let first = span.start.div_euclid(step) * step + step;
     let grid = (0..).map(|k| first + k * step).take_while(|edge| *edge < span.end);
@@ -118,29 +115,8 @@ pub fn cut(outlook: &Outlook<'_>) -> Result<Vec<Slot>, SlotsError> {
     Ok(edges.windows(2).map(slot).collect())
 }
 
-/// Prices that are paid by the hour although they come in quarters: each gets the mean of its block of `block_s` seconds, weighted by
-/// time, rounded down.
-pub fn averaged(prices: &[PriceSpan], block_s: u32) -> Vec<PriceSpan> {
-    let block = |p: &PriceSpan| p.span.start.div_euclid(i64::from(block_s.max(1)));
-    let mean = |p: &PriceSpan| {
-        let (mut worth, mut seconds) = (0i128, 0i128);
-        for other in prices.iter().filter(|o| block(o) == block(p)) {
-            worth += i128::from(other.price) * i128::from(other.span.seconds());
-            seconds += i128::from(other.span.seconds());
-        }
-        i64::try_from(worth.div_euclid(seconds.max(1))).unwrap_or(p.price)
-    };
-    prices.iter().map(|p| PriceSpan { span: p.span, price: mean(p) }).collect()
-}
-
 fn holds(span: Span, at: i64) -> bool {
     (span.start..span.end).contains(&at)
-}
-
-fn delayed(limit: &LimitSpan) -> (Span, u32) {
-    let delay = i64::from(limit.delay_s);
-    let later = |at: i64| at.saturating_add(delay);
-    (Span { start: later(limit.span.start), end: later(limit.span.end) }, limit.watts)
 }
 
 /// Prices in order, small holes closed, also one before the clock's next edge: tariffs lose their last quarter hour that way.

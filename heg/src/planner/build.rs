@@ -61,7 +61,7 @@ impl Planner {
     fn limit_spans(&self) -> Vec<LimitSpan> {
         let ends = self.caps.iter().skip(1).map(|(at, _)| *at).chain([i64::MAX]);
         let ahead = self.caps.iter().zip(ends).filter_map(|((start, cap), end)| {
-            cap.map(|cap| LimitSpan { span: Span { start: *start, end }, watts: cap.watts.count(), delay_s: 0 })
+            cap.map(|cap| LimitSpan { span: Span { start: *start, end }, watts: cap.watts.count() })
         });
         self.ended.iter().copied().chain(ahead).collect()
     }

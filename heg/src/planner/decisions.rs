@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use upnp::ids::Udn;
 
 use crate::envelope;
-use crate::journal::{Cause, Ending};
+use crate::journal::{Cause, Ending, Entry};
 use crate::limits::DECISIONS_PER_APPLIANCE;
 use crate::plan::Why;
 use crate::rules::precedence::{Limited, Ruler};
@@ -24,6 +24,31 @@ pub enum Act {
     Start(Timestamp),
     /// Leave work undone, so many millionths of it.
     Drop(u32),
+}
+
+impl Act {
+    /// From the journal's word for it.
+    fn parse(word: &str) -> Option<Self> {
+        match word.strip_prefix("plan ")?.split_once(' ') {
+            None if word == "plan on" => Some(Self::On),
+            None if word == "plan off" => Some(Self::Off),
+            Some(("start", at)) => at.parse().ok().map(Self::Start),
+            Some(("without", percent)) => {
+                let percent: u32 = percent.strip_suffix(" %")?.parse().ok()?;
+                Some(Self::Drop(percent.checked_mul(10_000)?))
+            }
+            _ => None,
+        }
+    }
+
+    /// From the action that carries it out.
+    fn of_order(action: &str) -> Option<Self> {
+        match action {
+            "OperationOn" => Some(Self::On),
+            "OperationOff" | "GoToStandby" => Some(Self::Off),
+            _ => None,
+        }
+    }
 }
 
 impl fmt::Display for Act {
@@ -117,6 +142,34 @@ impl Decisions {
         Some(open)
     }
 
+    /// From the journal, after a restart: what was decided, or what came of it. Not counted: that was before.
+    pub(super) fn remember(&mut self, entry: &Entry) {
+        let Some(udn) = entry.udn.clone() else { return };
+        let of = self.of.entry(udn.clone()).or_default();
+        let own = matches!(entry.ending, Ending::Decided | Ending::Dropped);
+        let act = if own { Act::parse(&entry.action) } else { Act::of_order(&entry.action) };
+        let Some(act) = act else { return };
+        let outcome = (!own).then(|| (entry.ending, entry.reason.clone()));
+        let is_its = |d: &&mut Decision| (d.cause, d.act) == (entry.cause, act) && d.outcome.is_none();
+        if let (Some(outcome), Some(decision)) = (&outcome, of.iter_mut().rev().find(is_its)) {
+            decision.outcome = Some(outcome.clone());
+            return;
+        }
+        let (kind, because) = match entry.cause {
+            cause if own => (kind(cause), entry.reason.clone()),
+            cause => match others(cause) {
+                Some((kind, because)) => (kind, because.into()),
+                None => return,
+            },
+        };
+        self.last += 1;
+        if of.len() >= DECISIONS_PER_APPLIANCE {
+            of.pop_front();
+        }
+        let (id, at, cause) = (self.last, entry.at, entry.cause);
+        of.push_back(Decision { id, at, udn, act, kind, cause, because, saves: None, outcome });
+    }
+
     /// Those about an appliance, the oldest first.
     pub(super) fn of(&self, udn: &Udn) -> impl Iterator<Item = &Decision> {
         self.of.get(udn).into_iter().flatten()
@@ -125,6 +178,16 @@ impl Decisions {
     /// An appliance is no more.
     pub(super) fn forget(&mut self, udn: &Udn) {
         self.of.remove(udn);
+    }
+}
+
+/// What a person, the utility or a registration ordered: its kind and, for people, who it was.
+pub(super) fn others(cause: Cause) -> Option<(&'static str, String)> {
+    match cause {
+        Cause::Person(uid) => Some(("person", format!("a person ordered it (user {uid})"))),
+        Cause::Utility(id) => Some(("control", format!("the utility ordered it (control {id})"))),
+        Cause::Registration(reg) => Some(("registration", format!("its WakeUpTime has come (RegID {reg})"))),
+        _ => None,
     }
 }
 

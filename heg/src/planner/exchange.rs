@@ -42,17 +42,6 @@ pub struct Settings {
     pub zone: TimeZone,
 }
 
-/// What the utility has ordered of an appliance; it holds for as long as a person's command does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Control {
-    /// By which order.
-    pub(super) id: EventId,
-    /// On or off.
-    pub(super) on: bool,
-    /// Until when, seconds since 1970.
-    pub(super) until: i64,
-}
-
 /// A fact.
 #[derive(Clone, Debug)]
 pub enum Input {
@@ -74,6 +63,8 @@ pub enum Input {
     Time(UnixTime),
     /// The home belongs to no utility any more, or to another one.
     UtilityGone,
+    /// The people at home no longer let the utility control an appliance.
+    ConsentGone(Udn),
     /// Something about an appliance looks different.
     Appliance(Udn),
     /// An appliance was forgotten.
@@ -139,6 +130,8 @@ pub enum Soon {
     Lazily,
     /// With the next batch.
     Soon,
+    /// In a batch of its own, at once.
+    AtOnce,
 }
 
 /// An order to the shell around this module.

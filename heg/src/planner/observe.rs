@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use upnp::ids::Udn;
 
 use super::build::timestamp;
-use super::decisions::{Act, Decision};
-use super::exchange::Control;
+use super::control::Control;
+use super::decisions::{self, Act, Decision};
 use super::savings::Sums;
 use super::standing::{Pause, Standing, Unwilling, is_on, switches};
 use super::work::{self, cycle_s};
@@ -43,14 +43,18 @@ impl Planner {
         let Some(appliance) = gateway.registry().get(udn) else { return };
         let at = now.wall.as_second();
         let load = self.new_load(gateway, udn, now);
-        let restored = &mut self.restored_work;
-        let paused = self.restored_paused.remove(udn);
+        let left = self.restored.remove(udn).unwrap_or_default();
+        // Who was on as far as the disk knows, and is found off, has obeyed what was under way.
+        let cut_short = left.cut_short && is_on(appliance.profile().last_known) == Some(true);
+        let late = left.pause == Some(Pause::Ordered) || (left.pause.is_none() && cut_short);
         let standing = self.standings.entry(udn.clone()).or_insert_with(|| Standing {
-            work: restored.remove(udn),
-            ours: (paused == Some(Pause::Off)).then_some(false),
-            for_work: paused == Some(Pause::Work),
-            late: (paused == Some(Pause::Ordered)).then_some((false, at + LATE_OBEYED_S)),
-            kept_pause: paused,
+            work: left.work,
+            ours: (left.pause == Some(Pause::Off)).then_some(false),
+            for_work: left.pause == Some(Pause::Work),
+            late: late.then_some((false, at + LATE_OBEYED_S)),
+            kept_pause: left.pause,
+            control: left.control,
+            ended: left.ended,
             ..Standing::new(load.clone())
         });
         let (was, is) = (standing.on, is_on(appliance.state()));
@@ -262,7 +266,7 @@ impl Planner {
             Cause::Person(uid) if verb != Verb::Wake => self.by_hand(udn, to, Author::Person(uid), now),
             Cause::Utility(id) => {
                 let until = at + self.settings.by_hand_s;
-                standing.control = Some(Control { id, on: to, until });
+                self.control_begins(udn, Control { id, on: to, until });
             }
             Cause::Registration(reg) if to => standing.woken = Some((reg, at + WOKEN_KEPT_S)),
             _ => {}
@@ -272,12 +276,10 @@ impl Planner {
 
     /// What a person, the utility or a registration ordered belongs to the reasons of an appliance as much as what the plan did.
     fn others_decided(&mut self, udn: &Udn, on: bool, cause: Cause, outcome: &Outcome, now: Now) {
-        let (kind, because) = match cause {
-            Cause::Person(uid) => ("person", format!("a person ordered it (user {uid})")),
-            Cause::Utility(id) => ("control", format!("the utility ordered it (control {id})")),
-            Cause::Registration(reg) => ("registration", format!("its WakeUpTime has come (RegID {reg})")),
-            _ => return,
-        };
+        let Some((kind, mut because)) = decisions::others(cause) else { return };
+        if kind == "control" && outcome.is_success() {
+            because += &format!(" until {:.0}", timestamp(now.wall.as_second() + self.settings.by_hand_s));
+        }
         let decision = self.decisions.enter(Decision {
             id: 0,
             at: now.wall,
@@ -297,7 +299,10 @@ impl Planner {
         let at = now.wall.as_second();
         let ended = self.book.expire(now.wall, None);
         if !ended.is_empty() {
-            ended.iter().for_each(|rule| self.unsave(rule));
+            for rule in &ended {
+                self.unsave(rule);
+                self.rule_ended(rule, rule.until.map_or(at, |until| until.as_second()), "ended at");
+            }
             self.everything_changed(at);
         }
         let udns: Vec<Udn> = self.standings.keys().cloned().collect();
@@ -308,13 +313,14 @@ impl Planner {
 
     fn pass_time_of(&mut self, udn: &Udn, now: Now) {
         let at = now.wall.as_second();
+        self.look_at_control(udn, now);
+        self.forget_ended(udn, at);
         let Some(standing) = self.standings.get_mut(udn) else { return };
-        let (control, woken) = (standing.control, standing.woken);
-        standing.control = control.filter(|c| c.until > at);
+        let woken = standing.woken;
         standing.woken = woken.filter(|(_, until)| *until > at);
         standing.late = standing.late.filter(|(_, until)| *until >= at);
         let again = standing.unwilling.as_mut().filter(|u| u.until <= at && !u.over).map(|u| u.over = true);
-        let ended = again.is_some() || control != standing.control || woken != standing.woken;
+        let ended = again.is_some() || woken != standing.woken;
         let task = standing.load.task.clone();
         if ended {
             self.replan(at);

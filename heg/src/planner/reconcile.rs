@@ -9,7 +9,7 @@ use super::decisions::{self, Act, Decision};
 use super::sight::{money, price_words};
 use super::standing::{Standing, switches};
 use super::work::cycle_cost;
-use super::{Effect, Planner, daily};
+use super::{Effect, Planner};
 use crate::gateway::Gateway;
 use crate::journal::{Cause, Ending};
 use crate::now::Now;
@@ -22,9 +22,12 @@ impl Planner {
     /// Orders what differs.
     pub(super) fn reconcile(&mut self, gateway: &Gateway, now: Now) {
         let at = now.wall.as_second();
-        let mut orders = Vec::new();
+        let (mut orders, mut limited) = (Vec::new(), Vec::new());
         for (udn, standing) in &self.standings {
             let ruling = self.ruling(gateway, udn, at);
+            if matches!(ruling.by, Ruler::Limit(Limited::By(_))) && !standing.limited {
+                limited.push(udn.clone());
+            }
             let (Some(wanted), Some(on)) = (ruling.on, standing.on) else { continue };
             let busy = || gateway.commands().iter().any(|c| c.udn == *udn && switches(c.verb).is_some());
             if wanted == on || standing.ordered.is_some() || matches!(ruling.by, Ruler::Control(_)) || busy() {
@@ -32,18 +35,29 @@ impl Planner {
             }
             orders.push((udn.clone(), wanted, ruling.by));
         }
+        for udn in &limited {
+            if let Some(standing) = self.standings.get_mut(udn) {
+                standing.limited = true;
+            }
+        }
         for (udn, wanted, by) in orders {
-            self.order_now(&udn, wanted, by, now);
+            self.order_now(gateway, &udn, wanted, by, now);
         }
     }
 
-    fn order_now(&mut self, udn: &Udn, on: bool, by: Ruler, now: Now) {
+    fn order_now(&mut self, gateway: &Gateway, udn: &Udn, on: bool, by: Ruler, now: Now) {
         let at = now.wall.as_second();
         let Some(standing) = self.standings.get_mut(udn) else { return };
         let cap = self.caps.iter().rev().find(|(start, _)| *start <= at).and_then(|(_, cap)| *cap);
         let cause = decisions::cause(by, cap.map(|cap| cap.cause));
         let verb = standing.verb(on);
         standing.ordered = Some((on, cause));
+        let ruling = Ruling { on: Some(on), by };
+        // What goes to the utility as its own doing says nothing of what people have said before.
+        let because = match cause {
+            Cause::Utility(_) => self.reason(gateway, udn, ruling, at),
+            _ => self.because(gateway, udn, ruling, at),
+        };
         let decision = Decision {
             id: 0,
             at: now.wall,
@@ -51,7 +65,7 @@ impl Planner {
             act: if on { Act::On } else { Act::Off },
             kind: decisions::kind(cause),
             cause,
-            because: self.because(udn, by, on, at).into(),
+            because: because.into(),
             saves: self.saves(udn, by, on, at),
             outcome: None,
         };
@@ -169,35 +183,7 @@ impl Planner {
         if standing.load.importance.0 == Importance::Critical {
             return Some(Source::Default);
         }
-        let now = Span { start: at, end: at + 1 };
-        let holds = |window| !daily::spans(window, &self.settings.zone, now).is_empty();
-        standing.load.keep_on.iter().find(|(window, _)| holds(*window)).map(|(_, source)| *source)
-    }
-
-    /// Why, for people.
-    pub(super) fn because(&self, udn: &Udn, by: Ruler, on: bool, at: i64) -> String {
-        let price = self.tariff.at(at).map(|p| format!("{} now", price_words(p, self.tariff.currency())));
-        let load = self.current.as_ref().and_then(|c| c.of(udn));
-        let next = load.and_then(|l| l.runs.iter().map(|r| r.span.start).find(|start| *start > at));
-        let then =
-            next.filter(|_| !on).map(|start| format!("; on again at {:.0}", timestamp(start))).unwrap_or_default();
-        match by {
-            Ruler::Limit(by) => match self.cap(at) {
-                Some(cap) => format!("{by} leaves no room: {} W for the home{then}", cap.watts),
-                None => format!("{by} leaves no room{then}"),
-            },
-            Ruler::OrderOn(_) | Ruler::OrderOff(_) => {
-                let until = self.order(udn, at).map(|(.., until)| format!(" until {:.0}", timestamp(until)));
-                format!("{by}{}", until.unwrap_or_default())
-            }
-            Ruler::Plan(Why::Cap) if on => "there is room for it again".to_owned(),
-            Ruler::Plan(Why::Price) => format!("{}{then}", price.unwrap_or_else(|| "price not known".into())),
-            Ruler::Plan(why) => match price {
-                Some(price) => format!("{why}; {price}{then}"),
-                None => format!("{why}{then}"),
-            },
-            _ => by.to_string(),
-        }
+        self.keeping(standing, at).map(|(_, source)| source)
     }
 
     /// Against running at once, as far as can be reckoned now; of a pause for its price, until it goes on or the price changes.

@@ -4,15 +4,18 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use energy_model::Flexibility;
 use upnp::ids::Udn;
 
 use super::decisions::Decision;
 use super::savings::Sums;
 use super::{Planner, standing::Standing};
 use crate::gateway::Gateway;
+use crate::journal::Entry;
 use crate::plan::{Dropped, LoadPlan, Plan, Run};
+use crate::rules::Rule;
 use crate::rules::book::Book;
-use crate::rules::load::{Load, Task};
+use crate::rules::load::{Load, Task, misfit};
 use crate::rules::precedence::Ruling;
 
 /// One load of the plan.
@@ -39,8 +42,10 @@ pub struct Sight<'a> {
     pub on: Option<bool>,
     /// Who decides now, and what.
     pub ruling: Ruling,
-    /// In a sentence.
+    /// In a sentence; also whose say ended before.
     pub because: String,
+    /// Until when that holds, seconds since 1970; `None`: not known, or without an end.
+    pub until: Option<i64>,
     /// Until when it is left alone, seconds since 1970, and why.
     pub unwilling: Option<(i64, &'a str)>,
     /// Its place in the plan.
@@ -130,14 +135,21 @@ impl Planner {
     pub fn sight(&self, gateway: &Gateway, udn: &Udn, at: i64) -> Option<Sight<'_>> {
         let standing: &Standing = self.standings.get(udn)?;
         let ruling = self.ruling(gateway, udn, at);
-        let because = match (&standing.load.task, ruling.on) {
-            (_, Some(on)) => self.because(udn, ruling.by, on, at),
-            (Err(obstacle), None) if standing.unwilling.is_none() => obstacle.to_string(),
-            _ => ruling.by.to_string(),
-        };
+        let because = self.because(gateway, udn, ruling, at);
+        let until = self.until(gateway, udn, ruling.by, at);
         let unwilling = standing.unwilling.as_ref().filter(|u| u.until > at).map(|u| (u.until, &*u.why));
         let plan = self.planned().find(|p| p.udn == udn);
-        Some(Sight { load: &standing.load, on: standing.on, ruling, because, unwilling, plan })
+        Some(Sight { load: &standing.load, on: standing.on, ruling, because, until, unwilling, plan })
+    }
+
+    /// Takes an entry of the journal from before the start, for the last decisions.
+    pub fn remember(&mut self, entry: &Entry) {
+        self.decisions.remember(entry);
+    }
+
+    /// Why a rule has no effect on an appliance of that kind, for people; `None`: it has.
+    pub fn misfit(&self, udn: &Udn, rule: &Rule, kind: Flexibility) -> Option<String> {
+        misfit(&rule.what, kind, self.settings.loads.get(udn))
     }
 
     /// The last decisions about an appliance, the oldest first.

@@ -13,12 +13,16 @@ pub enum Slot {
     /// That the utility has stated a limit once: `yes`.
     Engaged,
     /// Limits from which load comes back, when each ended and its watts: JSON.
-    Ended,
+    Comeback,
     /// How far an appliance's work of the day is done: JSON.
     Work(Udn),
     /// That the plan or a control has switched an appliance off, and it is to go on again: `yes`; `ordered` while nobody knows whether it went
     /// off. Or that it is on for its work alone: `work`.
     Paused(Udn),
+    /// What the utility has ordered of an appliance, while it holds: JSON.
+    Control(Udn),
+    /// Whose say over an appliance ended last: JSON.
+    Ended(Udn),
     /// When each load runs by the plan: JSON.
     Plan,
     /// What a day cost, `2026-11-27`: JSON.
@@ -34,9 +38,11 @@ impl Slot {
             Self::Rule(number) => format!("rule {number}"),
             Self::LastRule => "last-rule".into(),
             Self::Engaged => "engaged".into(),
-            Self::Ended => "ended".into(),
+            Self::Comeback => "comeback".into(),
             Self::Work(udn) => format!("work {udn}"),
             Self::Paused(udn) => format!("paused {udn}"),
+            Self::Control(udn) => format!("control {udn}"),
+            Self::Ended(udn) => format!("ended {udn}"),
             Self::Plan => "plan".into(),
             Self::Day(day) => format!("day {day}"),
             Self::Month(month, udn) => format!("month {month} {udn}"),
@@ -49,10 +55,12 @@ impl Slot {
             None if key == "plan" => Self::Plan,
             None if key == "last-rule" => Self::LastRule,
             None if key == "engaged" => Self::Engaged,
-            None if key == "ended" => Self::Ended,
+            None if key == "comeback" => Self::Comeback,
             Some(("rule", number)) => Self::Rule(number.parse().ok()?),
             Some(("work", udn)) => Self::Work(Udn::parse(udn).ok()?),
             Some(("paused", udn)) => Self::Paused(Udn::parse(udn).ok()?),
+            Some(("control", udn)) => Self::Control(Udn::parse(udn).ok()?),
+            Some(("ended", udn)) => Self::Ended(Udn::parse(udn).ok()?),
             Some(("day", day)) => Self::Day(day.into()),
             Some(("month", rest)) => {
                 let (month, udn) = rest.split_once(' ')?;
@@ -74,9 +82,11 @@ mod tests {
             Slot::Rule(7),
             Slot::LastRule,
             Slot::Engaged,
-            Slot::Ended,
+            Slot::Comeback,
             Slot::Work(udn()),
             Slot::Paused(udn()),
+            Slot::Control(udn()),
+            Slot::Ended(udn()),
             Slot::Plan,
             Slot::Day("2026-11-27".into()),
             Slot::Month("2026-11".into(), udn()),

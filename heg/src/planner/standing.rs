@@ -2,8 +2,10 @@
 #![forbid(unsafe_code)]
 
 use energy_model::{PowerState, RegId};
+use upnp::ids::Udn;
 
-use super::exchange::Control;
+use super::Slot;
+use super::control::{Control, Ended};
 use super::work::{Work, cycle_s};
 use crate::commands::Verb;
 use crate::journal::Cause;
@@ -44,12 +46,52 @@ pub(super) struct Standing {
     pub(super) woken: Option<(RegId, i64)>,
     /// What the utility has ordered.
     pub(super) control: Option<Control>,
+    /// Whose say over it ended last.
+    pub(super) ended: Option<Ended>,
+    /// The limit that holds has switched it off, or keeps it off.
+    pub(super) limited: bool,
     /// What it is to do.
     pub(super) work: Option<Work>,
     /// The start that was told last.
     pub(super) told_start: Option<i64>,
     /// What was told last to be left undone, so much.
     pub(super) told_dropped: Option<u32>,
+}
+
+/// What the store has of an appliance.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Left {
+    /// Its work.
+    pub(super) work: Option<Work>,
+    /// Its pause.
+    pub(super) pause: Option<Pause>,
+    /// The utility's order that holds.
+    pub(super) control: Option<Control>,
+    /// Whose say over it ended last.
+    pub(super) ended: Option<Ended>,
+    /// An order of the utility's to switch it off was under way when the gateway ended. The utility's own rows have that.
+    pub(super) cut_short: bool,
+}
+
+impl Left {
+    /// Forgets what cannot be that far ahead: the clock was, and is no more.
+    pub(super) fn mend_times(&mut self, at: i64) {
+        self.work.take_if(|work| !work.mend_times(at));
+        self.control.take_if(|control| control.until > at + ORDER_S_MAX);
+        self.ended.take_if(|ended| ended.at > at);
+    }
+
+    /// As it is kept.
+    pub(super) fn rows(&self, udn: &Udn) -> impl Iterator<Item = (Slot, String)> + use<> {
+        let work = self.work.as_ref().and_then(|work| serde_json::to_string(work).ok());
+        let rows = [
+            (Slot::Work(udn.clone()), work),
+            (Slot::Paused(udn.clone()), self.pause.map(|pause| pause.word().to_owned())),
+            (Slot::Control(udn.clone()), self.control.and_then(|control| control.row())),
+            (Slot::Ended(udn.clone()), self.ended.as_ref().and_then(Ended::row)),
+        ];
+        rows.into_iter().filter_map(|(slot, row)| Some((slot, row?)))
+    }
 }
 
 /// What the plan or a control has done with an appliance that a restart must not forget.
@@ -119,6 +161,8 @@ impl Standing {
             unwilling: None,
             woken: None,
             control: None,
+            ended: None,
+            limited: false,
             work: None,
             told_start: None,
             told_dropped: None,
@@ -178,9 +222,14 @@ impl Standing {
         self.commanded = self.commanded.filter(|(.., until)| within(*until, COMMANDED_WITHIN_S));
         self.woken = self.woken.filter(|(_, until)| within(*until, WOKEN_KEPT_S));
         self.measured = self.measured.filter(|(_, until)| within(*until, MEASURED_KEPT_S));
-        if self.work.as_mut().is_some_and(|work| !work.mend_times(at)) {
-            self.work = None;
-        }
+        self.work.take_if(|work| !work.mend_times(at));
+        self.ended.take_if(|ended| ended.at > at);
+    }
+
+    /// All of it that has to be in the store.
+    pub(super) fn left(&self) -> Left {
+        let (work, ended) = (self.work.clone(), self.ended.clone());
+        Left { work, pause: self.pause(), control: self.control, ended, cut_short: false }
     }
 
     /// Whether it is not to be asked now.

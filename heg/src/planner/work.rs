@@ -129,9 +129,9 @@ pub(super) fn next(udn: &Udn, task: &Task, book: &Book, zone: &TimeZone, at: i64
     };
     let now = Timestamp::from_second(at).unwrap_or(Timestamp::UNIX_EPOCH);
     let asked = book.coming(udn, now).filter_map(|rule| {
-        let need_wh = match (rule.what, task) {
+        let need_wh = match (&rule.what, task) {
             (What::Run, Task::Cycle { .. }) => 0,
-            (What::Charge(energy), Task::Energy { .. }) => energy,
+            (What::Charge(energy), Task::Energy { .. }) => *energy,
             _ => return None,
         };
         let RuleId::Made(number) = rule.id else { return None };

@@ -20,6 +20,9 @@ pub enum BookError {
     /// It makes no sense.
     #[error(transparent)]
     Rule(#[from] RuleError),
+    /// It says nothing about such a load, and why.
+    #[error("{0}")]
+    Unfit(String),
     /// No room.
     #[error("there are {RULES_MAX} rules already; remove one first")]
     Full,
@@ -53,7 +56,7 @@ impl Book {
     /// Takes a rule from the store.
     pub fn restore(&mut self, number: u32, rule: Rule) {
         self.last = self.last.max(number);
-        if self.made.len() < RULES_MAX {
+        if is_order(&rule.what) || self.counted().count() < RULES_MAX {
             self.made.insert(number, rule);
         }
     }
@@ -128,16 +131,22 @@ impl Book {
     /// A new rule. An order takes the place of earlier orders to the same appliance; those are given back.
     pub fn add(&mut self, form: &RuleForm, by: Author, now: Timestamp) -> Result<(Rule, Vec<Rule>), BookError> {
         let rule = form.rule(RuleId::Made(self.last.saturating_add(1)), by, Some(now))?;
-        let order = |what: &What| matches!(what, What::Order { .. });
-        let replaced = |old: &&Rule| order(&old.what) && order(&rule.what) && old.appliance == rule.appliance;
+        let order = is_order(&rule.what);
+        let replaced = |old: &&Rule| order && is_order(&old.what) && old.appliance == rule.appliance;
         let replaced: Vec<Rule> = self.made.values().filter(replaced).cloned().collect();
-        if self.made.len() - replaced.len() >= RULES_MAX {
+        // There is one order for each appliance at most, so that they are bounded, and what a person switches is never forgotten.
+        if !order && self.counted().count() >= RULES_MAX {
             return Err(BookError::Full);
         }
         self.made.retain(|_, old| !replaced.contains(old));
         self.last = self.last.saturating_add(1);
         self.made.insert(self.last, rule.clone());
         Ok((rule, replaced))
+    }
+
+    /// Rules that count toward the bound.
+    fn counted(&self) -> impl Iterator<Item = &Rule> {
+        self.made.values().filter(|rule| !is_order(&rule.what))
     }
 
     /// Takes a rule out.
@@ -173,6 +182,10 @@ impl Book {
     pub fn next_edge(&self, now: Timestamp) -> Option<Timestamp> {
         self.iter().flat_map(|r| [r.from, r.until]).flatten().filter(|at| *at > now).min()
     }
+}
+
+fn is_order(what: &What) -> bool {
+    matches!(what, What::Order { .. })
 }
 
 #[cfg(test)]
@@ -255,6 +268,11 @@ mod tests {
         }
         let one_more = book.add(&RuleForm::new(Kind::OptOut), Author::Hand, at("13:00:00"));
         assert_eq!(one_more, Err(BookError::Full));
+        let hand = form(r#"{"kind":"on","appliance":"uuid:tv","until":"2026-11-27T14:00:00Z"}"#);
+        let (hand, _) = book.add(&hand, Author::Hand, at("13:00:00")).expect("what a person switches is kept");
+        let mut again = Book::default();
+        book.iter().for_each(|rule| again.restore(if let RuleId::Made(n) = rule.id { n } else { 0 }, rule.clone()));
+        assert_eq!(again.get(hand.id), Some(&hand), "also after a restart");
     }
 
     #[test]
@@ -331,6 +349,46 @@ mod tests {
         }
         assert_eq!(of(&book, Some(&said)), (Importance::Critical, (250, 1, 2, 250_000), 1, 2));
         assert_eq!(of(&book, None), (Importance::Critical, (250, 1, 2, 250_000), 1, 1));
+    }
+
+    #[test]
+    fn the_kind_of_a_load_and_its_work_may_come_from_rules_alone_and_go_before_the_configuration() {
+        let mut book = Book::default();
+        let said = load(
+            r#"{"udn":"uuid:tv","kind":"Interruptible","power-w":3000,"energy-wh":5000,"rest-w":9,
+                "every-day":{"start":"08:00:00","end":"09:00:00"}}"#,
+        )
+        .unwrap();
+        let of = |book: &Book, facts: Option<&Facts>, said: Option<&crate::rules::load::Settings>| {
+            Load::new(&tv(), facts, said, book, at("12:00:00"))
+        };
+        let configured = of(&book, Some(&facts(Flexibility::Curtailable)), Some(&said));
+        assert_eq!(configured.kind, Some((Flexibility::Interruptible, Source::Config)));
+        let Ok(Task::Energy { every_day: Some((window, 5000)) }) = configured.task else { panic!("{configured:?}") };
+        assert_eq!((window.daily.start().hour(), configured.rest_w), (8, 9));
+        // Each word alone is enough, and each goes before the file's.
+        say(
+            &mut book,
+            r#"{"kind":"every-day","window":{"start":"18:00:00","end":"07:00:00"},"energy-wh":8000,"appliance":"uuid:tv"}"#,
+        );
+        say(&mut book, r#"{"kind":"rest-power","watts":0,"appliance":"uuid:tv"}"#);
+        let ruled = of(&book, None, Some(&said));
+        let Ok(Task::Energy { every_day: Some((window, 8000)) }) = ruled.task else { panic!("{ruled:?}") };
+        assert_eq!((window.daily.start().hour(), ruled.rest_w), (18, 0));
+        // A cycle, steps and all, of an appliance that says something else.
+        let cycle = r#"{"kind":"kind","flexibility":"Deferrable","appliance":"uuid:tv","phases":[{"minutes":15,"watts":2000}]}"#;
+        let cycle = say(&mut book, cycle);
+        let ruled = of(&book, Some(&facts(Flexibility::StandbyAble)), Some(&said));
+        assert_eq!(ruled.kind, Some((Flexibility::Deferrable, Source::Rule(cycle))));
+        let Ok(Task::Cycle { phases, every_day: Some(_) }) = &ruled.task else { panic!("{ruled:?}") };
+        assert_eq!((phases[0].seconds, phases[0].watts), (900, 2000));
+        // Said again without steps: those that were said stand.
+        let again = say(&mut book, r#"{"kind":"kind","flexibility":"Deferrable","appliance":"uuid:tv"}"#);
+        assert!(matches!(of(&book, None, None).task, Ok(Task::Cycle { .. })));
+        book.remove(again).unwrap();
+        book.remove(cycle).unwrap();
+        let told = of(&book, Some(&facts(Flexibility::StandbyAble)), None);
+        assert_eq!(told.kind, Some((Flexibility::StandbyAble, Source::Appliance)));
     }
 
     #[test]

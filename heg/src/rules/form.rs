@@ -3,11 +3,12 @@
 
 use std::fmt;
 
-use energy_model::Importance;
+use energy_model::{Flexibility, Importance};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use upnp::ids::{NameError, Udn};
 
+use super::load::{self, PhaseForm};
 use super::window::Window;
 use super::{Author, Consent, OptOut, Rule, RuleId, What, micros, units};
 use crate::limits::{
@@ -21,6 +22,10 @@ use crate::limits::{
 pub enum Kind {
     /// [`What::Plan`]; key `plan`.
     Plan,
+    /// [`What::Kind`]; key `flexibility`, and for a cycle `phases`.
+    Kind,
+    /// [`What::EveryDay`]; key `window`, and for a charge `energy-wh`.
+    EveryDay,
     /// [`What::Importance`]; key `importance`.
     Importance,
     /// [`What::PriceMax`]; key `price`.
@@ -35,6 +40,8 @@ pub enum Kind {
     Charge,
     /// [`What::Power`]; key `watts`.
     Power,
+    /// [`What::RestPower`]; key `watts`.
+    RestPower,
     /// [`What::MinimumOn`]; key `seconds`.
     MinimumOn,
     /// [`What::MinimumOff`]; key `seconds`.
@@ -53,6 +60,8 @@ impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::Plan => "plan",
+            Self::Kind => "kind",
+            Self::EveryDay => "every-day",
             Self::Importance => "importance",
             Self::PriceMax => "price-max",
             Self::Only => "only",
@@ -60,6 +69,7 @@ impl fmt::Display for Kind {
             Self::Run => "run",
             Self::Charge => "charge",
             Self::Power => "power",
+            Self::RestPower => "rest-power",
             Self::MinimumOn => "minimum-on",
             Self::MinimumOff => "minimum-off",
             Self::StartCost => "start-cost",
@@ -82,6 +92,12 @@ pub struct RuleForm {
     /// What the gateway may do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan: Option<Consent>,
+    /// What may be done with its work.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub flexibility: Option<Flexibility>,
+    /// The steps of its cycle.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub phases: Vec<PhaseForm>,
     /// Importance class.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub importance: Option<Importance>,
@@ -137,6 +153,15 @@ pub enum RuleError {
     #[error("watts: expected 1 to {PLAN_WATTS_MAX}")]
     Watts,
     /// Out of reach.
+    #[error("watts: expected 0 to {PLAN_WATTS_MAX}")]
+    RestWatts,
+    /// Out of reach: which key, and what is expected.
+    #[error("{0}: expected {1}")]
+    Phases(&'static str, String),
+    /// Steps of something that has none.
+    #[error("`phases` are the steps of a cycle: they go with Deferrable, not with {0}")]
+    NoCycle(Flexibility),
+    /// Out of reach.
     #[error("seconds: expected at most {PLAN_DURATION_S_MAX}")]
     Seconds,
     /// Out of reach.
@@ -160,6 +185,8 @@ impl RuleForm {
             kind,
             appliance: None,
             plan: None,
+            flexibility: None,
+            phases: Vec::new(),
             importance: None,
             price: None,
             window: None,
@@ -176,6 +203,8 @@ impl RuleForm {
     pub fn words(&self) -> String {
         let mut words = self.kind.to_string();
         let plan = self.plan.map(|v| v.to_string());
+        let flexibility = self.flexibility.map(|v| v.to_string());
+        let phases = (!self.phases.is_empty()).then(|| load::phase_words(&self.phases));
         let class = self.importance.map(|v| v.to_string());
         let price = self.price.map(|v| v.to_string());
         let window = self.window.map(|v| v.to_string());
@@ -183,7 +212,8 @@ impl RuleForm {
         let watts = self.watts.map(|v| format!("{v} W"));
         let seconds = self.seconds.map(|v| format!("{v} s"));
         let of = self.of.map(|v| v.to_string());
-        for word in [plan, class, price, window, energy, watts, seconds, of].into_iter().flatten() {
+        for word in [plan, flexibility, phases, class, price, window, energy, watts, seconds, of].into_iter().flatten()
+        {
             words = words + " " + &word;
         }
         words
@@ -211,7 +241,14 @@ impl RuleForm {
         }
         let of_one = matches!(
             what,
-            What::Importance(_) | What::Power(_) | What::MinimumOn(_) | What::MinimumOff(_) | What::StartCost(_)
+            What::Kind(..)
+                | What::EveryDay(..)
+                | What::Importance(_)
+                | What::Power(_)
+                | What::RestPower(_)
+                | What::MinimumOn(_)
+                | What::MinimumOff(_)
+                | What::StartCost(_)
         );
         if (once || of_one) && appliance.is_none() {
             return Err(RuleError::Missing(self.kind, "appliance"));
@@ -224,11 +261,13 @@ impl RuleForm {
         let missing = |key| RuleError::Missing(kind, key);
         let keys = [
             ("plan", self.plan.is_some(), kind == Kind::Plan),
+            ("flexibility", self.flexibility.is_some(), kind == Kind::Kind),
+            ("phases", !self.phases.is_empty(), kind == Kind::Kind),
             ("importance", self.importance.is_some(), kind == Kind::Importance),
             ("price", self.price.is_some(), matches!(kind, Kind::PriceMax | Kind::StartCost)),
-            ("window", self.window.is_some(), matches!(kind, Kind::Only | Kind::KeepOn)),
-            ("energy-wh", self.energy_wh.is_some(), kind == Kind::Charge),
-            ("watts", self.watts.is_some(), kind == Kind::Power),
+            ("window", self.window.is_some(), matches!(kind, Kind::Only | Kind::KeepOn | Kind::EveryDay)),
+            ("energy-wh", self.energy_wh.is_some(), matches!(kind, Kind::Charge | Kind::EveryDay)),
+            ("watts", self.watts.is_some(), matches!(kind, Kind::Power | Kind::RestPower)),
             ("seconds", self.seconds.is_some(), matches!(kind, Kind::MinimumOn | Kind::MinimumOff)),
             ("of", self.of.is_some(), kind == Kind::OptOut),
         ];
@@ -239,7 +278,27 @@ impl RuleForm {
             seconds @ 0..=PLAN_DURATION_S_MAX => Ok(seconds),
             _ => Err(RuleError::Seconds),
         };
+        let energy = |energy: u32| match energy {
+            1..=PLAN_ENERGY_WH_MAX => Ok(energy),
+            _ => Err(RuleError::Energy),
+        };
         Ok(match kind {
+            Kind::Kind => {
+                let flexibility = self.flexibility.ok_or(missing("flexibility"))?;
+                if !self.phases.is_empty() && flexibility != Flexibility::Deferrable {
+                    return Err(RuleError::NoCycle(flexibility));
+                }
+                load::check_phases(&self.phases).map_err(|(key, want)| RuleError::Phases(key, want))?;
+                What::Kind(flexibility, self.phases.clone().into())
+            }
+            Kind::EveryDay => {
+                let window = self.window.ok_or(missing("window"))?;
+                What::EveryDay(window, self.energy_wh.map(energy).transpose()?)
+            }
+            Kind::RestPower => match self.watts.ok_or(missing("watts"))? {
+                watts @ 0..=PLAN_WATTS_MAX => What::RestPower(watts),
+                _ => return Err(RuleError::RestWatts),
+            },
             Kind::Power => match self.watts.ok_or(missing("watts"))? {
                 watts @ 1..=PLAN_WATTS_MAX => What::Power(watts),
                 _ => return Err(RuleError::Watts),
@@ -259,10 +318,7 @@ impl RuleForm {
             Kind::Only => What::Only(self.window.ok_or(missing("window"))?),
             Kind::KeepOn => What::KeepOn(self.window.ok_or(missing("window"))?),
             Kind::Run => What::Run,
-            Kind::Charge => match self.energy_wh.ok_or(missing("energy-wh"))? {
-                energy @ 1..=PLAN_ENERGY_WH_MAX => What::Charge(energy),
-                _ => return Err(RuleError::Energy),
-            },
+            Kind::Charge => What::Charge(energy(self.energy_wh.ok_or(missing("energy-wh"))?)?),
             Kind::OptOut => What::OptOut(self.of.unwrap_or_default()),
             Kind::On => What::Order { on: true },
             Kind::Off => What::Order { on: false },
@@ -280,6 +336,10 @@ impl From<&Rule> for RuleForm {
         };
         match rule.what {
             What::Plan(plan) => Self { plan: Some(plan), ..new(Kind::Plan) },
+            What::Kind(flexibility, ref phases) => {
+                Self { flexibility: Some(flexibility), phases: phases.to_vec(), ..new(Kind::Kind) }
+            }
+            What::EveryDay(window, energy_wh) => Self { window: Some(window), energy_wh, ..new(Kind::EveryDay) },
             What::Importance(class) => Self { importance: Some(class), ..new(Kind::Importance) },
             What::PriceMax(price) => Self { price: Some(units(price)), ..new(Kind::PriceMax) },
             What::Only(window) => Self { window: Some(window), ..new(Kind::Only) },
@@ -287,6 +347,7 @@ impl From<&Rule> for RuleForm {
             What::Run => new(Kind::Run),
             What::Charge(energy) => Self { energy_wh: Some(energy), ..new(Kind::Charge) },
             What::Power(watts) => Self { watts: Some(watts), ..new(Kind::Power) },
+            What::RestPower(watts) => Self { watts: Some(watts), ..new(Kind::RestPower) },
             What::MinimumOn(seconds) => Self { seconds: Some(seconds), ..new(Kind::MinimumOn) },
             What::MinimumOff(seconds) => Self { seconds: Some(seconds), ..new(Kind::MinimumOff) },
             What::StartCost(cost) => Self { price: Some(units(cost)), ..new(Kind::StartCost) },
@@ -318,6 +379,11 @@ mod tests {
         for json in [
             r#"{"kind":"plan","plan":"yes"}"#,
             r#"{"kind":"plan","plan":"limits","appliance":"uuid:tv"}"#,
+            r#"{"kind":"kind","flexibility":"StandbyAble","appliance":"uuid:tv"}"#,
+            r#"{"kind":"kind","flexibility":"Deferrable","phases":[{"minutes":15,"watts":2000}],"appliance":"uuid:tv"}"#,
+            r#"{"kind":"every-day","window":{"start":"22:00:00","end":"06:00:00"},"appliance":"uuid:tv"}"#,
+            r#"{"kind":"every-day","window":{"start":"22:00:00","end":"06:00:00"},"energy-wh":8000,"appliance":"uuid:tv"}"#,
+            r#"{"kind":"rest-power","watts":0,"appliance":"uuid:tv"}"#,
             r#"{"kind":"importance","importance":"Low","appliance":"uuid:tv"}"#,
             r#"{"kind":"price-max","price":-0.25}"#,
             r#"{"kind":"only","window":{"start":"22:00:00","end":"06:00:00"}}"#,
@@ -343,6 +409,23 @@ mod tests {
         for (json, want) in [
             (r#"{"kind":"fly"}"#, "unknown variant `fly`"),
             (r#"{"kind":"plan","colour":"red"}"#, "unknown field `colour`"),
+            (r#"{"kind":"kind","appliance":"uuid:tv"}"#, "a rule of kind kind needs `flexibility`"),
+            (r#"{"kind":"kind","flexibility":"Deferrable"}"#, "a rule of kind kind needs `appliance`"),
+            (
+                r#"{"kind":"kind","flexibility":"Fixed","phases":[{"minutes":1,"watts":1}],"appliance":"uuid:tv"}"#,
+                "`phases` are the steps of a cycle: they go with Deferrable, not with Fixed",
+            ),
+            (
+                r#"{"kind":"kind","flexibility":"Deferrable","phases":[{"minutes":0,"watts":1}],"appliance":"uuid:tv"}"#,
+                "phases.minutes: expected 1 to 10080",
+            ),
+            (
+                r#"{"kind":"kind","flexibility":"Deferrable","phases":[{"minutes":1,"watts":90001}],"appliance":"uuid:tv"}"#,
+                "phases.watts: expected 0 to 90000",
+            ),
+            (r#"{"kind":"plan","plan":"yes","phases":[{"minutes":1,"watts":1}]}"#, "`phases` does not go with"),
+            (r#"{"kind":"every-day","appliance":"uuid:tv"}"#, "a rule of kind every-day needs `window`"),
+            (r#"{"kind":"rest-power","watts":90001,"appliance":"uuid:tv"}"#, "watts: expected 0 to"),
             (r#"{"kind":"plan"}"#, "a rule of kind plan needs `plan`"),
             (r#"{"kind":"plan","plan":"yes","price":1}"#, "`price` does not go with a rule of kind plan"),
             (r#"{"kind":"plan","plan":"yes","appliance":"tv"}"#, "appliance \"tv\""),

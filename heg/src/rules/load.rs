@@ -4,7 +4,7 @@
 use std::fmt;
 
 use energy_model::{Flexibility, Importance};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use upnp::ids::{NameError, Udn};
 
 use super::book::Book;
@@ -17,14 +17,41 @@ use crate::limits::{
 use crate::plan::Phase;
 use crate::registry::Facts;
 
-/// One step of a cycle in `[[load]]`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+/// One step of a cycle, in `[[load]]` and in a rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct PhaseForm {
     /// How long, minutes.
     pub minutes: u32,
     /// Its largest power, W.
     pub watts: u32,
+}
+
+/// What is wrong with the steps of a cycle: the key, and what is expected.
+pub(super) fn check_phases(phases: &[PhaseForm]) -> Result<(), (&'static str, String)> {
+    let minutes_max = PLAN_DURATION_S_MAX / 60;
+    if phases.len() > PLAN_PHASES_MAX {
+        return Err(("phases", format!("at most {PLAN_PHASES_MAX}")));
+    }
+    for phase in phases {
+        if !(1..=minutes_max).contains(&phase.minutes) {
+            return Err(("phases.minutes", format!("1 to {minutes_max}")));
+        }
+        if phase.watts > PLAN_WATTS_MAX {
+            return Err(("phases.watts", format!("0 to {PLAN_WATTS_MAX}")));
+        }
+    }
+    Ok(())
+}
+
+/// `15 min 2000 W, 50 min 150 W`.
+pub(super) fn phase_words(phases: &[PhaseForm]) -> String {
+    let words: Vec<_> = phases.iter().map(|p| format!("{} min {} W", p.minutes, p.watts)).collect();
+    words.join(", ")
+}
+
+fn steps(phases: &[PhaseForm]) -> Vec<Phase> {
+    phases.iter().map(|p| Phase { seconds: p.minutes * 60, watts: p.watts }).collect()
 }
 
 /// `[[load]]`: what is known at home of an appliance's work.
@@ -119,19 +146,14 @@ impl LoadForm {
         most("energy-wh", self.energy_wh, 1, PLAN_ENERGY_WH_MAX)?;
         most("minimum-on-s", self.minimum_on_s, 0, PLAN_DURATION_S_MAX)?;
         most("minimum-off-s", self.minimum_off_s, 0, PLAN_DURATION_S_MAX)?;
-        for (key, count, bound) in [
-            ("phases", self.phases.len(), PLAN_PHASES_MAX),
-            ("only", self.only.len(), LOAD_WINDOWS_MAX),
-            ("keep-on", self.keep_on.len(), LOAD_WINDOWS_MAX),
-        ] {
+        for (key, count, bound) in
+            [("only", self.only.len(), LOAD_WINDOWS_MAX), ("keep-on", self.keep_on.len(), LOAD_WINDOWS_MAX)]
+        {
             if count > bound {
                 return Err(LoadError::Bounds(key, format!("at most {bound}")));
             }
         }
-        for phase in &self.phases {
-            most("phases.minutes", Some(phase.minutes), 1, PLAN_DURATION_S_MAX / 60)?;
-            most("phases.watts", Some(phase.watts), 0, PLAN_WATTS_MAX)?;
-        }
+        check_phases(&self.phases).map_err(|(key, want)| LoadError::Bounds(key, want))?;
         let money = |key, value: f64, least: i64, most| match micros(value, most) {
             Some(micros) if micros >= least => Ok(micros),
             _ => Err(LoadError::Bounds(key, format!("{} to {}", least / 1_000_000, most / 1_000_000))),
@@ -139,8 +161,7 @@ impl LoadForm {
         let price_max = self.price_max.map(|p| money("price-max", p, -PLAN_PRICE_MAX, PLAN_PRICE_MAX)).transpose()?;
         let start_cost = money("start-cost", self.start_cost, 0, PLAN_START_COST_MAX)?;
         self.check_kind()?;
-        let phase = |p: &PhaseForm| Phase { seconds: p.minutes * 60, watts: p.watts };
-        let phases = self.phases.iter().map(phase).collect();
+        let phases = steps(&self.phases);
         Ok(Settings { form: self.clone(), udn, phases, price_max, start_cost })
     }
 
@@ -214,10 +235,10 @@ pub enum Obstacle {
 impl fmt::Display for Obstacle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::KindUnknown => "nothing says how its use can be moved; name its `kind` in [[load]]",
-            Self::Fixed => "its use cannot be moved, it says",
-            Self::PowerUnknown => "nothing says what it draws; name `power-w` in [[load]]",
-            Self::CycleUnknown => "nothing says what its cycle looks like; name `phases` in [[load]]",
+            Self::KindUnknown => "nothing says how its use can be moved; name its kind: hegctl rule add ID kind",
+            Self::Fixed => "its use cannot be moved: it is of kind Fixed",
+            Self::PowerUnknown => "nothing says what it draws; name its power: hegctl rule add ID power",
+            Self::CycleUnknown => "nothing says what its cycle looks like; name its steps: hegctl rule add ID kind Deferrable 15m:2000 ...",
         })
     }
 }
@@ -227,6 +248,8 @@ impl fmt::Display for Obstacle {
 pub struct Load {
     /// What the gateway may do on its own account, and who says so.
     pub consent: (Consent, Source),
+    /// What may be done with its work, and who says so; `None`: nobody.
+    pub kind: Option<(Flexibility, Source)>,
     /// Its work, or why it can't be planned.
     pub task: Result<Task, Obstacle>,
     /// Its importance, and who says so.
@@ -254,13 +277,13 @@ impl Load {
     pub fn new(udn: &Udn, facts: Option<&Facts>, said: Option<&Settings>, book: &Book, now: jiff::Timestamp) -> Self {
         let form = said.map(|s| &s.form);
         let in_config = |consent: Consent| (consent, Source::Config);
-        let rule = |pick: fn(&What) -> bool| book.weightiest(udn, now, pick).map(|r| (r.what, Source::Rule(r.id)));
+        let rule = |pick: fn(&What) -> bool| book.weightiest(udn, now, pick).map(|r| (&r.what, Source::Rule(r.id)));
         let consent = match rule(|what| matches!(what, What::Plan(_))) {
-            Some((What::Plan(consent), source)) => (consent, source),
+            Some((What::Plan(consent), source)) => (*consent, source),
             _ => form.and_then(|f| f.plan).map_or((Consent::No, Source::Default), in_config),
         };
         let importance = match rule(|what| matches!(what, What::Importance(_))) {
-            Some((What::Importance(class), source)) => (class, source),
+            Some((What::Importance(class), source)) => (*class, source),
             _ => match (form.and_then(|f| f.importance), facts) {
                 (Some(class), _) => (class, Source::Config),
                 (None, Some(facts)) => (facts.importance, Source::Appliance),
@@ -276,6 +299,7 @@ impl Load {
         let number = |pick: fn(&What) -> Option<u32>| book.of(udn, now).find_map(|rule| pick(&rule.what));
         let of_rule = number(|what| if let What::Power(watts) = what { Some(*watts) } else { None });
         let power_w = of_rule.or(form.and_then(|f| f.power_w)).or(rated).unwrap_or(0).min(PLAN_WATTS_MAX);
+        let rest_w = number(|what| if let What::RestPower(watts) = what { Some(*watts) } else { None });
         let seconds = |rule: Option<u32>, said: Option<u32>, told: Option<u32>| {
             rule.or(said).or(told).unwrap_or(0).min(PLAN_DURATION_S_MAX)
         };
@@ -283,13 +307,15 @@ impl Load {
         let off_s = number(|what| if let What::MinimumOff(seconds) = what { Some(*seconds) } else { None });
         let cost =
             book.of(udn, now).find_map(|rule| if let What::StartCost(cost) = rule.what { Some(cost) } else { None });
+        let kind = kind(udn, facts.map(|f| f.flexibility), said, book, now);
         Self {
             consent,
-            task: task(udn, facts, said, book, now, power_w),
+            kind,
+            task: task(udn, kind.map(|(kind, _)| kind), said, book, now, power_w),
             importance,
             keep_on: kept.chain(by_rule).take(LOAD_WINDOWS_MAX).collect(),
             power_w,
-            rest_w: form.map_or(0, |f| f.rest_w).min(power_w),
+            rest_w: rest_w.unwrap_or(form.map_or(0, |f| f.rest_w)).min(power_w),
             minimum_on_s: seconds(on_s, form.and_then(|f| f.minimum_on_s), facts.map(|f| f.minimum_on_s)),
             minimum_off_s: seconds(off_s, form.and_then(|f| f.minimum_off_s), facts.map(|f| f.minimum_off_s)),
             minimum_on_named: on_s.or(form.and_then(|f| f.minimum_on_s)).is_some(),
@@ -299,31 +325,87 @@ impl Load {
     }
 }
 
+/// What may be done with an appliance's work, and who says so: a rule, else the configuration, else itself (`told`).
+pub fn kind(
+    udn: &Udn,
+    told: Option<Flexibility>,
+    said: Option<&Settings>,
+    book: &Book,
+    now: jiff::Timestamp,
+) -> Option<(Flexibility, Source)> {
+    let by_rule = book.of(udn, now).find_map(|rule| match rule.what {
+        What::Kind(kind, _) => Some((kind, Source::Rule(rule.id))),
+        _ => None,
+    });
+    let in_config = || Some((said?.form.kind?, Source::Config));
+    by_rule.or_else(in_config).or(told.map(|kind| (kind, Source::Appliance)))
+}
+
+/// Why a rule that says `what` says nothing about a load of a kind, for people; `None`: it fits.
+pub fn misfit(what: &What, kind: Flexibility, said: Option<&Settings>) -> Option<String> {
+    use Flexibility::{Curtailable, Deferrable, Interruptible, StandbyAble};
+    let energy_said = said.is_some_and(|s| s.form.energy_wh.is_some());
+    let (word, kinds): (_, &[Flexibility]) = match what {
+        What::Run => ("run", &[Deferrable]),
+        What::Charge(_) => ("charge", &[Interruptible]),
+        What::EveryDay(..) => ("every-day", &[Deferrable, Interruptible]),
+        What::Only(_) => ("only", &[Curtailable, StandbyAble]),
+        What::PriceMax(_) => ("price-max", &[Curtailable, StandbyAble]),
+        _ => return None,
+    };
+    match (what, kind) {
+        (What::EveryDay(_, Some(_)), Deferrable) => {
+            Some("a cycle takes what its steps take: no `energy-wh`".to_owned())
+        }
+        (What::EveryDay(_, None), Interruptible) if !energy_said => {
+            Some("how much energy it takes each day is not said: `energy-wh`".to_owned())
+        }
+        _ if kinds.contains(&kind) => None,
+        _ => {
+            let fits: Vec<_> = kinds.iter().map(|kind| kind.as_str()).collect();
+            Some(format!(
+                "a rule of kind {word} is for a load of kind {}; this one is {kind}, unless another `hegctl rule add ID kind` says otherwise",
+                fits.join(" or ")
+            ))
+        }
+    }
+}
+
 fn task(
     udn: &Udn,
-    facts: Option<&Facts>,
+    kind: Option<Flexibility>,
     said: Option<&Settings>,
     book: &Book,
     now: jiff::Timestamp,
     power_w: u32,
 ) -> Result<Task, Obstacle> {
     let form = said.map(|s| &s.form);
-    let kind = form.and_then(|f| f.kind).or(facts.map(|f| f.flexibility)).ok_or(Obstacle::KindUnknown)?;
-    let every_day = form.and_then(|f| f.every_day);
-    match kind {
+    let by_rule = book.of(udn, now).find_map(|rule| match rule.what {
+        What::EveryDay(window, energy_wh) => Some((window, energy_wh)),
+        _ => None,
+    });
+    let every_day = by_rule.map(|(window, _)| window).or(form.and_then(|f| f.every_day));
+    let energy_wh = by_rule.and_then(|(_, energy_wh)| energy_wh).or(form.and_then(|f| f.energy_wh));
+    match kind.ok_or(Obstacle::KindUnknown)? {
         Flexibility::Fixed => Err(Obstacle::Fixed),
-        Flexibility::Deferrable => match said.map(|s| s.phases.clone()).filter(|p| !p.is_empty()) {
-            Some(phases) => Ok(Task::Cycle { phases, every_day }),
-            None => Err(Obstacle::CycleUnknown),
-        },
+        Flexibility::Deferrable => {
+            let by_rule = book.of(udn, now).find_map(|rule| match &rule.what {
+                What::Kind(_, phases) if !phases.is_empty() => Some(steps(phases)),
+                _ => None,
+            });
+            match by_rule.or_else(|| Some(said?.phases.clone()).filter(|p| !p.is_empty())) {
+                Some(phases) => Ok(Task::Cycle { phases, every_day }),
+                None => Err(Obstacle::CycleUnknown),
+            }
+        }
         _ if power_w == 0 => Err(Obstacle::PowerUnknown),
-        Flexibility::Interruptible => Ok(Task::Energy { every_day: every_day.zip(form.and_then(|f| f.energy_wh)) }),
-        Flexibility::Curtailable | Flexibility::StandbyAble => {
+        Flexibility::Interruptible => Ok(Task::Energy { every_day: every_day.zip(energy_wh) }),
+        kind @ (Flexibility::Curtailable | Flexibility::StandbyAble) => {
             let only = book.windows(udn, now);
             let only = if only.is_empty() { form.map(|f| f.only.clone()).unwrap_or_default() } else { only };
             let dearest = book.weightiest(udn, now, |what| matches!(what, What::PriceMax(_)));
-            let price_max = match dearest.map(|r| (r.what, r.id)) {
-                Some((What::PriceMax(price), id)) => Some((price, Source::Rule(id))),
+            let price_max = match dearest.map(|r| (&r.what, r.id)) {
+                Some((What::PriceMax(price), id)) => Some((*price, Source::Rule(id))),
                 _ => said.and_then(|s| s.price_max).map(|price| (price, Source::Config)),
             };
             Ok(Task::Presence { standby: kind == Flexibility::StandbyAble, only, price_max })

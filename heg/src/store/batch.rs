@@ -181,6 +181,9 @@ impl<R> Pending<R> {
         match soon {
             planner::Soon::Soon => self.soon(now),
             planner::Soon::Lazily => self.within(WRITE_LAZILY_WITHIN, now),
+            // While the disk is full it waits with everything else.
+            planner::Soon::AtOnce if self.failures == 0 => self.due = Some(now),
+            planner::Soon::AtOnce => self.soon(now),
         }
     }
 

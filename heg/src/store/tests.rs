@@ -260,6 +260,23 @@ fn the_journal_is_read_by_moment_appliance_and_number_latest_kept() {
 }
 
 #[test]
+fn of_the_journal_what_was_ordered_and_decided_is_found_and_nothing_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = open(&dir.path().join(FILE)).store;
+    assert!(store.decided().unwrap().is_empty());
+    let mut written = batch(&[], 0..5);
+    for (entry, action) in
+        written.journal.iter_mut().zip(["plan off", "PowerState ON", "GoToStandby", "rule 1: on", "plan start"])
+    {
+        entry.action = action.into();
+    }
+    written.journal[4].udn = None;
+    store.write(&written, noon()).unwrap();
+    let found: Vec<_> = store.decided().unwrap().into_iter().map(|e| e.action.to_string()).collect();
+    assert_eq!(found, ["plan off", "GoToStandby"]);
+}
+
+#[test]
 fn a_row_that_makes_no_sense_is_left_out_and_the_others_are_kept() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join(FILE);

@@ -51,6 +51,8 @@ pub struct Start {
     pub restored: Restored,
     /// The last journal entries, oldest first.
     pub recent: Vec<Entry>,
+    /// The last entries about decisions, oldest first.
+    pub decided: Vec<Entry>,
     /// Where a damaged predecessor was put.
     pub set_aside: Option<String>,
 }
@@ -103,6 +105,7 @@ impl<T: Send + 'static> Worker<T> {
     pub fn open(path: &Path, retention: Retention, now: Timestamp) -> Result<(Self, Start), StoreError> {
         let Opened { store, restored, set_aside } = Store::open(path, retention, now)?;
         let recent = store.journal(&JournalQuery { limit: RECENT_ENTRIES as u32, ..Default::default() })?;
+        let decided = store.decided()?;
         let size = Arc::new(Size::default());
         size.measure(&store);
         let (jobs, inbox) = mpsc::channel();
@@ -116,7 +119,10 @@ impl<T: Send + 'static> Worker<T> {
                 move || serve(store, &inbox, &outbox, &size)
             })
             .map_err(|source| StoreError::Open { path: path.to_owned(), source })?;
-        Ok((Self { jobs: Some(jobs), done, thread: Some(thread), size }, Start { restored, recent, set_aside }))
+        Ok((
+            Self { jobs: Some(jobs), done, thread: Some(thread), size },
+            Start { restored, recent, decided, set_aside },
+        ))
     }
 
     /// Writes a batch; [`Done::Written`] or [`Done::BeganAnew`] follows.

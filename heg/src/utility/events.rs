@@ -53,6 +53,8 @@ pub(super) struct Event {
     /// It was refused because it was exceeded, and has not ended: whether it is kept since (limits).
     pub(super) kept_again: Option<bool>,
     end: Option<OutcomeKind>,
+    /// Its end is being written down; it is not told before (controls).
+    end_unsaved: bool,
     at: Option<UnixTime>,
     told: Told,
 }
@@ -61,6 +63,7 @@ impl Event {
     /// What there is to tell of it.
     fn news(&self) -> Option<(Told, OutcomeKind)> {
         let now = match (&self.end, self.step) {
+            (Some(_), _) if self.end_unsaved => return None,
             (Some(end), _) => (Told::End, end.clone()),
             (None, Step::Saving) => return None,
             (None, _) if self.started => (Told::Started, OutcomeKind::Started),
@@ -100,6 +103,7 @@ impl Events {
                 started: false,
                 kept_again: None,
                 end: None,
+                end_unsaved: false,
                 at,
                 told: Told::Nothing,
             },
@@ -116,6 +120,7 @@ impl Events {
             started: false,
             kept_again: None,
             end: None,
+            end_unsaved: false,
             at,
             told,
         });
@@ -123,14 +128,27 @@ impl Events {
 
     /// It is on the disk, or is not.
     pub(super) fn saved(&mut self, id: EventId, result: Result<(), &str>, at: Option<UnixTime>) {
-        let waits = |e: &&mut Event| matches!(e.step, Step::Saving | Step::Ordering);
-        let Some(event) = self.all.get_mut(&id).filter(waits) else { return };
+        // On a full disk too: somebody waits for the end.
+        let Some(event) = self.all.get_mut(&id) else { return };
+        event.end_unsaved = false;
+        if !matches!(event.step, Step::Saving | Step::Ordering) {
+            return;
+        }
         match result {
             // On a full disk too: it is obeyed all the same.
             _ if event.control.is_none() => event.step = Step::Here,
             Ok(()) if event.step == Step::Ordering => event.step = Step::Ready,
             Ok(()) => event.step = Step::Saved { before_restart: false },
-            Err(why) => self.end(id, refused(RefusalCode::FAILED, &format!("it cannot be stored now: {why}")), at),
+            Err(why) => {
+                self.end(id, refused(RefusalCode::FAILED, &format!("it cannot be stored now: {why}")), at);
+                self.end_is_saved(id);
+            }
+        }
+    }
+
+    fn end_is_saved(&mut self, id: EventId) {
+        if let Some(event) = self.all.get_mut(&id) {
+            event.end_unsaved = false;
         }
     }
 
@@ -171,6 +189,7 @@ impl Events {
                 event.kept_again = None;
             }
             (event.step, event.end, event.at) = (Step::Over, Some(end), at.or(event.at));
+            event.end_unsaved = event.control.is_some();
         }
     }
 
@@ -219,7 +238,7 @@ impl Events {
             .map(|(id, _)| *id)
             .partition(|id| self.all.get(id).is_some_and(told));
         gone.extend(untold.iter().take(untold.len().saturating_sub(EVENTS_KEPT_MAX)));
-        let settled = |e: &Event| e.step == Step::Over && told(e);
+        let settled = |e: &Event| e.step == Step::Over && !e.end_unsaved && told(e);
         let controls: Vec<EventId> =
             self.all.iter().filter(|(_, e)| e.control.is_some() && settled(e)).map(|(id, _)| *id).collect();
         gone.extend(controls.iter().take(controls.len().saturating_sub(EVENTS_KEPT_MAX)));
@@ -227,6 +246,15 @@ impl Events {
             self.all.remove(id);
         }
         gone
+    }
+
+    /// Controls that were ordered when the gateway ended, as long as the utility does not know it.
+    pub(super) fn left_unknown(&self) -> impl Iterator<Item = &Control> {
+        let is_so = |e: &&Event| {
+            let untold = e.told < Told::End;
+            untold && matches!(&e.end, Some(OutcomeKind::Refused(refusal)) if refusal.reason.as_str() == CUT_SHORT)
+        };
+        self.all.values().filter(is_so).filter_map(|event| event.control.as_ref())
     }
 
     pub(super) fn row(&self, id: EventId) -> Option<Vec<u8>> {
@@ -282,7 +310,7 @@ impl Events {
         let (started, at) = (row.started, row.at.map(UnixTime::new));
         let exceeded = |end: &OutcomeKind| matches!(end, OutcomeKind::Refused(r) if r.code == RefusalCode::FAILED);
         let kept_again = end.as_ref().filter(|end| control.is_none() && exceeded(end)).map(|_| false);
-        self.all.insert(id, Event { control, step, started, kept_again, end, at, told });
+        self.all.insert(id, Event { control, step, started, kept_again, end, end_unsaved: false, at, told });
         Some(row.ordered)
     }
 }
@@ -353,6 +381,8 @@ mod tests {
         events.saved(id, Ok(()), Some(now));
         assert_eq!(events.outcomes(now).0[0].kind, OutcomeKind::Received);
         events.end(id, refused(RefusalCode::new(802), "a film is on"), Some(now));
+        assert!(!events.has_end_to_tell(), "its end is not on the disk");
+        events.saved(id, Ok(()), Some(now));
 
         let mut again = Events::default();
         for (slot, value) in events.rows() {
@@ -375,6 +405,7 @@ mod tests {
             assert!(events.control(&control(id), Some(now)));
             events.saved(event, Ok(()), Some(now));
             events.end(event, OutcomeKind::Done, Some(now));
+            events.saved(event, Ok(()), Some(now));
             let limit = EventId::new(id + 10_000).unwrap();
             events.limit(limit, Some(now));
             events.saved(limit, Ok(()), Some(now));

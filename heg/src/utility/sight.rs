@@ -55,6 +55,11 @@ impl Utility {
         (self.reports.len(), self.reports.oldest())
     }
 
+    /// Controls that were being carried out when the gateway ended, of which nobody knows what came.
+    pub fn left_unknown(&self) -> impl Iterator<Item = &Control> {
+        self.events.left_unknown()
+    }
+
     /// Controls under way.
     pub fn controls(&self) -> impl Iterator<Item = &Control> {
         self.events.iter().filter(|(_, e)| e.step != Step::Over).filter_map(|(_, e)| e.control.as_ref())

@@ -8,7 +8,7 @@ use std::thread;
 use energy_model::PowerState;
 use serde_json::Value;
 
-use crate::house::{Appliance, DEADLINE, Home, Told, uid, wait};
+use crate::house::{Appliance, DEADLINE, Gateway, Home, Told, uid, wait};
 
 const BASE: &str =
     "[network]\nloopback = true\nipv6 = false\ninterfaces = ['lo']\n[commands]\nwithin-s = 10\nwake-within-s = 3\n";
@@ -94,6 +94,19 @@ fn what_is_too_dear_is_put_to_sleep_once_somebody_said_yes_and_the_gateway_says_
     gateway.expect(0, &["why", bare], "order-on, rule 3");
     gateway.expect(0, &["rule", "remove", "3"], "done");
     gateway.wait_for(&tv, |a| a["state"] == "Standby");
+
+    // What it is may be said by hand as well: kept over a kill, shown, and taken back.
+    gateway.expect(64, &["rule", "add", bare, "charge", "500", "--for", "2h"], "is for a load of kind Interruptible");
+    gateway.expect(0, &["rule", "add", bare, "kind", "Deferrable", "15m:2000", "50m:150"], "done: rule 4");
+    gateway.kill();
+    gateway = home.start();
+    gateway.expect(0, &["rule", "list"], "kind Deferrable 15 min 2000 W, 50 min 150 W");
+    gateway.wait_for(&tv, |a| a["state"] == "Standby");
+    let kind = |gateway: &Gateway<'_>| gateway.json(&["why", bare])["kind"].clone();
+    assert_eq!(kind(&gateway), serde_json::json!(["Deferrable", "rule:4"]));
+    gateway.expect(0, &["why", bare], "no effect here: a rule of kind price-max is for a load of kind Curtailable");
+    gateway.expect(0, &["rule", "remove", "4"], "done");
+    assert_eq!(kind(&gateway), serde_json::json!(["StandbyAble", "appliance"]));
 
     // Mistakes are named.
     gateway.expect(66, &["rule", "remove", "99"], "there is no rule 99");

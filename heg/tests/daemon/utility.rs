@@ -105,6 +105,45 @@ fn from_the_token_on_everything_comes_by_itself_and_the_utility_does_what_the_ho
 }
 
 #[test]
+fn a_control_holds_after_a_kill_until_the_home_ends_it_and_the_gateway_says_whose_it_is() {
+    let (home, peer) = (home(), Peer::start());
+    let mut gateway = home.start();
+    let tv = Appliance::start(PowerState::On);
+    let bare = tv.udn.bare();
+    gateway.wait_for(&tv, |a| a["state"] == "ON" && a["flexibility"] == "StandbyAble");
+    gateway.expect(0, &["enrol", peer.token()], "done");
+    gateway.expect(0, &["consent", bare, "yes"], "done");
+    // Whoever may switch it off for a limit lets it go on again, were it not for the control.
+    gateway.expect(0, &["rule", "add", bare, "plan", "limits"], "done");
+    peer.script().controls.push(control(7, bare, PowerState::Off));
+    wait("the end of the control", || {
+        let script = peer.script();
+        script.outcomes.iter().any(|o| o.id.number() == 7 && o.kind == OutcomeKind::Done).then_some(())
+    });
+    let before = gateway.json(&["why", bare]);
+    assert_eq!((&before["ruler"], &before["wanted"]), (&"control 7".into(), &"off".into()), "{before:#}");
+    gateway.kill();
+
+    gateway = home.start();
+    gateway.wait_for(&tv, |a| a["state"] == "OFF" && a["subscribed"] == true);
+    let after = gateway.json(&["why", bare]);
+    for key in ["ruler", "wanted", "because", "until"] {
+        assert_eq!(after[key], before[key], "{key}: {after:#}");
+    }
+    assert!(after["because"].as_str().unwrap().starts_with("the utility ordered it off (control 7) until 20"));
+    assert!(after["until"].is_string(), "{after:#}");
+    let decision = &after["decisions"][0];
+    let said = ["act", "cause", "outcome"].map(|key| decision[key].as_str().unwrap_or_default());
+    assert_eq!(said, ["off", "utility:7", "done"], "{after:#}");
+    assert!(tv.calls_of("OperationOn").is_empty());
+    gateway.expect(0, &["consent", bare, "no"], "done");
+    gateway.wait_for(&tv, |a| a["state"] == "ON");
+    gateway.expect(0, &["why", bare], "control 7 of the utility (off) ended at 20");
+    gateway.expect(0, &["why", bare], "as the home no longer allows it; now ");
+    gateway.stop();
+}
+
+#[test]
 fn limits_prices_and_what_was_not_acknowledged_outlive_the_process_and_the_network() {
     let (home, mut peer) = (home(), Peer::start());
     let gateway = home.start();

@@ -127,11 +127,14 @@ complete -c hegctl -n "__fish_hegctl_using_subcommand rule; and __fish_seen_subc
 complete -c hegctl -n "__fish_hegctl_using_subcommand rule; and __fish_seen_subcommand_from add" -l json -d 'Print JSON instead of tables'
 complete -c hegctl -n "__fish_hegctl_using_subcommand rule; and __fish_seen_subcommand_from add" -s h -l help -d 'Print help'
 complete -c hegctl -n "__fish_hegctl_using_subcommand rule; and __fish_seen_subcommand_from add" -a "plan" -d 'What the gateway may do on its own account'
+complete -c hegctl -n "__fish_hegctl_using_subcommand rule; and __fish_seen_subcommand_from add" -a "kind" -d 'What may be done with its work, instead of what it says itself'
+complete -c hegctl -n "__fish_hegctl_using_subcommand rule; and __fish_seen_subcommand_from add" -a "every-day" -d 'Its cycle runs, or its energy is taken, once a day between START and STOP'
 complete -c hegctl -n "__fish_hegctl_using_subcommand rule; and __fish_seen_subcommand_from add" -a "importance" -d 'How important it is: Critical, High, Normal or Low'
 complete -c hegctl -n "__fish_hegctl_using_subcommand rule; and __fish_seen_subcommand_from add" -a "price-max" -d 'It does not run above this price'
 complete -c hegctl -n "__fish_hegctl_using_subcommand rule; and __fish_seen_subcommand_from add" -a "only" -d 'It runs every day from START to STOP and not outside'
 complete -c hegctl -n "__fish_hegctl_using_subcommand rule; and __fish_seen_subcommand_from add" -a "keep-on" -d 'It is not switched off between START and STOP'
 complete -c hegctl -n "__fish_hegctl_using_subcommand rule; and __fish_seen_subcommand_from add" -a "power" -d 'It draws so much while on, instead of what it says itself'
+complete -c hegctl -n "__fish_hegctl_using_subcommand rule; and __fish_seen_subcommand_from add" -a "rest-power" -d 'It draws so much while off or in standby'
 complete -c hegctl -n "__fish_hegctl_using_subcommand rule; and __fish_seen_subcommand_from add" -a "minimum-on" -d 'Once on it stays on for so long, instead of what it says itself'
 complete -c hegctl -n "__fish_hegctl_using_subcommand rule; and __fish_seen_subcommand_from add" -a "minimum-off" -d 'Once off it stays off for so long, instead of what it says itself'
 complete -c hegctl -n "__fish_hegctl_using_subcommand rule; and __fish_seen_subcommand_from add" -a "start-cost" -d 'A start costs so much: it is not switched on and off for less'
@@ -264,4 +267,6 @@ complete -c hegctl -n "__fish_hegctl_wants_name" -f -a "(__fish_hegctl_names)"
 complete -c hegctl -n "__fish_hegctl_using_subcommand journal withdraw rule" -l appliance -x -a "(__fish_hegctl_names)"
 
 # The generator stops at the second command.
-complete -c hegctl -n "__fish_hegctl_using_subcommand rule; and __fish_seen_subcommand_from only keep-on" -l days -x -a "mon-fri sat,sun" -d 'On these days, by when it begins'
+complete -c hegctl -n "__fish_hegctl_using_subcommand rule; and __fish_seen_subcommand_from only keep-on every-day" -l days -x -a "mon-fri sat,sun" -d 'On these days, by when it begins'
+complete -c hegctl -n "__fish_hegctl_using_subcommand rule; and __fish_seen_subcommand_from every-day" -l energy -x -d 'How much it takes, Wh'
+complete -c hegctl -n "__fish_hegctl_using_subcommand rule; and __fish_seen_subcommand_from kind" -f -a "Fixed Curtailable StandbyAble Interruptible Deferrable"

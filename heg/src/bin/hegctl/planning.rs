@@ -37,6 +37,9 @@ impl Output {
         pairs.print()?;
         let mut table = table(["APPLIANCE", "ON FROM", "TO", "WHY"]);
         for load in &p.loads {
+            if let Some(by) = &load.ruler {
+                table.add_row([clean(&load.name), "now".into(), "-".into(), format!("not by the plan: {}", clean(by))]);
+            }
             for [from, to, why] in self.runs(load) {
                 table.add_row([clean(&load.name), from, to, why]);
             }
@@ -75,8 +78,10 @@ impl Output {
         let state = w.on.map_or("unknown", |on| if on { "on" } else { "off" });
         let wanted = if w.wanted == "as-it-is" { "left as it is".to_owned() } else { format!("to be {}", w.wanted) };
         pairs.add("Now", format!("{state}, {wanted}"));
-        pairs.add("Decides", &w.ruler);
+        let until = w.until.as_deref().map(|at| format!(", until {}", self.local(at))).unwrap_or_default();
+        pairs.add("Decides", format!("{}{until}", w.ruler));
         pairs.add("Because", clean(&w.because));
+        pairs.maybe("Kind", w.kind.as_ref().map(|(kind, says)| format!("{kind} (says {says})")));
         pairs.add("May plan", format!("{} (says {})", w.consent.0, w.consent.1));
         pairs.add("Importance", format!("{} (says {})", w.importance.0, w.importance.1));
         pairs.maybe("Not planned", w.obstacle.as_ref());
@@ -88,7 +93,9 @@ impl Output {
             pairs.add("Plan", format!("{from} to {to}: {why}"));
         }
         for rule in &w.rules {
-            pairs.add("Rule", format!("{}: {} (by {})", rule.id, rule.words, rule.by));
+            let idle =
+                rule.no_effect.as_deref().map(|why| format!("; no effect here: {}", clean(why))).unwrap_or_default();
+            pairs.add("Rule", format!("{}: {} (by {}){idle}", rule.id, rule.words, rule.by));
         }
         for decision in &w.decisions {
             pairs.add("Decided", self.decision(decision));

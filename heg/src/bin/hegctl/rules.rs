@@ -6,8 +6,9 @@ use std::time::Duration;
 use clap::{Args, Subcommand, ValueEnum};
 use daemon_kit::clock::next_occurrence;
 use energy_model::daytime::TimeError;
-use energy_model::{DailyWindow, Importance};
+use energy_model::{DailyWindow, Flexibility, Importance};
 use heg::rules::form::{Kind, RuleForm};
+use heg::rules::load::PhaseForm;
 use heg::rules::window::{Days, Window};
 use heg::rules::{Consent, OptOut, RuleId};
 use jiff::Timestamp;
@@ -50,12 +51,34 @@ pub(crate) struct Add {
     from: Option<When>,
 }
 
-#[derive(Clone, Copy, Debug, Subcommand)]
+#[derive(Clone, Debug, Subcommand)]
 pub(crate) enum What {
     /// What the gateway may do on its own account
     Plan {
         /// no: nothing; limits: switch it off where a limit leaves no room; yes: plan it by price, time and importance too
         consent: ConsentWord,
+    },
+    /// What may be done with its work, instead of what it says itself
+    Kind {
+        /// Fixed: nothing; Curtailable: switch it off; StandbyAble: send it to standby; Interruptible: it takes energy with pauses;
+        /// Deferrable: its cycle begins later and is not interrupted
+        kind: Flexibility,
+        /// Deferrable: the steps of its cycle, each how long and its power in W: 15m:2000 50m:150 10m:600
+        #[arg(value_name = "TIME:WATTS")]
+        phases: Vec<Step>,
+    },
+    /// Its cycle runs, or its energy is taken, once a day between START and STOP
+    EveryDay {
+        /// Not before
+        start: Time,
+        /// Done by then; before START means on the next day
+        stop: Time,
+        /// On these days, by when it begins: mon-fri, sat,sun [default: every day]
+        #[arg(long)]
+        days: Option<Days>,
+        /// For what takes energy with pauses: how much, Wh
+        #[arg(long, value_name = "WH")]
+        energy: Option<u32>,
     },
     /// How important it is: Critical, High, Normal or Low
     Importance {
@@ -93,6 +116,11 @@ pub(crate) enum What {
         /// W
         watts: u32,
     },
+    /// It draws so much while off or in standby
+    RestPower {
+        /// W
+        watts: u32,
+    },
     /// Once on it stays on for so long, instead of what it says itself
     MinimumOn {
         /// 90s, 30m, 2h
@@ -127,6 +155,27 @@ pub(crate) enum What {
     On,
     /// It is off, whatever the plan says (two hours if no end is given)
     Off,
+}
+
+/// A step of a cycle, `15m:2000`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Step(PhaseForm);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected how long, in whole minutes, and the power in W: 15m:2000, 1h:150")]
+pub(crate) struct StepError;
+
+impl FromStr for Step {
+    type Err = StepError;
+    fn from_str(s: &str) -> Result<Self, StepError> {
+        let (time, watts) = s.split_once(':').ok_or(StepError)?;
+        let seconds = span(time).map_err(|_| StepError)?.as_secs();
+        let minutes = u32::try_from(seconds / 60).map_err(|_| StepError)?;
+        match watts.parse() {
+            Ok(watts) if seconds % 60 == 0 => Ok(Self(PhaseForm { minutes, watts })),
+            _ => Err(StepError),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -192,11 +241,14 @@ impl Add {
     pub(crate) fn form(&self, now: Timestamp, zone: &TimeZone) -> anyhow::Result<RuleForm> {
         let (kind, window) = match self.what {
             What::Plan { .. } => (Kind::Plan, None),
+            What::Kind { .. } => (Kind::Kind, None),
+            What::EveryDay { start, stop, days, .. } => (Kind::EveryDay, Some(window(start, stop, days)?)),
             What::Importance { .. } => (Kind::Importance, None),
             What::PriceMax { .. } => (Kind::PriceMax, None),
             What::Only { start, stop, days } => (Kind::Only, Some(window(start, stop, days)?)),
             What::KeepOn { start, stop, days } => (Kind::KeepOn, Some(window(start, stop, days)?)),
             What::Power { .. } => (Kind::Power, None),
+            What::RestPower { .. } => (Kind::RestPower, None),
             What::MinimumOn { .. } => (Kind::MinimumOn, None),
             What::MinimumOff { .. } => (Kind::MinimumOff, None),
             What::StartCost { .. } => (Kind::StartCost, None),
@@ -224,9 +276,14 @@ impl Add {
             What::Plan { consent: ConsentWord::No } => form.plan = Some(Consent::No),
             What::Plan { consent: ConsentWord::Limits } => form.plan = Some(Consent::Limits),
             What::Plan { consent: ConsentWord::Yes } => form.plan = Some(Consent::Yes),
+            What::Kind { kind, ref phases } => {
+                form.flexibility = Some(kind);
+                form.phases = phases.iter().map(|step| step.0).collect();
+            }
+            What::EveryDay { energy, .. } => form.energy_wh = energy,
             What::Importance { class } => form.importance = Some(class),
             What::PriceMax { price } | What::StartCost { price } => form.price = Some(price),
-            What::Power { watts } => form.watts = Some(watts),
+            What::Power { watts } | What::RestPower { watts } => form.watts = Some(watts),
             What::MinimumOn { time } | What::MinimumOff { time } => {
                 form.seconds = Some(u32::try_from(time.as_secs()).unwrap_or(u32::MAX));
             }
@@ -274,6 +331,20 @@ mod tests {
                 "hegctl rule add tv keep-on 18:00 23:00 --days sat,sun",
                 r#"{"kind":"keep-on","appliance":"tv","window":{"start":"18:00:00","end":"23:00:00","days":"sat,sun"}}"#,
             ),
+            (
+                "hegctl rule add washer kind Deferrable 15m:2000 1h:150",
+                r#"{"kind":"kind","appliance":"washer","flexibility":"Deferrable","phases":[{"minutes":15,"watts":2000},{"minutes":60,"watts":150}]}"#,
+            ),
+            ("hegctl rule add tv kind StandbyAble", r#"{"kind":"kind","appliance":"tv","flexibility":"StandbyAble"}"#),
+            (
+                "hegctl rule add washer every-day 22:00 06:00 --days mon-fri",
+                r#"{"kind":"every-day","appliance":"washer","window":{"start":"22:00:00","end":"06:00:00","days":"mon-fri"}}"#,
+            ),
+            (
+                "hegctl rule add car every-day 18:00 07:00 --energy 8000",
+                r#"{"kind":"every-day","appliance":"car","window":{"start":"18:00:00","end":"07:00:00"},"energy-wh":8000}"#,
+            ),
+            ("hegctl rule add tv rest-power 2", r#"{"kind":"rest-power","appliance":"tv","watts":2}"#),
             ("hegctl rule add pump power 1200", r#"{"kind":"power","appliance":"pump","watts":1200}"#),
             ("hegctl rule add pump minimum-on 10m", r#"{"kind":"minimum-on","appliance":"pump","seconds":600}"#),
             ("hegctl rule add pump minimum-off 90s", r#"{"kind":"minimum-off","appliance":"pump","seconds":90}"#),
@@ -296,6 +367,11 @@ mod tests {
             ("hegctl rule add tv importance low", "Critical"),
             ("hegctl rule add tv only 22:00 06:00 --days workdays", "expected days as mon, mon-fri"),
             ("hegctl rule add tv only 22:00 22:00", "end"),
+            ("hegctl rule add tv kind Sometimes", "Curtailable"),
+            ("hegctl rule add tv kind Deferrable 15m", "expected how long, in whole minutes, and the power in W"),
+            ("hegctl rule add tv kind Deferrable 90s:100", "in whole minutes"),
+            ("hegctl rule add tv kind Deferrable 15m:-3", "in whole minutes"),
+            ("hegctl rule add tv every-day 22:00", "<STOP>"),
             ("hegctl rule add tv", "Usage"),
         ] {
             let error = form(line).unwrap_err();

@@ -23,4 +23,6 @@ complete -c hegctl -n "__fish_hegctl_wants_name" -f -a "(__fish_hegctl_names)"
 complete -c hegctl -n "__fish_hegctl_using_subcommand journal withdraw rule" -l appliance -x -a "(__fish_hegctl_names)"
 
 # The generator stops at the second command.
-complete -c hegctl -n "__fish_hegctl_using_subcommand rule; and __fish_seen_subcommand_from only keep-on" -l days -x -a "mon-fri sat,sun" -d 'On these days, by when it begins'
+complete -c hegctl -n "__fish_hegctl_using_subcommand rule; and __fish_seen_subcommand_from only keep-on every-day" -l days -x -a "mon-fri sat,sun" -d 'On these days, by when it begins'
+complete -c hegctl -n "__fish_hegctl_using_subcommand rule; and __fish_seen_subcommand_from every-day" -l energy -x -d 'How much it takes, Wh'
+complete -c hegctl -n "__fish_hegctl_using_subcommand rule; and __fish_seen_subcommand_from kind" -f -a "Fixed Curtailable StandbyAble Interruptible Deferrable"
