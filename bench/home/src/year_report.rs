@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
+use heg::simulate::Fault;
 use home_bench::year::prices::Prices;
 use home_bench::year::{self, Day, Outcome, Run};
 use jiff::civil::{Date, date};
@@ -129,12 +130,13 @@ fn findings(outcome: &Outcome) {
     let figures = &outcome.figures;
     let f = &figures.findings;
     println!("| looked at from outside | | goal |\n|---|---|---|");
-    let rows: [(&str, u64, &str); 10] = [
+    let rows: [(&str, u64, &str); 11] = [
         ("works asked for", f.works, ""),
         ("not done in time, without excuse", f.undone, "0"),
         ("not done in time, a limit left too little of it", f.undone_limited, "named"),
         ("not done in time, the machine refused, was gone or was switched by hand", f.undone_disturbed, "named"),
         ("switched off although it was to stay on", f.comfort_broken, "0"),
+        ("requests of machines that were not taken", f.turned_away, "0"),
         ("seconds off although it was to run, without excuse", f.missed_s as u64, "0"),
         ("seconds over limit or fuse beyond the reaction time (60 s)", f.over_limit_s as u64, "0"),
         ("seconds over limit or fuse within it, or by what may not be switched off", f.over_excused_s as u64, ""),
@@ -143,6 +145,10 @@ fn findings(outcome: &Outcome) {
     ];
     for (what, count, goal) in rows {
         println!("| {what} | {count} | {goal} |");
+    }
+    for Fault { at, udn, what } in &outcome.faults {
+        let at = jiff::Timestamp::from_second(*at).map_or_else(|_| at.to_string(), |at| at.to_string());
+        println!("\n- {at}: {} {what}", udn.as_ref().map_or("the home", |udn| udn.bare()));
     }
     let days = outcome.days.len().max(1) as f64;
     println!(

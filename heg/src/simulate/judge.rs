@@ -25,6 +25,8 @@ const LOOK_EVERY_S: i64 = 900;
 /// How long a refusal or a person's hand goes on: the gateway asks again in an hour at the latest, and leaves what was switched by hand
 /// for two hours by default.
 const DISTURBED_S: i64 = 2 * PLAN_RETRY_MAX_S;
+/// So many faults are kept to be shown, the first ones.
+const FAULTS_MAX: usize = 100;
 
 /// What was found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -44,8 +46,21 @@ pub struct Findings {
     pub missed_s: i64,
     /// Time in which more was drawn than allowed though something could have been switched off, longer than [`REACTION_S`], s.
     pub over_limit_s: i64,
+    /// Requests of machines that the gateway did not take.
+    pub turned_away: u64,
     /// The rest of the time in which more was drawn than allowed: within [`REACTION_S`], or by what may not be switched off, s.
     pub over_excused_s: i64,
+}
+
+/// One thing that is not as it should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// When, seconds since 1970.
+    pub at: i64,
+    /// Whose; none: the home's.
+    pub udn: Option<Udn>,
+    /// In words.
+    pub what: &'static str,
 }
 
 /// What a machine is for, as its `[[load]]` says.
@@ -98,13 +113,14 @@ pub(super) struct Judge {
     limited: Option<i64>,
     over_since: Option<i64>,
     pub(super) findings: Findings,
+    pub(super) faults: Vec<Fault>,
 }
 
 impl Judge {
     /// Load comes back for `comeback_s` after a limit.
     pub(super) fn new(zone: TimeZone, comeback_s: i64) -> Self {
         let (limited, over_since, findings) = (None, None, Findings::default());
-        Self { duties: BTreeMap::new(), zone, comeback_s, limited, over_since, findings }
+        Self { duties: BTreeMap::new(), zone, comeback_s, limited, over_since, findings, faults: Vec::new() }
     }
 
     pub(super) fn add(&mut self, udn: Udn, form: &LoadForm, consent: Consent) {
@@ -170,9 +186,11 @@ impl Judge {
                     match (was_disturbed, work.is_excused(machine)) {
                         (true, _) => findings.undone_disturbed += 1,
                         (false, true) => findings.undone_limited += 1,
-                        (false, false) => findings.undone += 1,
+                        (false, false) => {
+                            findings.undone += 1;
+                            note(&mut self.faults, at, Some(udn), "not done in time");
+                        }
                     }
-                    tracing::info!(%udn, from = work.span.start, until = work.span.end, "not done in time");
                 }
             }
             duty.asked.retain(|work| work.span.end > at);
@@ -193,12 +211,22 @@ impl Judge {
     pub(super) fn ordered_off(&mut self, udn: &Udn, at: i64) {
         let Some(duty) = self.duties.get_mut(udn) else { return };
         duty.paused = true;
-        self.findings.comfort_broken += u64::from(duty.is_kept(&self.zone, at));
+        if duty.is_kept(&self.zone, at) {
+            self.findings.comfort_broken += 1;
+            note(&mut self.faults, at, Some(udn), "switched off although it is to stay on");
+        }
     }
 
     /// A machine is sent to standby although a request forbids it.
-    pub(super) fn requested_in_vain(&mut self) {
+    pub(super) fn requested_in_vain(&mut self, udn: &Udn, at: i64) {
         self.findings.comfort_broken += 1;
+        note(&mut self.faults, at, Some(udn), "sent to standby against its own request");
+    }
+
+    /// The gateway does not take what a machine asks for.
+    pub(super) fn turned_away(&mut self, udn: &Udn, at: i64) {
+        self.findings.turned_away += 1;
+        note(&mut self.faults, at, Some(udn), "its request is not taken");
     }
 
     /// What is drawn over `span`, in which nothing changes, and what may be, by a limit and by the home's fuse.
@@ -219,6 +247,9 @@ impl Judge {
         {
             let since = *self.over_since.get_or_insert(at);
             let beyond = Span { start: span.start.max(since + REACTION_S), end: span.end }.seconds();
+            if (span.start..span.end).contains(&(since + REACTION_S)) {
+                note(&mut self.faults, at, None, "over limit or fuse");
+            }
             self.findings.over_limit_s += beyond;
             self.findings.over_excused_s += span.seconds() - beyond;
         } else {
@@ -250,7 +281,11 @@ impl Judge {
                 continue;
             }
             let since = *duty.missed_since.get_or_insert(at);
-            self.findings.missed_s += Span { start: at.max(since + REACTION_S), end: span.end }.seconds();
+            let missed = Span { start: at.max(since + REACTION_S), end: span.end }.seconds();
+            if (at..span.end).contains(&(since + REACTION_S)) {
+                note(&mut self.faults, at, Some(udn), "off although it is to run");
+            }
+            self.findings.missed_s += missed;
         }
     }
 }
@@ -291,6 +326,14 @@ impl Work {
             return drawn + SHORT_WS_MAX >= self.need_ws;
         }
         machine.last_cycle.is_some_and(|cycle| cycle.start >= self.span.start && cycle.end <= self.span.end)
+    }
+}
+
+/// Enters a fault.
+fn note(faults: &mut Vec<Fault>, at: i64, udn: Option<&Udn>, what: &'static str) {
+    let fault = Fault { at, udn: udn.cloned(), what };
+    if faults.len() < FAULTS_MAX {
+        faults.push(fault);
     }
 }
 
