@@ -36,8 +36,9 @@ impl Planner {
                 None => base_w = base_w.saturating_add(drawn(gateway, udn, standing)),
             }
         }
-        // A minimum time ends within a quarter hour: what it holds up waits no longer than that.
-        let edges: Vec<i64> = loads.iter().filter_map(minimum_ends).collect();
+        // A minimum time or a person's order ends within a quarter hour: what it holds up waits no longer than that.
+        let orders = loads.iter().filter_map(|load| Some(load.ordered?.until));
+        let edges: Vec<i64> = loads.iter().filter_map(minimum_ends).chain(orders).collect();
         let slots = cut(&Outlook {
             span,
             slot_s: PLAN_SLOT_S,
@@ -89,11 +90,21 @@ impl Planner {
             }
             (Task::Cycle { .. }, _) => return None,
             (Task::Energy { .. }, Some(work)) if !work.done && planned => {
-                if work.start >= span.end {
-                    return None;
+                let ordered_on = ordered.filter(|(to, ..)| *to).map(|(.., until)| until);
+                match ordered_on.filter(|_| work.start > span.start) {
+                    // Its time has not come, and a person has it on all the same: that counts. What it is to do is planned again afterwards.
+                    Some(until) => {
+                        let (watts, wanted) = (load.power_w, vec![Span { start: span.start, end: until.min(span.end) }]);
+                        plan::Work::Presence { watts, rest_w: 0, wanted, kept: Vec::new(), price_max: None }
+                    }
+                    None if work.start >= span.end => return None,
+                    None => plan::Work::Energy {
+                        watts: load.power_w,
+                        energy_wh: work.left_wh(),
+                        earliest: work.start,
+                        deadline: work.end,
+                    },
                 }
-                let watts = load.power_w;
-                plan::Work::Energy { watts, energy_wh: work.left_wh(), earliest: work.start, deadline: work.end }
             }
             (Task::Energy { .. } | Task::Presence { .. }, _) => {
                 let (wanted, price_max) = self.wanted(gateway, udn, standing, planned, span)?;
