@@ -85,6 +85,7 @@ pub struct House {
     config: Config,
     now: Now,
     machines: BTreeMap<Udn, Machine>,
+    left_out: Vec<(String, String)>,
     judge: Judge,
     fuse_w: Option<u32>,
     base_w: u32,
@@ -135,6 +136,7 @@ impl House {
             config: config.clone(),
             now,
             machines: BTreeMap::new(),
+            left_out: Vec::new(),
             judge: Judge::new(zone.clone(), comeback_s),
             zone,
             switchings: BTreeMap::new(),
@@ -148,8 +150,14 @@ impl House {
             sums: BTreeMap::new(),
         };
         for form in &config.load {
-            let number = u8::try_from(house.machines.len() + 1).unwrap_or(u8::MAX);
-            let Some((udn, machine)) = Machine::new(form, number, start.as_second()) else { continue };
+            let number = u16::try_from(house.machines.len() + 1).unwrap_or(u16::MAX);
+            let (udn, machine) = match Machine::new(form, number, start.as_second()) {
+                Ok(made) => made,
+                Err(why) => {
+                    house.left_out.push((form.udn.clone(), why));
+                    continue;
+                }
+            };
             let book = house.minds.planner().book();
             let load = Load::new(&udn, Some(&machine.facts), loads.get(&udn), book, start);
             house.judge.add(udn.clone(), form, load.consent.0);
@@ -158,6 +166,11 @@ impl House {
         }
         house.judge.look(&house.machines, start.as_second());
         if house.machines.is_empty() { Err(SimulateError::NoLoads) } else { Ok(house) }
+    }
+
+    /// Loads of the configuration that are no machines here, each with why.
+    pub fn left_out(&self) -> &[(String, String)] {
+        &self.left_out
     }
 
     /// What energy costs is told by a price file from now on, of which `kept` was kept before.
@@ -193,9 +206,7 @@ impl House {
 
     /// The process begins (again), from what is in the database. What was not written is lost, as if its power had been cut.
     pub fn restart(&mut self, restored: Restored) {
-        for (day, sums) in self.minds.planner().days() {
-            self.sums.insert(day.into(), *sums);
-        }
+        self.keep_days();
         self.minds = minds(&self.config, &self.zone, restored, self.now);
         self.requests.clear();
         self.questions.clear();
@@ -205,6 +216,13 @@ impl House {
             self.found(&udn);
         }
         self.settle();
+    }
+
+    /// Remembers what days have cost: the planner knows some hundred of them.
+    pub fn keep_days(&mut self) {
+        for (day, sums) in self.minds.planner().days() {
+            self.sums.insert(day.into(), *sums);
+        }
     }
 
     /// A fact about the utility.
@@ -309,13 +327,12 @@ impl House {
 
     /// What came of it up to now.
     pub fn figures(&self) -> Figures {
-        let days: BTreeMap<&str, &Sums> = self.days().collect();
         let sum = |sum: Sums, day: &Sums| Sums {
             cost: sum.cost + day.cost,
             at_once: sum.at_once + day.at_once,
             energy_ws: sum.energy_ws + day.energy_ws,
         };
-        let sums = days.into_values().fold(Sums::default(), sum);
+        let sums = self.days().into_values().fold(Sums::default(), sum);
         Figures { sums, findings: self.judge.findings, ..self.figures }
     }
 
@@ -325,9 +342,9 @@ impl House {
     }
 
     /// Money and energy of each day.
-    fn days(&self) -> impl Iterator<Item = (&str, &Sums)> {
+    pub fn days(&self) -> BTreeMap<&str, &Sums> {
         // What the present process says of a day goes before what one before it has said.
-        self.sums.iter().map(|(day, sums)| (&**day, sums)).chain(self.minds.planner().days())
+        self.sums.iter().map(|(day, sums)| (&**day, sums)).chain(self.minds.planner().days()).collect()
     }
 
     /// Lets time pass until then, or until the gateway asks the utility something; `written` gets what is to be written when it is due.

@@ -41,6 +41,8 @@ const KMC_MESSAGES: u64 = 2;
 /// The sealing key is another after this time, s, an eighth before it ends; so often the file is written for that.
 const ROLL_OVER_S: i64 = 7 * 86_400 * 7 / 8;
 const ROLL_OVER_WRITES: u32 = 5;
+/// The clock's floor lies in it too, and is written so often, s.
+const FLOOR_S: i64 = 86_400;
 /// Where kept prices and the membership lie.
 const PRICES_FILE: &str = "prices.json";
 const MEMBERSHIP_FILE: &str = "membership";
@@ -235,9 +237,21 @@ impl<'a> Year<'a> {
         if std::env::var_os("DBGF").is_some() {
             for fault in self.house.faults() {
                 eprintln!("FAULT {fault:?} {}", Timestamp::from_second(fault.at)?);
-                let q = heg::store::JournalQuery { since: Some(Timestamp::from_second(fault.at - 5400)?), udn: None, limit: 100_000 };
+                let q = heg::store::JournalQuery {
+                    since: Some(Timestamp::from_second(fault.at - 5400)?),
+                    udn: None,
+                    limit: 100_000,
+                };
                 for e in self.store.journal(&q)?.iter().filter(|e| e.at.as_second() < fault.at + 1800) {
-                    eprintln!("  {} {} {} [{}] {:?} {}", e.at, e.udn.as_ref().map_or("-", |u| u.bare()), e.action, e.cause, e.ending, e.reason);
+                    eprintln!(
+                        "  {} {} {} [{}] {:?} {}",
+                        e.at,
+                        e.udn.as_ref().map_or("-", |u| u.bare()),
+                        e.action,
+                        e.cause,
+                        e.ending,
+                        e.reason
+                    );
                 }
             }
         }
@@ -298,12 +312,23 @@ impl<'a> Year<'a> {
             *transactions += u64::from(!batch.is_empty());
             if std::env::var_os("DBGTX").is_some() {
                 let mut w: Vec<String> = Vec::new();
-                for (k, v) in &batch.utility { w.push(format!("u:{}{}", k.key().split(' ').next().unwrap(), if v.is_some() {"+"} else {"-"})); }
-                for (k, _) in &batch.planner { w.push(format!("p:{}", k.key().split(' ').next().unwrap())); }
-                if !batch.appliances.is_empty() { w.push("app".into()); }
-                if !batch.journal.is_empty() { w.push("jrnl".into()); }
-                if !batch.registrations.is_empty() { w.push("reg".into()); }
-                w.sort(); w.dedup();
+                for (k, v) in &batch.utility {
+                    w.push(format!("u:{}{}", k.key().split(' ').next().unwrap(), if v.is_some() { "+" } else { "-" }));
+                }
+                for (k, _) in &batch.planner {
+                    w.push(format!("p:{}", k.key().split(' ').next().unwrap()));
+                }
+                if !batch.appliances.is_empty() {
+                    w.push("app".into());
+                }
+                if !batch.journal.is_empty() {
+                    w.push("jrnl".into());
+                }
+                if !batch.registrations.is_empty() {
+                    w.push("reg".into());
+                }
+                w.sort();
+                w.dedup();
                 eprintln!("TX {}", w.join(" "));
             }
             failed = failed.take().or(store.write(batch, now).err());
@@ -334,6 +359,9 @@ impl<'a> Year<'a> {
         if self.utility.messages >= NUMBERS || !self.numbers_taken {
             self.numbers_taken = true;
             self.utility.messages = 0;
+            self.keep_membership()?;
+        }
+        if at % FLOOR_S == 0 {
             self.keep_membership()?;
         }
         if at >= self.rolls_at {

@@ -94,7 +94,8 @@ impl Planner {
                 match ordered_on.filter(|_| work.start > span.start) {
                     // Its time has not come, and a person has it on all the same: that counts. What it is to do is planned again afterwards.
                     Some(until) => {
-                        let (watts, wanted) = (load.power_w, vec![Span { start: span.start, end: until.min(span.end) }]);
+                        let (watts, wanted) =
+                            (load.power_w, vec![Span { start: span.start, end: until.min(span.end) }]);
                         plan::Work::Presence { watts, rest_w: 0, wanted, kept: Vec::new(), price_max: None }
                     }
                     None if work.start >= span.end => return None,

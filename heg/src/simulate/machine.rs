@@ -11,9 +11,9 @@ use upnp::ids::Udn;
 
 use crate::gateway::Request;
 use crate::plan::{Phase, Span};
-use crate::planner::daily;
 use crate::registry::Facts;
 use crate::rules::load::LoadForm;
+use crate::rules::window::Window;
 
 /// How a machine takes orders.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -66,14 +66,18 @@ pub(super) struct Machine {
 }
 
 impl Machine {
-    /// A load as a machine; `None` where it does not say what it is.
-    pub(super) fn new(form: &LoadForm, number: u8, at: i64) -> Option<(Udn, Self)> {
-        let settings = form.check().ok()?;
-        let mac = MacAddress::new([2, 0, 0, 0, 0, number]).ok()?;
-        let flexibility = form.kind?;
+    /// A load as a machine.
+    ///
+    /// # Errors
+    /// It does not say what it is.
+    pub(super) fn new(form: &LoadForm, number: u16, at: i64) -> Result<(Udn, Self), String> {
+        let settings = form.check().map_err(|error| error.to_string())?;
+        let [high, low] = number.to_be_bytes();
+        let mac = MacAddress::new([2, 0, 0, 0, high, low]).map_err(|error| error.to_string())?;
+        let flexibility = form.kind.ok_or("it has no `kind`")?;
         let largest = form.phases.iter().map(|p| p.watts).max();
         let facts = Facts {
-            rated_power: Watts::new(form.power_w.or(largest)?),
+            rated_power: Watts::new(form.power_w.or(largest).ok_or("it has neither `power-w` nor `phases`")?),
             importance: form.importance.unwrap_or(Importance::Normal),
             flexibility,
             minimum_on_s: 0,
@@ -90,7 +94,7 @@ impl Machine {
             phases: phases.filter(|_| cycle).collect(),
             rest_w: form.rest_w,
             mac,
-            address: Ipv4Addr::new(192, 0, 2, number).into(),
+            address: Ipv4Addr::new(198, 18, high, low).into(),
             registered: Vec::new(),
             periods: Vec::new(),
             last_reg: 0,
@@ -101,7 +105,7 @@ impl Machine {
             later: None,
             last_cycle: None,
         };
-        Some((settings.udn().clone(), machine))
+        Ok((settings.udn().clone(), machine))
     }
 
     pub(super) fn is_on(&self) -> bool {
@@ -191,5 +195,5 @@ fn next(time: TimeOfDay, zone: &TimeZone, at: i64) -> Option<i64> {
 }
 
 fn holds(window: DailyWindow, zone: &TimeZone, at: i64) -> bool {
-    !daily::spans(window, zone, Span { start: at, end: at + 1 }).is_empty()
+    Timestamp::from_second(at).is_ok_and(|at| Window::from(window).contains(zone.to_datetime(at)))
 }

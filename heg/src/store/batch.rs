@@ -13,7 +13,9 @@ use upnp::time::{BootTime, earliest};
 
 use crate::gateway::AskId;
 use crate::journal::Entry;
-use crate::limits::{JOURNAL_PENDING_MAX, STORE_RETRY_FIRST, STORE_RETRY_MAX, WRITE_LAZILY_WITHIN, WRITE_UTILITY_LAZILY_WITHIN};
+use crate::limits::{
+    JOURNAL_PENDING_MAX, STORE_RETRY_FIRST, STORE_RETRY_MAX, WRITE_LAZILY_WITHIN, WRITE_UTILITY_LAZILY_WITHIN,
+};
 use crate::planner;
 use crate::registrations::{Key, Registration};
 use crate::registry::Profile;
