@@ -387,17 +387,25 @@ fn every_test_that_the_conformance_list_names_is_there() {
         ("tariff", &["crates/tariff/src"]),
         ("utility", &["utility/src", "utility/tests", "utility/tests/store"]),
     ]);
-    let text = std::fs::read_to_string(root().join("docs/conformance.md")).expect("docs/conformance.md");
     let mut seen = 0;
-    for (place, test) in text.split('`').skip(1).step_by(2).filter_map(|name| name.split_once("::")) {
-        let (kind, file) = place.split_once('/').unwrap_or_else(|| panic!("{place}::{test} names no place"));
-        let dirs = dirs.get(kind).unwrap_or_else(|| panic!("{place}::{test} names no known place"));
-        let sources = dirs.iter().map(|dir| root().join(dir).join(file).with_extension("rs"));
-        let there = sources
-            .filter_map(|source| std::fs::read_to_string(source).ok())
-            .any(|s| s.contains(&format!("fn {test}(")));
-        assert!(there, "docs/conformance.md names {place}::{test}, which is not there");
-        seen += 1;
+    for doc in ["docs/conformance.md", "docs/protocol.md"] {
+        let text = std::fs::read_to_string(root().join(doc)).expect(doc);
+        for (place, test) in text.split('`').skip(1).step_by(2).filter_map(|name| name.split_once("::")) {
+            let (kind, file) = place.split_once('/').unwrap_or_else(|| panic!("{place}::{test} names no place"));
+            let dirs = dirs.get(kind).unwrap_or_else(|| panic!("{place}::{test} names no known place"));
+            let sources = dirs.iter().map(|dir| root().join(dir).join(file).with_extension("rs"));
+            let there = sources
+                .filter_map(|source| std::fs::read_to_string(source).ok())
+                .any(|s| s.contains(&format!("fn {test}(")));
+            assert!(there, "{doc} names {place}::{test}, which is not there");
+            seen += 1;
+        }
+    }
+    let protocol = std::fs::read_to_string(root().join("docs/protocol.md")).expect("docs/protocol.md");
+    for rule in ["906", "911", "913", "914", "916", "921"] {
+        let row = protocol.lines().find(|line| line.starts_with(&format!("| LPC-{rule} |")));
+        let named = row.is_some_and(|row| row.contains(&format!("::lpc_{rule}_")));
+        assert!(named, "docs/protocol.md names no test of LPC-{rule} after it");
     }
     assert!(seen > 100, "only {seen} tests");
 }

@@ -1,6 +1,6 @@
 //! How much the home may draw from the grid now and next: the utility's limits, and what holds when it is not heard. PURE.
 //!
-//! The rules are those of EEBUS "limitation of power consumption" (LPC), as docs/protocol.md tells them:
+//! The rules are those of EEBUS "limitation of power consumption" (LPC), as docs/protocol.md, "Limits of the utility", tells them:
 //!
 //! | state | what holds | left for |
 //! |---|---|---|
@@ -314,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn there_is_no_false_failsafe_soon_after_a_start() {
+    fn lpc_906_there_is_no_false_failsafe_soon_after_a_start_and_after_two_minutes_it_goes_on() {
         let mut home = engaged();
         home.handle_timeout(at(10));
         assert_eq!(home.state(), State::Start { since: at(0) });
@@ -323,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn heartbeats_a_minute_apart_keep_it_controlled_and_two_missing_ones_do_not() {
+    fn lpc_911_heartbeats_a_minute_apart_keep_it_controlled_and_two_missing_ones_do_not() {
         let mut home = controlled();
         for minute in 1..100 {
             home.heard(MINUTE, at(60 * minute));
@@ -346,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn failsafe_is_left_only_by_a_heartbeat_and_a_following_statement() {
+    fn lpc_916_failsafe_is_left_only_by_a_heartbeat_and_a_following_statement() {
         let mut home = controlled();
         home.handle_timeout(at(200));
         home.heard(MINUTE, at(300));
@@ -365,7 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn heard_again_without_a_statement_it_is_autonomous_after_two_minutes_but_not_before_the_least_duration() {
+    fn lpc_921_heard_again_without_a_statement_it_is_autonomous_after_two_minutes_but_not_before_the_least_duration() {
         let mut home = controlled();
         home.handle_timeout(at(200));
         let beat = |home: &mut Envelope, from: u64, to: u64| {
@@ -392,7 +392,7 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_without_an_end_never_ends_by_itself() {
+    fn lpc_914_a_limit_without_an_end_never_ends_by_itself() {
         let mut home = controlled();
         for minute in 1..2000 {
             home.heard(MINUTE, at(60 * minute));

@@ -54,6 +54,12 @@ pub const JOURNAL_ANSWER_MAX: u32 = 1000;
 pub const RECENT_ENTRIES: usize = 20;
 /// Old entries are looked for at most this often: retention is in days.
 pub const PRUNE_EVERY: Duration = Duration::from_secs(3600);
+/// Between two entries so far apart the clock has leapt, or the gateway was off for long, ms.
+pub const JOURNAL_LEAP_MS: i64 = 30 * 86_400_000;
+/// After such a leap entries are not dropped for their age for so long, ms: time to set a wrong clock right.
+pub const JOURNAL_LEAP_FRESH_MS: i64 = 7 * 86_400_000;
+/// So many of the last entries are looked through for a leap: more than a week's of a large home.
+pub const JOURNAL_LEAP_ENTRIES: u32 = 4096;
 /// First delay before a failed write is tried again, doubled up to [`STORE_RETRY_MAX`].
 pub const STORE_RETRY_FIRST: Duration = Duration::from_secs(5);
 /// Longest delay between two attempts to write: a disk with room again is used within minutes.
@@ -269,8 +275,10 @@ pub const PLAN_AHEAD_MIN_S: i64 = 24 * 3600;
 pub const PLAN_AHEAD_MAX_S: i64 = 48 * 3600;
 /// Longest slot of the home's plan, s: the market's quarter of an hour.
 pub const PLAN_SLOT_S: u32 = 900;
-/// A plan is made anew so often though nothing has changed, s: time goes on, and price slots of an hour begin.
-pub const PLAN_ROLL_S: i64 = 3600;
+/// A plan is made anew at least so often, s, at the edge of a slot: time has gone on, and work is done sooner or later than was reckoned.
+pub const PLAN_ROLL_S: i64 = PLAN_SLOT_S as i64;
+/// What the plan is told of prices begins at a multiple of this, s, and is looked at as often: a table has no end.
+pub const PRICES_ROLL_S: i64 = 3600;
 /// What the plan has switched is not switched back by the next one within this, s, unless a limit holds: some cents are not worth a charge
 /// begun for seconds.
 pub const PLAN_SWITCH_APART_S: u32 = 300;
@@ -288,6 +296,16 @@ pub const PLAN_RETRY_MAX_S: i64 = 3600;
 pub const COMMANDED_WITHIN_S: i64 = 60;
 /// A change of state so long after an order of the plan's that nobody confirmed is still its, s: until it would be asked again at the latest.
 pub const LATE_OBEYED_S: i64 = PLAN_RETRY_MAX_S;
+/// A cycle that has run for so many quarters of its length is done: machines weigh what is in them, and end sooner than their programme says.
+pub const CYCLE_DONE_QUARTERS: i64 = 3;
+/// What was measured of an appliance counts for so long after it went off, s: else it would be let on again for the power it says, and so on.
+pub const MEASURED_KEPT_S: i64 = 3600;
+/// Under a limit a plan is made anew for a power that was measured to be other than planned by more than this part of it.
+pub const MEASURED_APART: u32 = 20;
+/// A clock before this (2026-01-01) is one that nobody has set, s since 1970: no kept time is measured by it.
+pub const CLOCK_KNOWN_FROM: i64 = 1_767_225_600;
+/// What is kept for later than so long ahead was kept by a clock that was wrong, s: no daily work begins later.
+pub const WORK_AHEAD_MAX_S: i64 = 2 * 86_400;
 /// An appliance that its WakeUpTime woke is not sent back to sleep within this, s: it was woken for something.
 pub const WOKEN_KEPT_S: i64 = 900;
 /// Limits remembered after their end, while load comes back.
@@ -298,7 +316,7 @@ pub const LIMIT_REACTION_S: i64 = 600;
 /// Decisions remembered of one appliance; the journal has them all.
 pub const DECISIONS_PER_APPLIANCE: usize = 8;
 /// Time unseen for longer than this is not counted in the savings, s: the machine slept.
-pub const ACCOUNT_GAP_MAX_S: i64 = 2 * PLAN_ROLL_S;
+pub const ACCOUNT_GAP_MAX_S: i64 = 2 * 3600;
 /// Savings are written so far apart, s: an SD card's page an hour, and a power cut loses an hour of sums.
 pub const SAVINGS_WRITE_EVERY_S: i64 = 3600;
 /// Days whose sums are kept: a year and a month, to compare with the year before.

@@ -32,8 +32,8 @@ use crate::envelope::{self, Cap, Envelope};
 use crate::gateway::{AskError, Gateway, Reply};
 use crate::journal::{Cause, Ending, Entry};
 use crate::limits::{
-    ENDED_LIMITS_MAX, LIMIT_REACTION_S, PLAN_AHEAD_MAX_S, PLAN_APART_S, PLAN_ROLL_S, PLAN_SLOT_S, PLAN_STEPS_PER_TURN,
-    REASON_BYTES_MAX, SAVINGS_WRITE_EVERY_S, bounded,
+    CLOCK_KNOWN_FROM, ENDED_LIMITS_MAX, LIMIT_REACTION_S, PLAN_AHEAD_MAX_S, PLAN_APART_S, PLAN_ROLL_S, PLAN_SLOT_S,
+    PLAN_STEPS_PER_TURN, REASON_BYTES_MAX, SAVINGS_WRITE_EVERY_S, bounded,
 };
 use crate::now::Now;
 use crate::plan::slots::LimitSpan;
@@ -225,6 +225,7 @@ impl Planner {
             }
         }
         planner.book.configure(planner.settings.rules.clone());
+        planner.mend_times(now.wall.as_second());
         planner
     }
 
@@ -238,6 +239,10 @@ impl Planner {
             Slot::LastRule => _ = value.parse::<u32>().ok()?,
             // Looked for before.
             Slot::Engaged => {}
+            Slot::Ended => {
+                let rows: Vec<(i64, u32)> = serde_json::from_str(value).ok()?;
+                self.ended = rows.into_iter().take(ENDED_LIMITS_MAX).map(|(at, watts)| ended(at, watts)).collect();
+            }
             Slot::Work(udn) => _ = self.restored_work.insert(udn.clone(), serde_json::from_str(value).ok()?),
             Slot::Paused(udn) => _ = self.restored_paused.insert(udn.clone(), Pause::parse(value)?),
             Slot::Plan => {
@@ -264,7 +269,16 @@ impl Planner {
         let paused = paused.map(|(udn, pause)| (Slot::Paused(udn.clone()), pause.word().to_owned()));
         let plan = self.plan_row().map(|row| (Slot::Plan, row));
         let engaged = self.envelope.is_engaged().then(|| (Slot::Engaged, "yes".to_owned()));
-        rules.chain([last]).chain(engaged).chain(works).chain(paused).chain(plan).chain(self.ledger.rows()).collect()
+        let ended = self.ended_row().map(|row| (Slot::Ended, row));
+        rules
+            .chain([last])
+            .chain(engaged)
+            .chain(ended)
+            .chain(works)
+            .chain(paused)
+            .chain(plan)
+            .chain(self.ledger.rows())
+            .collect()
     }
 
     /// Takes a fact.
@@ -305,7 +319,7 @@ impl Planner {
             }
             Input::ClockChanged => {
                 self.accounted = None;
-                self.standings.values_mut().for_each(|standing| standing.since = standing.since.min(at));
+                self.mend_times(at);
                 // A plan is by the clock: with another one nobody is switched by the old plan.
                 (self.current, self.drawing, self.plan_due) = (None, None, None);
                 self.everything_changed(at);
@@ -316,6 +330,24 @@ impl Planner {
                 self.settings = settings;
                 self.everything_changed(at);
             }
+        }
+    }
+
+    /// Forgets what a clock that was ahead has put off: it would hold until that time comes.
+    fn mend_times(&mut self, at: i64) {
+        // Of a machine that does not know the year nothing can be said to be ahead.
+        if at < CLOCK_KNOWN_FROM {
+            return;
+        }
+        self.standings.values_mut().for_each(|standing| standing.mend_times(at));
+        self.restored_work.retain(|_, work| work.mend_times(at));
+        let past = |since: i64| (since <= at).then_some(since);
+        (self.over_since, self.begun) = (self.over_since.and_then(past), self.begun.and_then(past));
+        self.ended.retain(|limit| limit.span.end <= at);
+        self.write_savings_at = self.write_savings_at.min(at + SAVINGS_WRITE_EVERY_S);
+        for rule in self.book.expire_orders_of_later(timestamp(at)) {
+            tracing::info!(rule = %rule.id, "an order that a wrong clock has dated is dropped");
+            self.unsave(&rule);
         }
     }
 
@@ -350,7 +382,10 @@ impl Planner {
         let start = |at: UnixTime| second(at).saturating_add(self.shift);
         let caps: Vec<_> = ahead.into_iter().map(|(from, cap)| (start(from), cap)).collect();
         let cap = caps.first().and_then(|(_, cap)| *cap);
-        if let (Some(last), None) = (self.last_cap, cap) {
+        // Homes under one limit are let go together: more comes back little by little, also where the limit only rises.
+        if let Some(last) = self.last_cap
+            && cap.is_none_or(|cap| cap.watts > last.watts)
+        {
             self.limit_ended(last, at);
             self.replan(at);
         }
@@ -372,13 +407,14 @@ impl Planner {
     }
 
     /// Tells the utility's side how limits are kept, where that is news.
-    fn tell_limits(&mut self, at: i64) {
+    fn tell_limits(&mut self, gateway: &Gateway, at: i64) {
         let (holds, held_w) = match self.cap(at) {
             Some(Cap { cause: envelope::Cause::Limit(id), watts }) => (Some(id), watts.count()),
             _ => (None, 0),
         };
         // What is running may take a while to go off, and what is asked again soon is no excess that lasts.
-        let over_w = if holds.is_some() { self.over_w(at) } else { 0 };
+        let over_w =
+            if holds.is_some() { self.over_w(at).max(self.drawn_w(gateway).saturating_sub(held_w)) } else { 0 };
         self.over_since = if over_w > 0 { self.over_since.or(Some(at)) } else { None };
         let over_w = if self.over_since.is_some_and(|since| at >= since + LIMIT_REACTION_S) { over_w } else { 0 };
         let limited = Limited { accepted: self.settings.terms.accepted, holds, held_w, over_w };
@@ -389,10 +425,17 @@ impl Planner {
     }
 
     fn limit_ended(&mut self, cap: Cap, at: i64) {
-        let comeback = i64::from(self.settings.comeback.for_s);
-        self.ended.retain(|limit| limit.span.end + comeback > at);
-        self.ended.truncate(ENDED_LIMITS_MAX - 1);
-        self.ended.push(LimitSpan { span: Span { start: at - 1, end: at }, watts: cap.watts.count(), delay_s: 0 });
+        self.ended.retain(|limit| limit.span.end + i64::from(self.settings.comeback.for_s) > at);
+        // The latest counts for longest.
+        self.ended.drain(..self.ended.len().saturating_sub(ENDED_LIMITS_MAX - 1));
+        self.ended.push(ended(at, cap.watts.count()));
+        self.save(Slot::Ended, self.ended_row(), Soon::Soon);
+    }
+
+    /// Limits from which load comes back: when each ended, and its watts.
+    fn ended_row(&self) -> Option<String> {
+        let rows: Vec<(i64, u32)> = self.ended.iter().map(|limit| (limit.span.end, limit.watts)).collect();
+        if rows.is_empty() { None } else { serde_json::to_string(&rows).ok() }
     }
 
     /// Where the home stands with limits.
@@ -493,7 +536,7 @@ impl Planner {
             self.pass_time(now);
         }
         // Also while there is nothing to plan: a window or work that was too far away comes nearer.
-        let stale = self.begun.is_some_and(|begun| at >= next_hour(begun));
+        let stale = self.begun.is_some_and(|begun| at >= next_roll(begun));
         if stale && self.may_plan() && self.drawing.is_none() && self.plan_due.is_none() {
             self.replan(at);
         }
@@ -507,7 +550,7 @@ impl Planner {
         }
         if self.drawing.is_none() {
             self.reconcile(gateway, now);
-            self.tell_limits(at);
+            self.tell_limits(gateway, at);
         }
         if at >= self.write_savings_at {
             self.write_savings(at);
@@ -560,7 +603,9 @@ impl Planner {
         );
         let before = self.plan_row();
         let seen = self.current.as_ref().map(|current| current.seen_from(at));
-        self.runs = whose.iter().cloned().zip(plan.as_before().into_iter().map(|b| b.runs)).collect();
+        // Those that were not seen since the start have their place all the same.
+        self.runs.retain(|udn, runs| !self.standings.contains_key(udn) && runs.iter().any(|run| run.end > at));
+        self.runs.extend(whose.iter().cloned().zip(plan.as_before().into_iter().map(|b| b.runs)));
         let current = Current { plan, whose, made: at, until };
         if seen != Some(current.seen_from(at)) {
             self.effects.push_back(Effect::Planned);
@@ -575,7 +620,7 @@ impl Planner {
 
     /// Runs of cycles and charges that have not begun: what hysteresis has to know after a restart. The rest is made anew as well.
     fn plan_row(&self) -> Option<String> {
-        let works = self.runs.iter().filter(|(udn, _)| self.standings.get(*udn).is_some_and(|s| s.work.is_some()));
+        let works = self.runs.iter().filter(|(udn, _)| self.standings.get(*udn).is_none_or(|s| s.work.is_some()));
         let runs = |runs: &[Span]| runs.iter().map(|run| (run.start, run.end)).collect::<Vec<_>>();
         let rows: Vec<_> = works.map(|(udn, spans)| (udn.to_string(), runs(spans))).collect();
         if rows.is_empty() { None } else { serde_json::to_string(&rows).ok() }
@@ -602,7 +647,7 @@ impl Planner {
         if self.drawing.is_some() || !self.changed.is_empty() || self.all_changed {
             return Some(at);
         }
-        let edge = (self.current.is_some() || self.may_plan()).then(|| next_hour(at));
+        let edge = (self.current.is_some() || self.may_plan()).then(|| next_roll(at));
         let runs = self.current.iter().flat_map(|c| &c.plan.loads).flat_map(|l| &l.runs);
         let runs = runs.flat_map(|run| [run.span.start, run.span.end]);
         let of_standings = self.standings.values().flat_map(|s| {
@@ -648,8 +693,13 @@ impl Planner {
     }
 }
 
+/// A limit that ended at that moment.
+fn ended(at: i64, watts: u32) -> LimitSpan {
+    LimitSpan { span: Span { start: at - 1, end: at }, watts, delay_s: 0 }
+}
+
 /// When a plan is made anew though nothing has changed: time has gone on, and the plan reaches further.
-fn next_hour(at: i64) -> i64 {
+fn next_roll(at: i64) -> i64 {
     at.div_euclid(PLAN_ROLL_S) * PLAN_ROLL_S + PLAN_ROLL_S
 }
 

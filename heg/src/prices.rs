@@ -14,7 +14,7 @@ use upnp::time::BootTime;
 use utility_wire::{CurrencyCode, PriceSeries, UnixTime};
 
 use crate::journal::{Cause, Ending, Entry};
-use crate::limits::{PLAN_AHEAD_MAX_S, PLAN_ROLL_S, REASON_BYTES_MAX, bounded};
+use crate::limits::{PLAN_AHEAD_MAX_S, PRICES_ROLL_S, REASON_BYTES_MAX, bounded};
 use crate::now::Now;
 use crate::plan::Span;
 use crate::plan::slots::PriceSpan;
@@ -145,7 +145,7 @@ impl HomePrices {
         let at = now.wall.as_second();
         let unix = |at: i64| UnixTime::new(u64::try_from(at).unwrap_or(0));
         let second = |at: UnixTime| i64::try_from(at.seconds()).unwrap_or(i64::MAX);
-        let slots = self.prices.slots(unix(at - at.rem_euclid(PLAN_ROLL_S)), unix(at + PLAN_AHEAD_MAX_S));
+        let slots = self.prices.slots(unix(at - at.rem_euclid(PRICES_ROLL_S)), unix(at + PLAN_AHEAD_MAX_S));
         let span = |slot: &tariff::Slot| Span { start: second(slot.from), end: second(slot.until) };
         slots
             .iter()
@@ -295,7 +295,7 @@ impl HomePrices {
         self.stale = stale;
         self.checked = now;
         // The planner has the prices of the hours ahead ([`Self::for_plan`]): with each hour there is one more, from a table without end too.
-        let hour = now.wall.as_second().div_euclid(PLAN_ROLL_S) * PLAN_ROLL_S + PLAN_ROLL_S;
+        let hour = now.wall.as_second().div_euclid(PRICES_ROLL_S) * PRICES_ROLL_S + PRICES_ROLL_S;
         let hour = Timestamp::from_second(hour).ok().filter(|_| self.is_used()).map(unix);
         self.next = self.prices.next_change(time).into_iter().chain(hour).min();
     }

@@ -331,6 +331,7 @@ impl House {
             cost: sum.cost + day.cost,
             at_once: sum.at_once + day.at_once,
             energy_ws: sum.energy_ws + day.energy_ws,
+            not_used: sum.not_used + day.not_used,
         };
         let sums = self.days().into_values().fold(Sums::default(), sum);
         Figures { sums, findings: self.judge.findings, ..self.figures }

@@ -18,7 +18,7 @@ use upnp::ids::Udn;
 
 use crate::gateway::Restored;
 use crate::journal::Entry;
-use crate::limits::{PRUNE_EVERY, SET_ASIDE_MAX};
+use crate::limits::{JOURNAL_LEAP_ENTRIES, JOURNAL_LEAP_FRESH_MS, JOURNAL_LEAP_MS, PRUNE_EVERY, SET_ASIDE_MAX};
 use crate::planner;
 use crate::registrations::{Key, Registrant, Registration, Wish};
 use crate::registry::{Facts, KnownBy, Profile};
@@ -307,14 +307,18 @@ impl Store {
         if batch.last_reg > 0 {
             put_last_reg(&transaction, batch.last_reg)?;
         }
+        let prune = self.pruned.is_none_or(|at| now.duration_since(at).unsigned_abs() >= PRUNE_EVERY);
+        let leapt = prune && clock_has_leapt(&transaction, now)?;
         for entry in &batch.journal {
             put_entry(&transaction, entry)?;
         }
-        let prune = self.pruned.is_none_or(|at| now.duration_since(at).unsigned_abs() >= PRUNE_EVERY);
         let mut gone = 0;
         if prune && !batch.journal.is_empty() {
             let oldest = now.checked_sub(self.retention.age).unwrap_or(Timestamp::UNIX_EPOCH);
-            gone += transaction.execute("DELETE FROM journal WHERE at < ?1", [oldest.as_millisecond()])?;
+            // After a leap of the clock only their number counts: it may be set back, and by such a clock all are old.
+            if !leapt {
+                gone += transaction.execute("DELETE FROM journal WHERE at < ?1", [oldest.as_millisecond()])?;
+            }
             let sql = "DELETE FROM journal WHERE id <= (SELECT MAX(id) FROM journal) - ?1";
             gone += transaction.execute(sql, [self.retention.entries])?;
         }
@@ -550,6 +554,22 @@ fn planner_row(row: &Row<'_>) -> Result<Option<(planner::Slot, String)>, rusqlit
 
 fn utility_row(row: &Row<'_>) -> Result<Option<(Slot, Vec<u8>)>, rusqlite::Error> {
     Ok(Slot::parse(&row.get::<_, String>("key")?).zip(Some(row.get("value")?)))
+}
+
+/// Whether the clock has gone on by a leap within the last days, as the journal before this moment tells it.
+fn clock_has_leapt(transaction: &Transaction<'_>, now: Timestamp) -> Result<bool, rusqlite::Error> {
+    let mut statement = transaction.prepare("SELECT at FROM journal ORDER BY id DESC LIMIT ?1")?;
+    let before = statement.query_map([JOURNAL_LEAP_ENTRIES], |row| row.get::<_, i64>(0))?;
+    let mut later = now.as_millisecond();
+    for at in before {
+        let at = at?;
+        let fresh = now.as_millisecond().saturating_sub(later) < JOURNAL_LEAP_FRESH_MS;
+        if fresh && later.saturating_sub(at) > JOURNAL_LEAP_MS {
+            return Ok(true);
+        }
+        later = at;
+    }
+    Ok(false)
 }
 
 fn put_entry(transaction: &Transaction<'_>, e: &Entry) -> Result<(), rusqlite::Error> {

@@ -231,27 +231,18 @@ impl<'a> Year<'a> {
 
     fn all(mut self) -> Result<Outcome> {
         let mut days = Vec::new();
+        let mut seen = 0;
         for n in 0..self.run.days {
             days.push(self.day(self.run.first.checked_add(n.days())?)?);
-        }
-        if std::env::var_os("DBGF").is_some() {
-            for fault in self.house.faults() {
-                eprintln!("FAULT {fault:?} {}", Timestamp::from_second(fault.at)?);
-                let q = heg::store::JournalQuery {
-                    since: Some(Timestamp::from_second(fault.at - 5400)?),
-                    udn: None,
-                    limit: 100_000,
-                };
-                for e in self.store.journal(&q)?.iter().filter(|e| e.at.as_second() < fault.at + 1800) {
-                    eprintln!(
-                        "  {} {} {} [{}] {:?} {}",
-                        e.at,
-                        e.udn.as_ref().map_or("-", |u| u.bare()),
-                        e.action,
-                        e.cause,
-                        e.ending,
-                        e.reason
-                    );
+            if std::env::var_os("DBGF").is_some() {
+                eprintln!("DAY {n} tx {} bytes {}", days.last().unwrap().transactions, days.last().unwrap().disk_bytes);
+                for fault in self.house.faults().iter().skip(seen) {
+                    seen += 1;
+                    eprintln!("FAULT {fault:?} {}", Timestamp::from_second(fault.at)?);
+                    let q = heg::store::JournalQuery { since: Some(Timestamp::from_second(fault.at - 9000)?), udn: None, limit: 100_000 };
+                    for e in self.store.journal(&q)?.iter().filter(|e| e.at.as_second() < fault.at + 1800) {
+                        eprintln!("  {} {} {} [{}] {:?} {}", e.at, e.udn.as_ref().map_or("-", |u| u.bare()), e.action, e.cause, e.ending, e.reason);
+                    }
                 }
             }
         }
@@ -293,6 +284,7 @@ impl<'a> Year<'a> {
             cost: after.sums.cost - before.sums.cost,
             at_once: after.sums.at_once - before.sums.at_once,
             energy_ws: after.sums.energy_ws - before.sums.energy_ws,
+            not_used: after.sums.not_used - before.sums.not_used,
         };
         Ok(Day {
             date,

@@ -167,6 +167,8 @@ pub struct SumsView {
     pub at_once: f64,
     /// The difference.
     pub saved: f64,
+    /// What was not used, because of the price or its hours, would have cost so much.
+    pub not_used: f64,
 }
 
 /// Answer of `GET /v1/savings`.
@@ -313,6 +315,7 @@ impl SavingsView {
             cost: units(sums.cost),
             at_once: units(sums.at_once),
             saved: units(sums.saved()),
+            not_used: units(sums.not_used),
         };
         Self {
             currency: planner.currency().to_owned(),

@@ -12,7 +12,7 @@ use super::minds::Minds;
 use crate::commands::{Outcome, Verb};
 use crate::gateway::Input;
 use crate::journal::{Cause, Ending, Entry};
-use crate::limits::{REASON_BYTES_MAX, bounded};
+use crate::limits::{REASON_BYTES_MAX, UTILITY_AFTER_MAX, bounded};
 use crate::now::Now;
 use crate::planner;
 use crate::store::batch::Mark;
@@ -25,9 +25,9 @@ type Answer = (Duration, Option<LimitSet>);
 pub(super) fn answer(input: &utility::Input) -> Option<Answer> {
     match input {
         utility::Input::Polled(Ok(command)) | utility::Input::Commanded(command) => {
-            // The next poll is sent after that, and may be held for so long.
-            let next_within = Duration::from_secs(u64::from(command.poll_after_s) + u64::from(WAIT_S_MAX));
-            Some((next_within, command.limits.clone()))
+            // The next poll is sent after that, within the hour whatever the utility says, and may be held for so long.
+            let after = Duration::from_secs(command.poll_after_s.into()).min(UTILITY_AFTER_MAX);
+            Some((after + Duration::from_secs(WAIT_S_MAX.into()), command.limits.clone()))
         }
         _ => None,
     }
@@ -113,5 +113,32 @@ impl Minds {
             planner::Effect::Planned => self.push(Effect::Planned),
             planner::Effect::Decided(decision) => self.push(Effect::Decided(decision)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use utility_wire::{Command, List, Versions};
+
+    use super::*;
+
+    fn command(poll_after_s: u32) -> utility::Input {
+        let current = Versions { prices: 0, limits: 0, policy: 1 };
+        let zone = "home".parse().unwrap();
+        utility::Input::Polled(Ok(Command { current, limits: None, controls: List::empty(), poll_after_s, zone }))
+    }
+
+    #[test]
+    fn lpc_913_every_answer_of_the_utility_is_a_heartbeat_and_a_statement() {
+        assert_eq!(
+            answer(&command(0)),
+            Some((Duration::from_secs(55), None)),
+            "nothing new is that what was said goes on"
+        );
+    }
+
+    #[test]
+    fn a_utility_that_wants_to_be_asked_once_a_day_is_asked_within_the_hour_all_the_same() {
+        assert_eq!(answer(&command(86_400)), Some((Duration::from_secs(3655), None)));
     }
 }

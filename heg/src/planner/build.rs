@@ -13,7 +13,7 @@ use crate::limits::{
     PLAN_AHEAD_MAX_S, PLAN_AHEAD_MIN_S, PLAN_REBUILDS_PER_PAIR, PLAN_SLOT_S, PLAN_SWITCH_APART_S, PLAN_WINDOWS_MAX,
 };
 use crate::plan::slots::{LimitSpan, Outlook, SlotsError, cut};
-use crate::plan::{self, Before, Budget, LoadId, Now, Override, Problem, Span};
+use crate::plan::{self, Before, Budget, LoadId, Now, Override, Phase, Problem, Span};
 use crate::registrations::Wish;
 use crate::rules::load::Task;
 use crate::rules::{Consent, RuleId, What};
@@ -70,6 +70,7 @@ impl Planner {
     /// An appliance as a load of the plan; `None` where the plan has nothing to do with it.
     fn load(&self, gateway: &Gateway, udn: &Udn, standing: &Standing, id: LoadId, span: Span) -> Option<plan::Load> {
         let Standing { load, .. } = standing;
+        let watts = standing.planned_w(span.start);
         let (task, on) = (load.task.as_ref().ok()?, standing.on?);
         let ordered = self.order(udn, span.start);
         let planned = self.is_planned(udn, standing, span.start);
@@ -86,31 +87,34 @@ impl Planner {
                     return None;
                 }
                 let running_since = work.began.filter(|began| began + cycle_s(phases) > span.start);
-                plan::Work::Cycle { phases: phases.clone(), earliest: work.start, deadline: work.end, running_since }
+                let phases = match work.began {
+                    Some(began) => measured(phases, began, span.start, watts, load.power_w),
+                    None => phases.clone(),
+                };
+                plan::Work::Cycle { phases, earliest: work.start, deadline: work.end, running_since }
             }
             (Task::Cycle { .. }, _) => return None,
             (Task::Energy { .. }, Some(work)) if !work.done && planned => {
-                let ordered_on = ordered.filter(|(to, ..)| *to).map(|(.., until)| until);
-                match ordered_on.filter(|_| work.start > span.start) {
-                    // Its time has not come, and a person has it on all the same: that counts. What it is to do is planned again afterwards.
-                    Some(until) => {
-                        let (watts, wanted) =
-                            (load.power_w, vec![Span { start: span.start, end: until.min(span.end) }]);
-                        plan::Work::Presence { watts, rest_w: 0, wanted, kept: Vec::new(), price_max: None }
-                    }
-                    None if work.start >= span.end => return None,
-                    None => plan::Work::Energy {
-                        watts: load.power_w,
-                        energy_wh: work.left_wh(),
-                        earliest: work.start,
-                        deadline: work.end,
-                    },
+                let ordered_on = ordered.is_some_and(|(to, ..)| to);
+                if work.start >= span.end && !(on && ordered_on) {
+                    return None;
+                }
+                if on && self.waits_on(standing, work.start, span.start, ordered) {
+                    // What it draws until its work begins is none of the work.
+                    let wanted =
+                        ordered.filter(|(to, ..)| *to).map(|(.., until)| Span { start: span.start, end: until });
+                    let (wanted, kept) = (wanted.into_iter().collect(), self.kept(gateway, udn, standing, span));
+                    plan::Work::Presence { watts, rest_w: load.rest_w, wanted, kept, price_max: None }
+                } else {
+                    plan::Work::Energy { watts, energy_wh: work.left_wh(), earliest: work.start, deadline: work.end }
                 }
             }
+            // On for work that is done, or switched off in the midst of it: there is nothing to go on with.
+            (Task::Energy { .. }, _) if planned && standing.for_work => return None,
             (Task::Energy { .. } | Task::Presence { .. }, _) => {
                 let (wanted, price_max) = self.wanted(gateway, udn, standing, planned, span)?;
                 let kept = if on { self.kept(gateway, udn, standing, span) } else { Vec::new() };
-                plan::Work::Presence { watts: load.power_w, rest_w: load.rest_w, wanted, kept, price_max }
+                plan::Work::Presence { watts, rest_w: load.rest_w, wanted, kept, price_max }
             }
         };
         let since = span.start - standing.since;
@@ -131,11 +135,23 @@ impl Planner {
         })
     }
 
+    /// Whether one that is on stays so for now, although its work begins at `start` only.
+    fn waits_on(&self, standing: &Standing, start: i64, at: i64, ordered: Option<(bool, RuleId, i64)>) -> bool {
+        let minimum_s = i64::from(standing.load.minimum_on_s);
+        let stays = || ordered.is_none_or(|(to, ..)| to) && standing.since + minimum_s > at;
+        start > at && (ordered.is_some_and(|(to, ..)| to) || stays() || self.comfort(standing, at).is_some())
+    }
+
     /// Whether nothing has to go off at once: no limit holds, none is being come back from, and the fuse bears what is on.
     fn is_roomy(&self, gateway: &Gateway, at: i64) -> bool {
-        let drawn = || self.standings.iter().map(|(udn, standing)| u64::from(drawn(gateway, udn, standing)));
-        let total = || u64::from(self.settings.base_w) + drawn().sum::<u64>();
-        !self.is_rising(at) && self.cap(at).is_none() && self.settings.fuse_w.is_none_or(|fuse| total() <= fuse.into())
+        let fits = |fuse: u32| self.drawn_w(gateway) <= fuse;
+        !self.is_rising(at) && self.cap(at).is_none() && self.settings.fuse_w.is_none_or(fits)
+    }
+
+    /// What the home draws, as far as is known: what is on, and the rest, W.
+    pub(super) fn drawn_w(&self, gateway: &Gateway) -> u32 {
+        let drawn = self.standings.iter().map(|(udn, standing)| drawn(gateway, udn, standing));
+        drawn.fold(self.settings.base_w, u32::saturating_add)
     }
 
     /// When it is wanted on. Where nobody says when, it is wanted for as long as it is on, or was switched off by the plan.
@@ -148,7 +164,7 @@ impl Planner {
         span: Span,
     ) -> Option<(Vec<Span>, Option<i64>)> {
         let ordered_on = self.order(udn, span.start).is_some_and(|(on, ..)| on);
-        let goes_on = standing.on == Some(true) || standing.ours == Some(false);
+        let goes_on = standing.on == Some(true) || standing.is_paused();
         let open = || if goes_on { vec![span] } else { vec![] };
         let (mut wanted, price_max) = match &standing.load.task {
             Ok(Task::Presence { only, price_max, .. }) if planned => {
@@ -210,6 +226,17 @@ impl Planner {
 fn drawn(gateway: &Gateway, udn: &Udn, standing: &Standing) -> u32 {
     let last_known = || is_on(gateway.registry().get(udn)?.profile().last_known);
     if standing.on.or_else(last_known) == Some(true) { standing.power_w } else { 0 }
+}
+
+/// The phases of a cycle that began at `began`, the one that runs at `at` with what is measured where that is more.
+fn measured(phases: &[Phase], began: i64, at: i64, watts: u32, rated: u32) -> Vec<Phase> {
+    let mut end = began;
+    let running = |phase: &Phase| {
+        end += i64::from(phase.seconds);
+        let now = watts > rated && (end - i64::from(phase.seconds)..end).contains(&at);
+        Phase { watts: if now { phase.watts.max(watts) } else { phase.watts }, ..*phase }
+    };
+    phases.iter().map(running).collect()
 }
 
 /// When the minimum time that holds a load now is over.

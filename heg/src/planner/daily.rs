@@ -1,4 +1,5 @@
-//! Daily windows in local time as spans of instants. Days of 23 and 25 hours are what `next_occurrence` makes of them.
+//! Daily windows in local time as spans of instants. Days of 23 and 25 hours are what `next_occurrence` makes of them; a window that lies in
+//! the hour which such a day skips does not come on it.
 #![forbid(unsafe_code)]
 
 use daemon_kit::clock::next_occurrence;
@@ -20,13 +21,15 @@ pub(crate) fn spans(window: impl Into<Window>, zone: &TimeZone, within: Span) ->
     // Each turn goes on to the next day, so this ends.
     while let Ok(after) = Timestamp::from_second(cursor) {
         let from = next_occurrence(start, zone, after);
-        let until = next_occurrence(end, zone, from);
+        // Begin and end may both come with the clock's jump.
+        let same_day = Timestamp::from_second(from.as_second() - i64::from(start < end)).unwrap_or(from);
+        let until = next_occurrence(end, zone, same_day);
         let span = Span { start: from.as_second(), end: until.as_second() };
         if span.start >= within.end || span.start <= cursor {
             break;
         }
         cursor = span.start;
-        if span.end > within.start && days.hold(zone.to_datetime(from).weekday()) {
+        if span.start < span.end && span.end > within.start && days.hold(zone.to_datetime(from).weekday()) {
             spans.push(span);
         }
     }
@@ -91,6 +94,26 @@ mod tests {
         assert_eq!(sundays("00:00:00-12:00:00", "2026-03-29"), [(-3600, 11 * 3600)]);
         assert_eq!(sundays("00:00:00-12:00:00", "2026-10-25"), [(-7200, 13 * 3600)]);
         assert_eq!(sundays("04:00:00-05:00:00", "2026-03-29"), [(7200, 3600)]);
+    }
+
+    #[test]
+    fn what_lies_in_the_hour_that_a_spring_day_skips_does_not_come_on_it_and_does_not_last_until_the_next() {
+        let zone = TimeZone::posix("CET-1CEST,M3.5.0,M10.5.0/3").unwrap();
+        let within = Span { start: at("2026-03-27T23:00:00Z"), end: at("2026-03-30T22:00:00Z") };
+        let minutes = |text: &str| {
+            let found = spans(window(text), &zone, within);
+            found.iter().map(|s| (s.start - within.start, s.seconds() / 60)).collect::<Vec<_>>()
+        };
+        // Saturday, the Sunday that has no hour from 02:00 on, Monday.
+        let (saturday, sunday, monday) = (2 * 3600, 26 * 3600, 49 * 3600);
+        assert_eq!(minutes("02:00:00-03:00:00"), [(saturday, 60), (monday, 60)]);
+        assert_eq!(minutes("02:15:00-02:45:00"), [(saturday + 900, 30), (monday + 900, 30)]);
+        assert_eq!(minutes("02:30:00-03:00:00"), [(saturday + 1800, 30), (monday + 1800, 30)]);
+        assert_eq!(minutes("02:30:00-03:30:00"), [(saturday + 1800, 60), (sunday, 30), (monday + 1800, 60)]);
+        assert_eq!(minutes("01:30:00-02:30:00"), [(saturday - 1800, 60), (sunday - 1800, 30), (monday - 1800, 60)]);
+        // From 03:00 to 02:30 of the next day: on Saturday up to the jump, and on from there.
+        let all = minutes("03:00:00-02:30:00");
+        assert_eq!(all[1..3], [(saturday + 3600, 23 * 60), (sunday, 23 * 60 + 30)], "{all:?}");
     }
 
     #[test]

@@ -122,7 +122,7 @@ pub struct Limited {
     pub holds: Option<EventId>,
     /// How much the home may draw by that limit, W: what the limit says, or the home's floor where that is higher.
     pub held_w: u32,
-    /// By how much it is exceeded, W, by what is not to be switched off; told only when that lasts.
+    /// By how much it is exceeded, W, by what is not to be switched off, or by what appliances are seen to draw; told only when that lasts.
     pub over_w: u32,
 }
 

@@ -11,15 +11,16 @@ use super::exchange::Control;
 use super::savings::Sums;
 use super::standing::{Pause, Standing, Unwilling, is_on, switches};
 use super::work::{self, cycle_s};
-use super::{Effect, Planner, Slot, Soon};
+use super::{Effect, Planner, Slot, Soon, daily};
 use crate::commands::{Outcome, Verb};
 use crate::gateway::Gateway;
 use crate::journal::{Cause, Ending};
 use crate::limits::{
-    ACCOUNT_GAP_MAX_S, COMMANDED_WITHIN_S, LATE_OBEYED_S, ORDER_S_MAX, REASON_BYTES_MAX, WOKEN_KEPT_S, bounded,
+    ACCOUNT_GAP_MAX_S, COMMANDED_WITHIN_S, CYCLE_DONE_QUARTERS, LATE_OBEYED_S, MEASURED_APART, MEASURED_KEPT_S,
+    ORDER_S_MAX, REASON_BYTES_MAX, WOKEN_KEPT_S, bounded,
 };
 use crate::now::Now;
-use crate::plan::Span;
+use crate::plan::{Span, Why};
 use crate::rules::form::{Kind, RuleForm};
 use crate::rules::load::Task;
 use crate::rules::{Author, Consent, RuleId};
@@ -47,34 +48,45 @@ impl Planner {
         let standing = self.standings.entry(udn.clone()).or_insert_with(|| Standing {
             work: restored.remove(udn),
             ours: (paused == Some(Pause::Off)).then_some(false),
+            for_work: paused == Some(Pause::Work),
             late: (paused == Some(Pause::Ordered)).then_some((false, at + LATE_OBEYED_S)),
             kept_pause: paused,
             ..Standing::new(load.clone())
         });
         let (was, is) = (standing.on, is_on(appliance.state()));
         let profile = appliance.profile();
+        let planned_w = standing.planned_w(at);
         standing.power_w = match (is, profile.power) {
-            (Some(true), Some(power)) if power.count() > 0 => power.count(),
+            (Some(true), Some(power)) if power.count() > 0 => {
+                standing.measured = Some((power.count(), at + MEASURED_KEPT_S));
+                power.count()
+            }
             _ => load.power_w,
         };
         // What the plan itself has ordered it knows already.
         let ordered = standing.ordered.map(|(to, _)| to);
         let as_ordered = was.is_some() && is.is_some() && (ordered == is || standing.ours == is);
-        let differs = (was != is && !as_ordered) || standing.load != load;
+        // While it was on it was not planned what is to be done later.
+        let waited = was != is && standing.is_idle(at) && standing.work.as_ref().is_some_and(|work| !work.done);
+        let differs = (was != is && (waited || !as_ordered)) || standing.load != load;
         standing.on = is;
         standing.load = load;
+        // Where nothing limits, it is no matter.
+        let scarce = self.settings.fuse_w.is_some() || self.caps.iter().any(|(_, cap)| cap.is_some());
+        let heavier = scarce && standing.planned_w(at).abs_diff(planned_w) > planned_w / MEASURED_APART;
         if was != is {
             // By a clock that has been set back since it would be on its minimum time for hours.
             standing.since = profile.since.as_second().min(at);
         }
         // Who was silent meanwhile was as we had left it.
         let left = standing.ours.or(standing.late.map(|(to, _)| !to));
-        if let (Some(was), Some(is)) = (was.or(left), is)
-            && was != is
-        {
-            self.switched(gateway, udn, is, now);
+        match (was.or(left), is) {
+            (Some(was), Some(is)) if was != is => self.switched(gateway, udn, is, now),
+            // It was not seen meanwhile, and has stopped.
+            (None, Some(false)) => _ = self.interrupt(udn, now),
+            _ => {}
         }
-        if differs {
+        if differs || heavier {
             self.replan(at);
         }
     }
@@ -90,12 +102,29 @@ impl Planner {
         let ours = late || standing.ours == Some(on) || standing.ordered.is_some_and(|(to, _)| to == on);
         // What a control switches off goes on when that is over.
         let paused = !on && matches!(cause, Some(Cause::Utility(_)));
+        let energy = matches!(standing.load.task, Ok(Task::Energy { .. }));
+        let open = standing.work.as_ref().filter(|work| !work.done && work.start <= at);
+        standing.for_work = energy
+            && match on {
+                true => ours && open.is_some(),
+                false => standing.for_work || open.is_some_and(|work| work.began.is_some()),
+            };
         standing.ours = (ours || paused).then_some(on);
         if late {
             standing.unwilling = None;
         }
         self.keep_paused(udn);
-        let finished = !on && self.finish_by_itself(udn, cause.is_some() || ours, now);
+        let interrupted = !on && self.interrupt(udn, now);
+        let by = match cause {
+            None => Some(Author::Hand).filter(|_| !ours),
+            Some(Cause::Person(uid)) => Some(Author::Person(uid)),
+            Some(_) => None,
+        };
+        if let Some(by) = by.filter(|_| interrupted) {
+            // Who has stopped it does not want it to begin again at once.
+            self.hold(udn, on, by, now);
+        }
+        let finished = interrupted || (!on && self.finish_by_itself(udn, cause.is_some() || ours, now));
         if cause.is_none() && !ours && !finished {
             self.by_hand(udn, on, Author::Hand, now);
         }
@@ -109,9 +138,40 @@ impl Planner {
         if before == pause {
             return;
         }
-        // That it went off as ordered changes nothing for whoever finds it off.
-        let soon = if (before, pause) == (Some(Pause::Ordered), Some(Pause::Off)) { Soon::Lazily } else { Soon::Soon };
+        let soon = match (before, pause) {
+            // That it went off as ordered changes nothing for whoever finds it off.
+            (Some(Pause::Ordered), Some(Pause::Off)) => Soon::Lazily,
+            // As soon as its work is written.
+            (None, Some(Pause::Work)) | (Some(Pause::Work), None) => Soon::Lazily,
+            _ => Soon::Soon,
+        };
         self.save(Slot::Paused(udn.clone()), pause.map(|pause| pause.word().to_owned()), soon);
+    }
+
+    /// A cycle that went off long before its end is not done: what a rule asks for is begun again, as long as its time is not over.
+    fn interrupt(&mut self, udn: &Udn, now: Now) -> bool {
+        let at = now.wall.as_second();
+        let Some(standing) = self.standings.get_mut(udn) else { return false };
+        let (Ok(Task::Cycle { phases, .. }), Some(work)) = (&standing.load.task, &mut standing.work) else {
+            return false;
+        };
+        let (length, began) = (cycle_s(phases), work.began.filter(|_| !work.done));
+        let Some(lasted) = began.map(|began| at - began).filter(|lasted| *lasted < length / 4 * CYCLE_DONE_QUARTERS)
+        else {
+            return false;
+        };
+        let sums = work.interrupted(phases, lasted, &self.tariff);
+        work.began = None;
+        if work.rule.is_none() {
+            work.close();
+        }
+        let cause = work.rule.map_or(Cause::Window, |number| Cause::Rule(RuleId::Made(number)));
+        self.ledger.add(udn, sums, at, &self.settings.zone);
+        let reason = format!("ended after {} of {} min", lasted.max(0) / 60, length / 60);
+        self.journal(Some(udn), "plan work", cause, Ending::Dropped, &reason, now);
+        self.save_work(udn);
+        self.replan(at);
+        true
     }
 
     /// A cycle that is over, or a charge that has what it needs, goes off by itself.
@@ -130,9 +190,13 @@ impl Planner {
     /// It was switched by hand, or by a command of a person's: so it stays for a while.
     fn by_hand(&mut self, udn: &Udn, on: bool, by: Author, now: Now) {
         let Some(standing) = self.standings.get(udn).filter(|s| s.load.consent.0 != Consent::No) else { return };
-        if matches!(standing.load.task, Ok(Task::Cycle { .. })) {
-            return;
+        if !matches!(standing.load.task, Ok(Task::Cycle { .. })) {
+            self.hold(udn, on, by, now);
         }
+    }
+
+    /// As it was switched it stays for a while.
+    fn hold(&mut self, udn: &Udn, on: bool, by: Author, now: Now) {
         let until = now.wall.as_second() + self.settings.by_hand_s.min(ORDER_S_MAX);
         let form = RuleForm {
             appliance: Some(udn.to_string()),
@@ -255,6 +319,7 @@ impl Planner {
         if ended {
             self.replan(at);
         }
+        self.leave_window(udn, at);
         self.keep_paused(udn);
         let (Ok(task), Some(standing)) = (task, self.standings.get_mut(udn)) else { return };
         if let Some(work) = standing.work.as_mut().filter(|w| !w.done) {
@@ -277,10 +342,37 @@ impl Planner {
             };
             if over {
                 work.close();
+                if !cycle {
+                    self.charged(udn, at);
+                }
                 self.work_done(udn, now);
             }
         }
         self.next_work(udn, &task, at);
+    }
+
+    /// What the plan has paused in its window does not go on once that is over, whoever has a say then.
+    fn leave_window(&mut self, udn: &Udn, at: i64) {
+        let Some(standing) = self.standings.get(udn).filter(|s| s.is_paused() && self.is_planned(udn, s, at)) else {
+            return;
+        };
+        let Ok(Task::Presence { only, .. }) = &standing.load.task else { return };
+        let now = Span { start: at, end: at + 1 };
+        let open = only.is_empty() || only.iter().any(|w| !daily::spans(*w, &self.settings.zone, now).is_empty());
+        if !open && let Some(standing) = self.standings.get_mut(udn) {
+            standing.for_work = true;
+        }
+    }
+
+    /// Whoever switched it on, it was on for its work if nobody else wants it on.
+    fn charged(&mut self, udn: &Udn, at: i64) {
+        let ordered_on = self.order(udn, at).is_some_and(|(on, ..)| on);
+        let planned = self.standings.get(udn).is_some_and(|standing| self.is_planned(udn, standing, at));
+        let on = self.standings.get_mut(udn).filter(|standing| standing.on == Some(true));
+        if let Some(standing) = on.filter(|_| planned && !ordered_on) {
+            standing.for_work = true;
+            self.keep_paused(udn);
+        }
     }
 
     /// The work that comes first now.
@@ -351,26 +443,30 @@ impl Planner {
             let watts = standing.power_w;
             let energy_ws = u64::from(watts) * u64::try_from(span.seconds()).unwrap_or(0);
             let cost = self.tariff.cost(span, watts);
-            let on = standing.on == Some(true);
+            let (on, paused) = (standing.on == Some(true), standing.is_paused());
             match (&standing.load.task, &mut standing.work) {
                 (Ok(Task::Energy { .. }), Some(work)) if on && !work.done && work.began.is_some() => {
                     work.taken_ws = work.taken_ws.saturating_add(energy_ws);
                     work.cost = work.cost.saturating_add(cost.unwrap_or(0));
                     work.priced &= cost.is_some();
                 }
+                // Beyond what it was to take: by hand, or because it would not go off.
+                (Ok(Task::Energy { .. }), _) if on => {
+                    let cost = cost.unwrap_or(0);
+                    self.ledger.add(udn, Sums { cost, at_once: cost, energy_ws, not_used: 0 }, at, &self.settings.zone);
+                }
                 (Ok(Task::Presence { .. }), _) if on => {
                     let cost = cost.unwrap_or(0);
-                    self.ledger.add(udn, Sums { cost, at_once: cost, energy_ws }, at, &self.settings.zone);
+                    self.ledger.add(udn, Sums { cost, at_once: cost, energy_ws, not_used: 0 }, at, &self.settings.zone);
                 }
-                (Ok(Task::Presence { .. }), _) if standing.ours == Some(false) => {
-                    let paused = self
-                        .current
-                        .as_ref()
-                        .and_then(|c| c.of(udn))
-                        .is_some_and(|load| load.pauses.iter().any(|pause| pause.span.within(span).is_some()));
+                (Ok(Task::Presence { .. }), _) if paused => {
+                    let of_plan = self.current.as_ref().and_then(|c| c.of(udn));
+                    let paused = of_plan.is_some_and(|load| {
+                        load.pauses.iter().any(|pause| pause.why != Why::Cap && pause.span.within(span).is_some())
+                    });
                     let spared = watts.saturating_sub(standing.load.rest_w);
-                    let at_once = self.tariff.cost(span, spared).filter(|_| paused).unwrap_or(0);
-                    self.ledger.add(udn, Sums { cost: 0, at_once, energy_ws: 0 }, at, &self.settings.zone);
+                    let not_used = self.tariff.cost(span, spared).filter(|_| paused).unwrap_or(0);
+                    self.ledger.add(udn, Sums { not_used, ..Sums::default() }, at, &self.settings.zone);
                 }
                 _ => {}
             }

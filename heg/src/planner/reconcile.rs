@@ -52,7 +52,7 @@ impl Planner {
             kind: decisions::kind(cause),
             cause,
             because: self.because(udn, by, on, at).into(),
-            saves: self.saves(udn, on, at),
+            saves: self.saves(udn, by, on, at),
             outcome: None,
         };
         self.decided(decision, now);
@@ -88,6 +88,9 @@ impl Planner {
         if let Some(rule) = self.book.weightiest(udn, timestamp(at), of_utility) {
             return Some(format!("a person has opted out (rule {})", rule.id));
         }
+        if !on && standing.runs_cycle(at) {
+            return Some("a cycle is running, and is not interrupted".to_owned());
+        }
         let unasked = Claims { unwilling: false, control: None, ..self.claims(gateway, udn, standing, at) };
         let ruling = decide(&unasked);
         let outranks = ruling.by.rank() < Ruler::CONTROL_RANK && ruling.on.is_some_and(|wanted| wanted != on);
@@ -112,14 +115,12 @@ impl Planner {
             _ if cycle => None,
             // Beyond limits an appliance that isn't planned is only let go on.
             (Some(_), None) if planned => Some((false, pause.map_or(Why::Window, |p| p.why))),
-            // A charge the plan has begun ends when there is no more to do.
-            (None, _) if planned && standing.ours == Some(true) && self.is_charged(standing) => {
+            // A charge ends when there is no more to do.
+            (None, _) if planned && on && standing.is_idle(at) && (standing.for_work || standing.awaits_work(at)) => {
                 Some((false, Why::Window))
             }
             // The utility's own say over it ends, also where nothing else is planned: what it switched off goes on.
-            (None, _) if standing.ours == Some(false) && standing.load.consent.0 == Consent::No => {
-                Some((true, Why::Cap))
-            }
+            (None, _) if standing.is_paused() && standing.load.consent.0 == Consent::No => Some((true, Why::Cap)),
             _ => None,
         };
         Claims {
@@ -129,7 +130,8 @@ impl Planner {
             comfort: if on { self.comfort(standing, at) } else { None },
             limit: limited.then(|| self.limited(at)),
             control: standing.control.filter(|c| c.until > at).map(|c| (c.on, c.id)),
-            opt_out: self.opted_out(udn, at),
+            // What was switched off before goes on first.
+            opt_out: self.opted_out(udn, at).filter(|_| !standing.is_paused()),
             plan,
         }
     }
@@ -148,10 +150,6 @@ impl Planner {
         }
     }
 
-    fn is_charged(&self, standing: &Standing) -> bool {
-        matches!(standing.load.task, Ok(Task::Energy { .. })) && standing.work.as_ref().is_none_or(|w| w.done)
-    }
-
     /// What leaves no room, where the plan says that nothing is left.
     fn limited(&self, at: i64) -> Limited {
         match self.cap(at) {
@@ -167,7 +165,7 @@ impl Planner {
         self.ended.iter().any(|limit| limit.span.end + for_s > at)
     }
 
-    fn comfort(&self, standing: &Standing, at: i64) -> Option<Source> {
+    pub(super) fn comfort(&self, standing: &Standing, at: i64) -> Option<Source> {
         if standing.load.importance.0 == Importance::Critical {
             return Some(Source::Default);
         }
@@ -202,17 +200,17 @@ impl Planner {
         }
     }
 
-    /// Against running at once, as far as can be reckoned now.
-    fn saves(&self, udn: &Udn, on: bool, at: i64) -> Option<i64> {
+    /// Against running at once, as far as can be reckoned now; of a pause for its price, until it goes on or the price changes.
+    fn saves(&self, udn: &Udn, by: Ruler, on: bool, at: i64) -> Option<i64> {
         let standing = self.standings.get(udn)?;
         let load = self.current.as_ref()?.of(udn)?;
         match (&standing.load.task, &standing.work) {
             (Ok(Task::Cycle { phases, .. }), Some(work)) if on => {
                 Some(cycle_cost(phases, work.start, &self.tariff)? - cycle_cost(phases, at, &self.tariff)?)
             }
-            (Ok(Task::Presence { .. }), _) if !on => {
-                let until = load.runs.iter().map(|r| r.span.start).find(|start| *start > at);
-                let until = until.or(load.pauses.last().map(|p| p.span.end))?;
+            (Ok(Task::Presence { .. }), _) if !on && by == Ruler::Plan(Why::Price) => {
+                let next = load.runs.iter().map(|r| r.span.start).find(|start| *start > at);
+                let until = next.or_else(|| self.tariff.holds_until(at))?;
                 let spared = standing.power_w.saturating_sub(standing.load.rest_w);
                 self.tariff.cost(Span { start: at, end: until }, spared)
             }

@@ -1,7 +1,7 @@
 //! What the planned appliances cost, and what they would have cost had each run at once.
 //!
-//! At once means: a cycle or a charge from the beginning of its time on, and what can be paused without pauses. Time without a known
-//! price is not counted on either side. Kept by day for the whole home, and by month for each appliance.
+//! At once means: a cycle or a charge from the beginning of its time on. What is paused for its price is not done later: what that would have cost
+//! is a sum of its own, nobody's saving by moving; what a limit pauses is none at all. Time without a known price is not counted on any side. Kept by day for the whole home, and by month for each appliance.
 #![forbid(unsafe_code)]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,10 +24,13 @@ pub struct Sums {
     pub at_once: i64,
     /// Energy used, W s.
     pub energy_ws: u64,
+    /// What was not used, because of the price or its hours, would have cost so much, millionths of the currency.
+    #[serde(default)]
+    pub not_used: i64,
 }
 
 impl Sums {
-    /// What was saved, millionths of the currency; less than nothing where the plan cost more.
+    /// What was saved by moving it, millionths of the currency; less than nothing where the plan cost more.
     pub fn saved(&self) -> i64 {
         self.at_once - self.cost
     }
@@ -36,6 +39,7 @@ impl Sums {
         self.cost = self.cost.saturating_add(other.cost);
         self.at_once = self.at_once.saturating_add(other.at_once);
         self.energy_ws = self.energy_ws.saturating_add(other.energy_ws);
+        self.not_used = self.not_used.saturating_add(other.not_used);
     }
 }
 
@@ -133,7 +137,7 @@ mod tests {
         let zone = TimeZone::posix("CET-1CEST,M3.5.0,M10.5.0/3").unwrap();
         let tv = Udn::parse("uuid:tv").unwrap();
         let at = |text: &str| text.parse::<Timestamp>().unwrap().as_second();
-        let sums = Sums { cost: 10, at_once: 15, energy_ws: 100 };
+        let sums = Sums { cost: 10, at_once: 15, energy_ws: 100, not_used: 3 };
         let mut ledger = Ledger::default();
         ledger.add(&tv, sums, at("2026-10-31T22:59:59Z"), &zone);
         ledger.add(&tv, sums, at("2026-10-31T23:00:00Z"), &zone);

@@ -12,9 +12,12 @@ pub enum Slot {
     LastRule,
     /// That the utility has stated a limit once: `yes`.
     Engaged,
+    /// Limits from which load comes back, when each ended and its watts: JSON.
+    Ended,
     /// How far an appliance's work of the day is done: JSON.
     Work(Udn),
-    /// That the plan or a control has switched an appliance off, and it is to go on again: `yes`; `ordered` while nobody knows whether it went off.
+    /// That the plan or a control has switched an appliance off, and it is to go on again: `yes`; `ordered` while nobody knows whether it went
+    /// off. Or that it is on for its work alone: `work`.
     Paused(Udn),
     /// When each load runs by the plan: JSON.
     Plan,
@@ -31,6 +34,7 @@ impl Slot {
             Self::Rule(number) => format!("rule {number}"),
             Self::LastRule => "last-rule".into(),
             Self::Engaged => "engaged".into(),
+            Self::Ended => "ended".into(),
             Self::Work(udn) => format!("work {udn}"),
             Self::Paused(udn) => format!("paused {udn}"),
             Self::Plan => "plan".into(),
@@ -45,6 +49,7 @@ impl Slot {
             None if key == "plan" => Self::Plan,
             None if key == "last-rule" => Self::LastRule,
             None if key == "engaged" => Self::Engaged,
+            None if key == "ended" => Self::Ended,
             Some(("rule", number)) => Self::Rule(number.parse().ok()?),
             Some(("work", udn)) => Self::Work(Udn::parse(udn).ok()?),
             Some(("paused", udn)) => Self::Paused(Udn::parse(udn).ok()?),
@@ -69,6 +74,7 @@ mod tests {
             Slot::Rule(7),
             Slot::LastRule,
             Slot::Engaged,
+            Slot::Ended,
             Slot::Work(udn()),
             Slot::Paused(udn()),
             Slot::Plan,

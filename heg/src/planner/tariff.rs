@@ -45,6 +45,13 @@ impl Tariff {
         (at < last.span.end).then_some(last.price)
     }
 
+    /// Until when the price of an instant holds.
+    pub(super) fn holds_until(&self, at: i64) -> Option<i64> {
+        let next = self.spans.partition_point(|p| p.span.start <= at);
+        let last = self.spans.get(next.checked_sub(1)?)?;
+        (at < last.span.end).then_some(last.span.end)
+    }
+
     /// Those not over before `from`.
     pub(super) fn ahead(&self, from: i64) -> Vec<PriceSpan> {
         self.spans.iter().filter(|p| p.span.end > from).copied().collect()

@@ -9,7 +9,7 @@ use upnp::ids::Udn;
 use super::daily;
 use super::savings::Sums;
 use super::tariff::Tariff;
-use crate::limits::PLAN_AHEAD_MAX_S;
+use crate::limits::{PLAN_AHEAD_MAX_S, WORK_AHEAD_MAX_S};
 use crate::plan::{Phase, Span};
 use crate::rules::book::Book;
 use crate::rules::load::Task;
@@ -55,6 +55,27 @@ impl Work {
         }
     }
 
+    /// What a cycle cost that went off `lasted` seconds after it began; nothing of it is saved.
+    pub(super) fn interrupted(&self, phases: &[Phase], lasted: i64, tariff: &Tariff) -> Sums {
+        let mut left = u32::try_from(lasted).unwrap_or(0);
+        let ran = phases.iter().map(|phase| {
+            let seconds = phase.seconds.min(left);
+            left -= seconds;
+            Phase { seconds, ..*phase }
+        });
+        let ran: Vec<Phase> = ran.collect();
+        let cost = self.began.and_then(|began| cycle_cost(&ran, began, tariff)).unwrap_or(0);
+        Sums { cost, at_once: cost, energy_ws: cycle_ws(&ran), not_used: 0 }
+    }
+
+    /// Takes back what a clock that was ahead has said; `false`: it is of another time altogether.
+    pub(super) fn mend_times(&mut self, at: i64) -> bool {
+        let ahead = at + WORK_AHEAD_MAX_S;
+        self.past = self.past.filter(|past| *past <= ahead);
+        self.began = self.began.map(|began| began.min(at));
+        self.rule.is_some() || self.start <= ahead
+    }
+
     /// What it still needs, Wh.
     pub(super) fn left_wh(&self) -> u32 {
         let left_ws = (u64::from(self.need_wh) * 3600).saturating_sub(self.taken_ws);
@@ -66,13 +87,13 @@ impl Work {
         let sums = match task {
             Task::Cycle { phases, .. } => self.began.and_then(|began| {
                 let (cost, energy_ws) = (cycle_cost(phases, began, tariff)?, cycle_ws(phases));
-                Some(Sums { cost, at_once: cycle_cost(phases, self.start, tariff)?, energy_ws })
+                Some(Sums { cost, at_once: cycle_cost(phases, self.start, tariff)?, energy_ws, not_used: 0 })
             }),
             Task::Energy { .. } | Task::Presence { .. } => {
                 let seconds = self.taken_ws / u64::from(power_w.max(1));
                 let span = Span { start: self.start, end: self.start + i64::try_from(seconds).unwrap_or(0) };
                 let at_once = tariff.cost(span, power_w).filter(|_| self.priced);
-                at_once.map(|at_once| Sums { cost: self.cost, at_once, energy_ws: self.taken_ws })
+                at_once.map(|at_once| Sums { cost: self.cost, at_once, energy_ws: self.taken_ws, not_used: 0 })
             }
         };
         sums.unwrap_or_default()

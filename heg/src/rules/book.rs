@@ -12,7 +12,7 @@ use upnp::ids::Udn;
 use super::form::{RuleError, RuleForm};
 use super::window::Window;
 use super::{Author, Rule, RuleId, What};
-use crate::limits::{LOAD_WINDOWS_MAX, RULES_MAX};
+use crate::limits::{LOAD_WINDOWS_MAX, ORDER_S_MAX, RULES_MAX};
 
 /// Why a rule was not taken or not removed.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -154,6 +154,18 @@ impl Book {
         let over = |r: &Rule| r.is_over(now) || (gone.is_some() && r.appliance.as_ref() == gone);
         let ended: Vec<Rule> = self.made.values().filter(|r| over(r)).cloned().collect();
         self.made.retain(|_, r| !over(r));
+        ended
+    }
+
+    /// Takes out orders that were made after `now`, by a clock that was ahead, and end later than an order may.
+    pub fn expire_orders_of_later(&mut self, now: Timestamp) -> Vec<Rule> {
+        let last = now.as_second() + ORDER_S_MAX;
+        let later = |r: &Rule| {
+            let order = matches!(r.what, What::Order { .. }) && r.made.is_some_and(|made| made > now);
+            order && r.until.is_some_and(|until| until.as_second() > last)
+        };
+        let ended: Vec<Rule> = self.made.values().filter(|r| later(r)).cloned().collect();
+        self.made.retain(|_, r| !later(r));
         ended
     }
 

@@ -22,7 +22,7 @@ pub const RANKS: [(&str, &str, &str); 10] = [
     ("limit", "a limit the home has agreed to, or its fuse, leaves no room for it", "off"),
     ("order-on", "a person has ordered it on, or switched it on by hand, and that has not ended", "on"),
     ("control", "the utility has ordered it, as it may by the home's consent, and that has not ended", "as ordered"),
-    ("opt-out", "a person has taken it out of the plan", "left as it is"),
+    ("opt-out", "a person has taken it out of the plan, and it is not still off from before", "left as it is"),
     ("plan", "price, windows, deadline and importance", "as planned"),
     ("nobody", "nobody has a say", "left as it is"),
 ];
@@ -63,7 +63,7 @@ pub struct Claims {
     pub limit: Option<Limited>,
     /// What the utility has ordered.
     pub control: Option<(bool, EventId)>,
-    /// It is out of the plan by this rule.
+    /// It is out of the plan by this rule, and not off by what was decided before.
     pub opt_out: Option<RuleId>,
     /// What the plan says, and what decided there.
     pub plan: Option<(bool, Why)>,

@@ -223,6 +223,27 @@ fn the_journal_is_bounded_by_age_and_number() {
 }
 
 #[test]
+fn a_clock_that_leaps_ahead_for_a_while_does_not_empty_the_journal() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join(FILE);
+    let retention = Retention { age: Duration::from_secs(90 * 86_400), entries: 1000 };
+    let mut store = Store::open(&path, retention, noon()).unwrap().store;
+    store.write(&batch(&[], 0..30), noon()).unwrap();
+    let years = 4 * 365 * 86_400;
+    let at = |seconds: i64| noon().checked_add(jiff::SignedDuration::from_secs(seconds)).unwrap();
+    store.write(&batch(&[], years..years + 1), at(years)).unwrap();
+    store.write(&batch(&[], years + 7200..years + 7201), at(years + 7200)).unwrap();
+    drop(store);
+    let mut store = Store::open(&path, retention, at(years + 20_000)).unwrap().store;
+    store.write(&batch(&[], years + 20_000..years + 20_001), at(years + 20_000)).unwrap();
+    let all = JournalQuery { limit: 1000, ..Default::default() };
+    assert_eq!(store.journal(&all).unwrap().len(), 33, "it may be a wrong clock");
+    let week = years + 8 * 86_400;
+    store.write(&batch(&[], week..week + 1), at(week)).unwrap();
+    assert_eq!(store.journal(&all).unwrap().len(), 4, "it has become the time");
+}
+
+#[test]
 fn the_journal_is_read_by_moment_appliance_and_number_latest_kept() {
     let dir = tempfile::tempdir().unwrap();
     let mut store = open(&dir.path().join(FILE)).store;

@@ -116,6 +116,7 @@ impl Output {
                 format!("COST {}", s.currency),
                 "AT ONCE".into(),
                 "SAVED".into(),
+                "NOT USED".into(),
             ]
         };
         let row = |sums: &SumsView| {
@@ -128,6 +129,7 @@ impl Output {
                 money(sums.cost),
                 money(sums.at_once),
                 money(sums.saved),
+                money(sums.not_used),
             ]
         };
         for (what, sums) in [("DAY", &s.days), ("MONTH", &s.months)] {
