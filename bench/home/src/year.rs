@@ -59,6 +59,8 @@ pub struct Run {
     pub faults: bool,
     /// Decides what happens when.
     pub seed: u64,
+    /// What happens beside, each at so many seconds after the first midnight.
+    pub also: Vec<(i64, Event)>,
 }
 
 /// One day.
@@ -197,6 +199,10 @@ impl<'a> Year<'a> {
 
     /// Everything that will happen.
     fn draw(&mut self) -> Result<()> {
+        let start = self.house.time().as_second();
+        for (after, event) in &self.run.also {
+            self.events.insert((start + after, self.events.len()), event.clone());
+        }
         let mut draw = Draw::new(self.run.seed);
         for day in 0..self.run.days {
             let date = self.run.first.checked_add(day.days())?;
@@ -239,9 +245,21 @@ impl<'a> Year<'a> {
                 for fault in self.house.faults().iter().skip(seen) {
                     seen += 1;
                     eprintln!("FAULT {fault:?} {}", Timestamp::from_second(fault.at)?);
-                    let q = heg::store::JournalQuery { since: Some(Timestamp::from_second(fault.at - 9000)?), udn: None, limit: 100_000 };
+                    let q = heg::store::JournalQuery {
+                        since: Some(Timestamp::from_second(fault.at - 9000)?),
+                        udn: None,
+                        limit: 100_000,
+                    };
                     for e in self.store.journal(&q)?.iter().filter(|e| e.at.as_second() < fault.at + 1800) {
-                        eprintln!("  {} {} {} [{}] {:?} {}", e.at, e.udn.as_ref().map_or("-", |u| u.bare()), e.action, e.cause, e.ending, e.reason);
+                        eprintln!(
+                            "  {} {} {} [{}] {:?} {}",
+                            e.at,
+                            e.udn.as_ref().map_or("-", |u| u.bare()),
+                            e.action,
+                            e.cause,
+                            e.ending,
+                            e.reason
+                        );
                     }
                 }
             }

@@ -6,6 +6,7 @@ use jiff::tz::TimeZone;
 use utility_wire::{EventId, Limit, LimitSet, UnixTime};
 
 use super::*;
+use crate::commands::Verb;
 use crate::config::Config;
 use crate::device::{Identity, root_device};
 use crate::gateway::{Answer, CallTag, Order, Restored};
