@@ -172,11 +172,11 @@ impl App {
         let planned = std::mem::take(&mut start.restored.planner);
         Ok(Self {
             home: Home::new(
-                Gateway::new(config.settings(clock::zone()), start.restored, now),
+                Gateway::new(config.settings(config.zone(clock::zone())), start.restored, now),
                 Appliances::new(&config, us, server, net.http_port(), seed_control, now.boot),
                 device::root_device(&config, identity, net.http_port(), seed_device, now.boot),
                 Utility::new(me.as_str(), config.utility_settings(), rows, seed_utility, now),
-                Planner::new(&uuid, config.planning(clock::zone()), planned, now),
+                Planner::new(&uuid, config.planning(config.zone(clock::zone())), planned, now),
                 Duration::from_secs(config.store.write_every_s.into()),
                 now,
             )

@@ -362,6 +362,11 @@ impl Config {
         self.control.socket.clone().unwrap_or_else(dir)
     }
 
+    /// The home's clock, by which windows, periods and days are meant: that of the tariff where it names one; `system` is the machine's.
+    pub fn zone(&self, system: jiff::tz::TimeZone) -> jiff::tz::TimeZone {
+        self.tariff.zone.clone().unwrap_or(system)
+    }
+
     /// How long the journal is kept.
     pub fn retention(&self) -> Retention {
         let age = Duration::from_secs(u64::from(self.store.journal_days) * 24 * 3600);

@@ -225,8 +225,11 @@ pub const EVENTS_OPEN_MAX: usize = 64;
 pub const EVENTS_KEPT_MAX: usize = 64;
 /// Price series kept, the newest: today's and tomorrow's, each corrected some times. 3 KiB each at most.
 pub const PRICE_SERIES_KEPT_MAX: usize = 16;
-/// What may wait with a write that is made for something else.
+/// What may wait with a write that is made for something else: how far work is.
 pub const WRITE_LAZILY_WITHIN: Duration = Duration::from_secs(600);
+/// The same for what is kept of the utility and changes with each of its answers, which come every minute. A write for each ten minutes of
+/// that would be more than everything else a home writes; what an hour of it is worth after a power cut is in docs/decisions/0088.
+pub const WRITE_UTILITY_LAZILY_WITHIN: Duration = Duration::from_secs(3600);
 
 /// Slots of a plan: a week in quarter hours, with room for slots cut in two.
 pub const PLAN_SLOTS_MAX: usize = 800;

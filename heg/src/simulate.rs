@@ -1,44 +1,48 @@
-//! A home in virtual time: gateway and planner as they run, over machines that do as they are told, or don't. PURE.
+//! A home in virtual time: the gateway's minds as they run, over machines that do as they are told, or don't. PURE.
 //!
 //! In: the configuration's `[[load]]`s, each as a machine, prices, the utility's word, and what people and machines do beside
-//! ([`House::press`], [`House::set_conduct`], [`House::ask`]). Out: [`Figures`]. What the gateway would write goes to whoever looks at
-//! [`House::take_batch`].
+//! ([`House::press`], [`House::set_conduct`], [`House::ask`], [`House::request`]). Out: [`Figures`]; what the gateway writes, which goes to
+//! whoever lets time pass; and what it asks the utility, if it has one ([`House::poll_question`]). The process may end and begin again from
+//! what was written ([`House::restart`]).
 //!
 //! | file | what |
 //! |---|---|
 //! | `machine` | a machine, and what it draws |
+//! | `wire` | what machines answer and ask |
 //! | `judge` | what came of it, by looking at the machines alone |
 //! | `command` | `heg-gateway simulate` (IO) |
 #![forbid(unsafe_code)]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use energy_model::{MacAddress, PowerState, RefusalKind, WakeMethod};
-use energy_services::errors;
+use energy_model::PowerState;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use upnp::ids::Udn;
 use upnp::time::BootTime;
 
-use crate::commands::{CallFailure, Verb};
 use crate::config::Config;
-use crate::gateway::{self, Answer, AskId, CallTag, Gateway, Input, Order, Reply, Restored};
-use crate::journal::Cause;
+use crate::gateway::{AskId, Gateway, Input, Request, Restored};
+use crate::home;
+use crate::home::minds::{self, Minds};
+use crate::journal::Ending;
 use crate::now::Now;
 use crate::plan::Span;
 use crate::plan::slots::PriceSpan;
-use crate::planner::{self, Act, Change, Planner, Sums};
-use crate::registry::{Found, Offers};
+use crate::planner::{self, Act, Change, Decision, Planner, Sums};
+use crate::prices::{HomePrices, News};
 use crate::rules::form::{Kind, RuleForm};
 use crate::rules::load::Load;
-use crate::store::batch::{Batch, Pending};
+use crate::store::batch::Batch;
+use crate::utility::{self, Question, Utility};
 
 pub mod command;
 mod judge;
 mod machine;
+mod wire;
 
-pub use judge::{Findings, REACTION_S};
+pub use judge::{Fault, Findings, REACTION_S};
 pub use machine::Conduct;
 
 use judge::{Judge, May};
@@ -48,8 +52,10 @@ use machine::Machine;
 const TURNS_MAX: u32 = 1_000_000;
 /// A machine that is switched on again by the planner so soon after it was switched off is counted, s.
 const SOON_S: i64 = 300;
-/// A machine that obeys late does so after this time, s.
-const LATE_S: i64 = 20;
+/// Under this name the home draws its delays, and the utility knows it.
+pub const HOME: &str = "2fac1234-31f8-41b4-a222-0800cafe0001";
+/// The person who lives there.
+const UID: u32 = 1000;
 
 /// What came of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -60,7 +66,7 @@ pub struct Figures {
     pub switched_most: u64,
     /// Times one was ordered the other way within five minutes.
     pub switched_back: u64,
-    /// Orders that were not obeyed.
+    /// Orders of the planner and the utility that were not obeyed.
     pub refused: u64,
     /// Times the planner said that work has to be left undone, or a part of it.
     pub dropped: u64,
@@ -75,18 +81,27 @@ pub struct Figures {
 /// See the module.
 #[derive(Debug)]
 pub struct House {
-    gateway: Gateway,
-    planner: Planner,
-    pending: Pending<(AskId, Reply)>,
+    minds: Minds,
+    config: Config,
     now: Now,
     machines: BTreeMap<Udn, Machine>,
+    left_out: Vec<(String, String)>,
     judge: Judge,
-    base_w: u32,
     fuse_w: Option<u32>,
+    base_w: u32,
     zone: TimeZone,
     switchings: BTreeMap<Udn, Switchings>,
     figures: Figures,
     last_ask: u64,
+    /// What machines have asked for that waits for the disk.
+    requests: BTreeMap<AskId, (Udn, Request)>,
+    written: VecDeque<(Batch, Timestamp)>,
+    prices_kept: Option<Vec<u8>>,
+    questions: VecDeque<Question>,
+    /// Orders of the planner's under way, by the number of their decision.
+    ordered: BTreeSet<u64>,
+    /// Money and energy of days that the planner of a process before knew.
+    sums: BTreeMap<Box<str>, Sums>,
 }
 
 /// Orders of the planner to one machine.
@@ -115,47 +130,125 @@ impl House {
         let settings = config.planning(zone.clone());
         let (loads, comeback_s) = (settings.loads.clone(), i64::from(settings.comeback.for_s));
         let mut house = Self {
-            gateway: Gateway::new(config.settings(zone.clone()), Restored::default(), now),
             base_w: settings.base_w,
             fuse_w: settings.fuse_w,
-            planner: Planner::new("simulated", settings, Vec::new(), now),
-            pending: Pending::new(Duration::from_secs(config.store.write_every_s.into())),
+            minds: minds(config, &zone, Restored::default(), now),
+            config: config.clone(),
             now,
             machines: BTreeMap::new(),
+            left_out: Vec::new(),
             judge: Judge::new(zone.clone(), comeback_s),
             zone,
             switchings: BTreeMap::new(),
             figures: Figures::default(),
             last_ask: 0,
+            requests: BTreeMap::new(),
+            written: VecDeque::new(),
+            prices_kept: None,
+            questions: VecDeque::new(),
+            ordered: BTreeSet::new(),
+            sums: BTreeMap::new(),
         };
         for form in &config.load {
-            let number = u16::try_from(house.machines.len()).unwrap_or(u16::MAX);
-            let Some((udn, machine)) = Machine::new(form, number, start.as_second()) else { continue };
-            let load = Load::new(&udn, Some(&machine.facts), loads.get(&udn), house.planner.book(), start);
+            let number = u16::try_from(house.machines.len() + 1).unwrap_or(u16::MAX);
+            let (udn, machine) = match Machine::new(form, number, start.as_second()) {
+                Ok(made) => made,
+                Err(why) => {
+                    house.left_out.push((form.udn.clone(), why));
+                    continue;
+                }
+            };
+            let book = house.minds.planner().book();
+            let load = Load::new(&udn, Some(&machine.facts), loads.get(&udn), book, start);
             house.judge.add(udn.clone(), form, load.consent.0);
             house.machines.insert(udn.clone(), machine);
-            house.found(udn);
+            house.found(&udn);
         }
         house.judge.look(&house.machines, start.as_second());
         if house.machines.is_empty() { Err(SimulateError::NoLoads) } else { Ok(house) }
     }
 
-    /// It is there, and answers.
-    fn found(&mut self, udn: Udn) {
-        let (name, maker, model) = (udn.bare().to_owned(), String::new(), String::new());
-        let offers = Offers { power_management: true, appliance_info: true };
-        let found = Found { udn, name, maker, model, address: [192, 0, 2, 1].into(), offers };
-        self.gateway.handle(Input::Found(found), self.now);
+    /// Loads of the configuration that are no machines here, each with why.
+    pub fn left_out(&self) -> &[(String, String)] {
+        &self.left_out
     }
 
-    /// Prices from the first of them on.
+    /// What energy costs is told by a price file from now on, of which `kept` was kept before.
+    pub fn set_prices(&mut self, settings: crate::prices::Settings, kept: Option<&[u8]>) {
+        self.minds.set_prices(HomePrices::new(settings, kept, self.now));
+        self.settle();
+    }
+
+    /// News of the price file.
+    pub fn price_news(&mut self, news: News) {
+        self.minds.handle_prices(news, self.now);
+        self.settle();
+    }
+
+    /// What is wrong with prices.
+    pub fn price_troubles(&self) -> Vec<String> {
+        self.minds.prices().troubles()
+    }
+
+    /// The prices that are to be found after a restart, where they are others than before.
+    pub fn take_prices_kept(&mut self) -> Option<Vec<u8>> {
+        self.prices_kept.take()
+    }
+
+    /// The process ends in good order; what it still has to write goes to whoever lets time pass.
+    pub fn stop(&mut self) {
+        self.minds.stop(self.now);
+        self.settle();
+        if let Some(batch) = self.minds.write_early() {
+            self.written.push_back((batch, self.now.wall));
+        }
+    }
+
+    /// The process begins (again), from what is in the database. What was not written is lost, as if its power had been cut.
+    pub fn restart(&mut self, restored: Restored) {
+        self.keep_days();
+        self.minds = minds(&self.config, &self.zone, restored, self.now);
+        self.requests.clear();
+        self.questions.clear();
+        self.ordered.clear();
+        let there = self.machines.iter().filter(|(_, m)| m.conduct != Conduct::Silent);
+        for udn in there.map(|(udn, _)| udn.clone()).collect::<Vec<_>>() {
+            self.found(&udn);
+        }
+        self.settle();
+    }
+
+    /// Remembers what days have cost: the planner knows some hundred of them.
+    pub fn keep_days(&mut self) {
+        for (day, sums) in self.minds.planner().days() {
+            self.sums.insert(day.into(), *sums);
+        }
+    }
+
+    /// A fact about the utility.
+    pub fn utility(&mut self, input: utility::Input) {
+        self.minds.handle_utility(input, self.now);
+        self.settle();
+    }
+
+    /// What the gateway asks the utility next.
+    pub fn poll_question(&mut self) -> Option<Question> {
+        self.questions.pop_front()
+    }
+
+    /// What was written since, each with when: the process may end at any time.
+    pub fn poll_written(&mut self) -> Option<(Batch, Timestamp)> {
+        self.written.pop_front()
+    }
+
+    /// Prices from the first of them on, as if they had come from a price file.
     pub fn prices(&mut self, spans: Vec<PriceSpan>, currency: &str) {
         self.feed(planner::Input::Prices { spans, currency: currency.into() });
     }
 
     /// A fact for the planner: the utility is heard, perhaps with other limits.
     pub fn feed(&mut self, input: planner::Input) {
-        self.planner.handle(input, self.now);
+        self.minds.handle_planner(input, self.now);
         self.settle();
     }
 
@@ -168,7 +261,7 @@ impl House {
             let span = Span { start: self.now.wall.as_second(), end: until.as_second() };
             self.judge.asked(&udn, span, form.energy_wh.unwrap_or(0));
         }
-        self.feed(planner::Input::Asked { ask: AskId(self.last_ask), uid: 1000, change: Change::Add(form) });
+        self.feed(planner::Input::Asked { ask: AskId(self.last_ask), uid: UID, change: Change::Add(form) });
     }
 
     /// Somebody switches a machine by hand.
@@ -188,9 +281,9 @@ impl House {
         match (before, conduct) {
             (Conduct::Silent, Conduct::Silent) => {}
             (_, Conduct::Silent) => {
-                self.gateway.handle(Input::Gone { udn: udn.clone(), why: "its announcements ran out" }, self.now);
+                self.minds.handle(Input::Gone { udn: udn.clone(), why: "its announcements ran out" }, self.now);
             }
-            (Conduct::Silent, _) => self.found(udn.clone()),
+            (Conduct::Silent, _) => self.found(udn),
             _ => {}
         }
         self.settle();
@@ -224,138 +317,145 @@ impl House {
 
     /// The planner.
     pub fn planner(&self) -> &Planner {
-        &self.planner
+        self.minds.planner()
+    }
+
+    /// Registry, commands, registrations.
+    pub fn gateway(&self) -> &Gateway {
+        self.minds.gateway()
     }
 
     /// What came of it up to now.
     pub fn figures(&self) -> Figures {
-        let sum = |sum: Sums, (_, day): (&str, &Sums)| Sums {
+        let sum = |sum: Sums, day: &Sums| Sums {
             cost: sum.cost + day.cost,
             at_once: sum.at_once + day.at_once,
             energy_ws: sum.energy_ws + day.energy_ws,
             not_used: sum.not_used + day.not_used,
         };
-        let sums = self.planner.days().fold(Sums::default(), sum);
+        let sums = self.days().into_values().fold(Sums::default(), sum);
         Figures { sums, findings: self.judge.findings, ..self.figures }
     }
 
-    /// What is to be written, if it is due. It counts as written.
-    pub fn take_batch(&mut self) -> Option<Batch> {
-        let batch = self.pending.take(self.now.boot)?;
-        self.pending.written(Ok(()), self.now.boot);
-        Some(batch)
+    /// What was not as it should be, the first of it.
+    pub fn faults(&self) -> &[Fault] {
+        &self.judge.faults
     }
 
-    /// Lets time pass; `written` gets what is to be written when it is due.
+    /// Money and energy of each day.
+    pub fn days(&self) -> BTreeMap<&str, &Sums> {
+        // What the present process says of a day goes before what one before it has said.
+        self.sums.iter().map(|(day, sums)| (&**day, sums)).chain(self.minds.planner().days()).collect()
+    }
+
+    /// Lets time pass until then, or until the gateway asks the utility something; `written` gets what is to be written when it is due.
     pub fn run_to(&mut self, until: Timestamp, mut written: impl FnMut(&Batch, Timestamp)) {
         self.settle();
-        while self.now.wall < until {
+        loop {
+            while let Some((batch, at)) = self.written.pop_front() {
+                written(&batch, at);
+            }
+            if self.now.wall >= until || !self.questions.is_empty() {
+                return;
+            }
             let end = self.now.boot_at(until);
             let at = self.now.wall.as_second();
-            let machines = self.machines.values().filter_map(|machine| machine.next_edge(at));
+            let machines = self.machines.values().filter_map(|machine| machine.next_edge(&self.zone, at));
             let edge = machines.chain(self.judge.next_edge(at)).min().map(|at| self.now.boot_at(timestamp(at)));
-            let due = [self.gateway.poll_timeout(), self.planner.poll_timeout(), self.pending.poll_timeout(), edge];
+            let next = [self.minds.poll_timeout(), edge].into_iter().flatten().min().unwrap_or(end).min(end);
             // Whole seconds: each turn brings time on.
-            let next = due.into_iter().flatten().min().unwrap_or(end).min(end);
-            let step = next.since(self.now.boot).max(Duration::from_secs(1)).min(end.since(self.now.boot));
+            let step = next.since(self.now.boot).as_secs_f64().ceil().max(1.0);
+            let step = Duration::from_secs(step as u64).min(end.since(self.now.boot));
             let span = Span { start: at, end: (self.now.wall + step).as_second() };
-            let limit_w = self.planner.cap(at).map(|cap| cap.watts.count());
+            let limit_w = self.minds.planner().cap(at).map(|cap| cap.watts.count());
             self.judge.watch(&self.machines, self.drawn_w(), May { limit_w, fuse_w: self.fuse_w }, span);
             self.now.boot = self.now.boot + step;
             self.now.wall += step;
-            self.end_cycles();
+            self.machines_go_on();
             self.judge.look(&self.machines, self.now.wall.as_second());
             self.settle();
-            if let Some(batch) = self.take_batch() {
-                written(&batch, self.now.wall);
-            }
-        }
-    }
-
-    fn end_cycles(&mut self) {
-        let at = self.now.wall.as_second();
-        let over = |m: &Machine| m.ends().is_some_and(|end| end <= at);
-        let ended: Vec<Udn> = self.machines.iter().filter(|(_, m)| over(m)).map(|(udn, _)| udn.clone()).collect();
-        for udn in ended {
-            self.switch(&udn, PowerState::Off);
-        }
-        let late = self.machines.iter().filter_map(|(udn, m)| Some((udn.clone(), m.later.filter(|l| l.1 <= at)?.0)));
-        for (udn, state) in late.collect::<Vec<_>>() {
-            self.switch(&udn, state);
-        }
-    }
-
-    fn switch(&mut self, udn: &Udn, state: PowerState) {
-        let Some(machine) = self.machines.get_mut(udn) else { return };
-        machine.switch(state, self.now.wall.as_second());
-        if machine.conduct != Conduct::Silent {
-            self.gateway.handle(Input::PowerStateTold { udn: udn.clone(), state }, self.now);
         }
     }
 
     /// Until nobody has anything more to say at this instant.
     fn settle(&mut self) {
         for _ in 0..TURNS_MAX {
-            self.gateway.handle_timeout(self.now);
-            let planning = self.planner.poll_timeout().is_some_and(|due| due <= self.now.boot);
-            if planning {
-                self.planner.handle_timeout(&self.gateway, self.now);
-            }
-            if !self.pass_on() && !planning {
+            self.minds.handle_timeout(self.now);
+            let more = self.pass_on();
+            if !more && self.minds.poll_timeout().is_none_or(|due| due > self.now.boot) {
                 return;
             }
         }
-        tracing::error!(at = %self.now.wall, "gateway and planner do not come to an end");
+        tracing::error!(at = %self.now.wall, "the gateway does not come to an end");
     }
 
     fn pass_on(&mut self) -> bool {
-        let (mut any, boot) = (false, self.now.boot);
-        while let Some(effect) = self.gateway.poll_effect() {
+        let mut any = false;
+        while let Some(effect) = self.minds.poll_effect() {
             any = true;
             match effect {
-                gateway::Effect::Call { call, udn, order } => self.call(call, &udn, order),
-                gateway::Effect::Journal(entry) => {
-                    self.figures.entries += 1;
-                    self.pending.entry(entry, boot);
-                }
-                gateway::Effect::SaveAppliance(udn) => {
-                    let profile = self.gateway.registry().get(&udn).map(|a| a.profile().clone());
-                    self.pending.appliance(udn, profile, boot);
-                }
-                gateway::Effect::Ended { udn, verb, cause, outcome } => {
-                    let ours = !matches!(cause, Cause::Person(_) | Cause::Registration(_));
-                    self.figures.refused += u64::from(ours && !outcome.is_success());
-                    self.planner.handle(planner::Input::Ended { udn, verb, cause, outcome }, self.now);
-                }
-                gateway::Effect::SendMagicPacket { mac, .. } => self.wake(mac),
-                gateway::Effect::Changed(udn) => self.planner.handle(planner::Input::Appliance(udn), self.now),
-                _ => {}
-            }
-        }
-        while let Some(effect) = self.planner.poll_effect() {
-            any = true;
-            match effect {
-                planner::Effect::Order { udn, verb, cause } => {
-                    self.count(&udn, verb);
-                    self.gateway.handle(Input::PlannerOrders { udn, verb, cause }, self.now);
-                }
-                planner::Effect::Save { slot, value, soon } => self.pending.planner(slot, value, soon, boot),
-                planner::Effect::Journal(entry) => {
-                    self.figures.entries += 1;
-                    self.pending.entry(entry, boot);
-                }
-                planner::Effect::Decided(decision) => {
-                    self.figures.dropped += u64::from(matches!(decision.act, Act::Drop(_)));
-                }
-                planner::Effect::Answer { .. } | planner::Effect::Limited(_) | planner::Effect::Planned => {}
+                minds::Effect::Call { call, udn, order } => self.call(call, &udn, order),
+                // Whoever is there is found when it comes.
+                minds::Effect::Search => {}
+                minds::Effect::Outside(effect) => self.carry_out(effect),
             }
         }
         any
     }
 
-    /// Counts an order, and whether it takes away what is to stay on.
-    fn count(&mut self, udn: &Udn, verb: Verb) {
-        let (at, on) = (self.now.wall.as_second(), !matches!(verb, Verb::Off | Verb::Standby));
+    fn carry_out(&mut self, effect: home::Effect) {
+        match effect {
+            home::Effect::Write(batch) => {
+                self.written.push_back((batch, self.now.wall));
+                for (ask, reply) in self.minds.written(Ok(()), self.now) {
+                    self.answered(ask, &reply);
+                }
+            }
+            home::Effect::SendMagicPacket { mac, .. } => self.wake(mac),
+            home::Effect::LookUpNeighbour(address) => {
+                let mac = self.machines.values().find(|m| m.address == address).map(|m| m.mac);
+                self.minds.handle(Input::NeighbourLooked { address, mac }, self.now);
+            }
+            home::Effect::KeepPrices(bytes) => self.prices_kept = Some(bytes),
+            home::Effect::Ask(question) => self.questions.push_back(question),
+            home::Effect::Journalled(_) => self.figures.entries += 1,
+            home::Effect::Decided(decision) => self.decided(&decision),
+            home::Effect::Net(_) | home::Effect::Changed(_) | home::Effect::Planned | home::Effect::Forgotten(_) => {}
+        }
+    }
+
+    /// Counts what the planner and the utility order, and what was not obeyed. What came of an order of the planner's is told as the same
+    /// decision again; others' orders are told when they have ended.
+    fn decided(&mut self, decision: &Decision) {
+        let Decision { id, udn, act, kind, outcome, .. } = decision;
+        let at = self.now.wall.as_second();
+        let on = match act {
+            Act::On => true,
+            Act::Off => false,
+            Act::Drop(_) => return self.figures.dropped += u64::from(outcome.is_none()),
+            Act::Start(_) => return,
+        };
+        let Some((ending, _)) = outcome else {
+            self.ordered.insert(*id);
+            self.count(udn, on);
+            if !on {
+                self.judge.ordered_off(udn, at);
+            }
+            return;
+        };
+        let of_utility = *kind == "control";
+        let obeyed = matches!(ending, Ending::Done | Ending::Already);
+        self.figures.refused += u64::from(!obeyed && (self.ordered.remove(id) || of_utility));
+        if of_utility && obeyed {
+            self.judge.disturbed(udn, at);
+            if !on {
+                self.judge.ordered_off(udn, at);
+            }
+        }
+    }
+
+    fn count(&mut self, udn: &Udn, on: bool) {
+        let at = self.now.wall.as_second();
         let today = self.zone.to_datetime(self.now.wall).date().day_of_year();
         let of = self.switchings.entry(udn.clone()).or_default();
         of.all += 1;
@@ -365,54 +465,20 @@ impl House {
         self.figures.switched += 1;
         self.figures.switched_most = self.figures.switched_most.max(of.day.1);
         self.figures.switched_back += u64::from(back);
-        if !on {
-            self.judge.ordered_off(udn, at);
-        }
     }
+}
 
-    /// A magic packet wakes; what was in operation before it slept is so again.
-    fn wake(&mut self, mac: MacAddress) {
-        let asleep = |m: &Machine| m.state == PowerState::Standby && m.conduct == Conduct::Obeys;
-        let woken = self.machines.iter().find(|(_, m)| m.mac == mac && asleep(m));
-        if let Some(udn) = woken.map(|(udn, _)| udn.clone()) {
-            self.found(udn.clone());
-            self.switch(&udn, PowerState::On);
-        }
-    }
-
-    fn call(&mut self, call: CallTag, udn: &Udn, order: Order) {
-        let Some(machine) = self.machines.get(udn) else { return };
-        let (state, facts, mac, conduct) = (machine.state, machine.facts, machine.mac, machine.conduct);
-        let to = match order {
-            Order::OperationOn => Some(PowerState::On),
-            Order::OperationOff => Some(PowerState::Off),
-            Order::GoToStandby => Some(PowerState::Standby),
-            _ => None,
-        };
-        let busy = errors::code(RefusalKind::BusyUnit).0;
-        let refused = || CallFailure::Fault { code: busy, reason: "in the middle of something".into() };
-        let result = match (conduct, order, to) {
-            (Conduct::Silent, ..) => Err(CallFailure::NoAnswer("no answer".into())),
-            (_, Order::GetPowerState, _) => Ok(Answer::PowerState(state)),
-            (_, Order::WakeUpMethod, _) => Ok(Answer::WakeMethod(WakeMethod::Wol)),
-            (_, Order::GetApplianceInfo, _) => Ok(Answer::Info { facts, mac: Some(mac), wake_method: None }),
-            (Conduct::Refuses, _, Some(_)) => Err(refused()),
-            _ => Ok(Answer::Obeyed(None)),
-        };
-        if to == Some(PowerState::Standby) && self.gateway.registrations().forbids_standby(udn, self.now.wall).is_some()
-        {
-            self.judge.requested_in_vain();
-        }
-        match (&result, to) {
-            (Ok(_), Some(state)) if conduct == Conduct::Late => {
-                let due = self.now.wall.as_second() + LATE_S;
-                self.machines.entry(udn.clone()).and_modify(|machine| machine.later = Some((state, due)));
-            }
-            (Ok(_), Some(state)) => self.switch(udn, state),
-            _ => {}
-        }
-        self.gateway.handle(Input::Answered { call, result }, self.now);
-    }
+/// The gateway's minds, as they were left.
+fn minds(config: &Config, zone: &TimeZone, mut restored: Restored, now: Now) -> Minds {
+    let (planned, rows) = (std::mem::take(&mut restored.planner), std::mem::take(&mut restored.utility));
+    let seed = u64::try_from(now.wall.as_second()).unwrap_or(0);
+    Minds::new(
+        Gateway::new(config.settings(zone.clone()), restored, now),
+        Utility::new(HOME, config.utility_settings(), rows, seed, now),
+        Planner::new(HOME, config.planning(zone.clone()), planned, now),
+        Duration::from_secs(config.store.write_every_s.into()),
+        now,
+    )
 }
 
 fn timestamp(at: i64) -> Timestamp {

@@ -267,6 +267,9 @@ impl Store {
 
     /// Writes a batch in one transaction: all of it is on the disk afterwards, or nothing of it.
     pub fn write(&mut self, batch: &Batch, now: Timestamp) -> Result<(), StoreError> {
+        if batch.is_empty() {
+            return Ok(());
+        }
         let transaction = self.connection.transaction()?;
         for (udn, profile) in &batch.appliances {
             match profile {

@@ -84,6 +84,32 @@ fn what_was_just_begun_gives_way_when_a_hand_on_a_switch_exceeds_the_fuse() {
     assert_eq!(house.figures().findings.over_limit_s, 0);
 }
 
+#[test]
+fn what_a_hand_keeps_on_after_its_charge_is_done_leaves_less_of_the_fuse_to_the_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("heg.toml");
+    let text = "[plan]\nfuse-w = 5000\n[[rule]]\nkind = 'plan'\nplan = 'yes'\n\
+                [[load]]\nudn = 'uuid:car'\nkind = 'Interruptible'\npower-w = 3000\nenergy-wh = 1000\n\
+                every-day = { start = '00:30:00', end = '23:00:00' }\n\
+                [[load]]\nudn = 'uuid:boiler'\nkind = 'Interruptible'\npower-w = 3000\nenergy-wh = 3000\n\
+                every-day = { start = '00:30:00', end = '07:00:00' }\n";
+    std::fs::write(&path, text).unwrap();
+    let config = Config::load(Some(&path)).unwrap();
+    let start: Timestamp = "2026-11-27T00:00:00Z".parse().unwrap();
+    let mut house = House::new(&config, TimeZone::UTC, start).unwrap();
+    let car = house.machines().find(|udn| udn.bare() == "car").unwrap().clone();
+    house.prices(prices(start.as_second()), "EUR");
+    // Three o'clock, at which the boiler would run, is within the two hours for which a hand's word holds.
+    let pressed = start.as_second() + 3600 + 3000;
+    house.run_to(at(pressed), |_, _| ());
+    house.press(&car, true);
+    house.run_to(at(pressed + 6600), |_, _| ());
+    assert!(house.is_on(&car), "the charge took twenty minutes, and it stays on");
+    house.run_to(at(start.as_second() + 8 * 3600), |_, _| ());
+    let findings = house.figures().findings;
+    assert_eq!((findings.over_limit_s, findings.undone), (0, 0), "{:?}", house.faults());
+}
+
 /// Four machines with cycles, two that charge, fourteen that are on or off.
 fn home() -> String {
     let mut text = "[plan]\nbase-w = 300\nfloor-w = 0\n[[rule]]\nkind = 'plan'\nplan = 'yes'\n".to_owned();

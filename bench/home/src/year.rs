@@ -5,41 +5,47 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use energy_model::Watts;
+use daemon_kit::state_dir;
 use heg::config::Config;
-use heg::now::Now;
-use heg::planner::{Input, Sums};
-use heg::prices::{HomePrices, News, Settings, Watched};
+use heg::gateway::Restored;
+use heg::planner::Sums;
+use heg::prices::{News, Settings, Watched};
 use heg::rules::form::{Kind, RuleForm};
-use heg::simulate::{Conduct, Figures, House};
-use heg::store::{Retention, Store};
+use heg::simulate::{Conduct, Fault, Figures, House};
+use heg::store::{Opened, Retention, Store};
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan as _};
 use tariff::price_file::Expected;
 use tariff::{Source, Terms};
 use upnp::ids::Udn;
-use upnp::time::BootTime;
-use utility_wire::{EventId, Limit, LimitSet, UnixTime};
 
 use crate::draw::Draw;
 
 pub mod faults;
 pub mod prices;
+mod utility;
 
 use faults::{Event, Events};
 use prices::Prices;
+use utility::Utility;
 
-/// The utility's word comes so often, s.
-const HEARTBEAT_S: i64 = 60;
-/// Without it for so long the failsafe limit holds, s.
-const LOST_AFTER_S: i64 = 120;
-/// What holds then, and below which no limit goes, W.
-const FAILSAFE_W: u32 = 4200;
-/// Limits begin later by a part of this, s.
-const RANDOMISE_S: u16 = 600;
-/// The name under which the home draws that part.
-const HOME: &str = "simulated";
+/// What was drawn and may be drawn is looked at so often, s.
+const LOOK_EVERY_S: i64 = 60;
+/// The membership's file: statements, keys, policy and a short revocation list. Its own format needs a key management centre.
+const MEMBERSHIP_BYTES: usize = 8 * 1024;
+/// It is written before the first of so many messages goes out (`secure_http`'s block of numbers).
+const NUMBERS: u64 = 1024;
+/// Messages to the key management centre an hour: policy and the utility's statement.
+const KMC_MESSAGES: u64 = 2;
+/// The sealing key is another after this time, s, an eighth before it ends; so often the file is written for that.
+const ROLL_OVER_S: i64 = 7 * 86_400 * 7 / 8;
+const ROLL_OVER_WRITES: u32 = 5;
+/// The clock's floor lies in it too, and is written so often, s.
+const FLOOR_S: i64 = 86_400;
+/// Where kept prices and the membership lie.
+const PRICES_FILE: &str = "prices.json";
+const MEMBERSHIP_FILE: &str = "membership";
 const CURRENCY: &str = "EUR";
 
 /// What is simulated.
@@ -53,6 +59,8 @@ pub struct Run {
     pub faults: bool,
     /// Decides what happens when.
     pub seed: u64,
+    /// What happens beside, each at so many seconds after the first midnight.
+    pub also: Vec<(i64, Event)>,
 }
 
 /// One day.
@@ -89,38 +97,19 @@ pub struct Outcome {
     pub limited: (u64, u64),
     /// Events of each kind.
     pub events: Vec<(&'static str, u64)>,
+    /// The first things that are not as they should be.
+    pub faults: Vec<Fault>,
+    /// What was written beside the database.
+    pub beside: Kinds,
 }
 
-/// What the utility has said, and when; from which the limit follows by the rules of docs/protocol.md alone.
-struct Utility {
-    limits: Vec<Limit>,
-    version: u64,
-    news: bool,
-    heard: i64,
-    lost_until: i64,
-    engaged: bool,
-}
-
-impl Utility {
-    fn set(&self) -> LimitSet {
-        let limits: Vec<Limit> = self.limits.clone();
-        LimitSet {
-            target: None,
-            version: self.version,
-            limits: limits.try_into().unwrap_or_else(|_| utility_wire::List::empty()),
-        }
-    }
-
-    fn cap(&self, at: i64) -> Option<u32> {
-        let unix = UnixTime::new(at as u64);
-        let holds = |limit: &&Limit| {
-            let (start, end) = limit.window(HOME);
-            start <= unix && end.is_none_or(|end| unix < end)
-        };
-        let limit = self.limits.iter().rfind(holds).map(|limit| limit.watts.count().max(FAILSAFE_W));
-        let lost = self.engaged && at - self.heard >= LOST_AFTER_S;
-        if lost { Some(limit.unwrap_or(FAILSAFE_W).min(FAILSAFE_W)) } else { limit }
-    }
+/// Bytes written by calls beside the database.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Kinds {
+    /// The membership's file.
+    pub membership: u64,
+    /// The prices' file.
+    pub prices: u64,
 }
 
 /// The home's configuration.
@@ -145,8 +134,8 @@ struct Year<'a> {
     run: &'a Run,
     prices: &'a Prices,
     zone: &'a TimeZone,
+    dir: &'a Path,
     house: House,
-    home_prices: HomePrices,
     store: Store,
     utility: Utility,
     machines: Vec<Udn>,
@@ -155,52 +144,65 @@ struct Year<'a> {
     transactions: u64,
     wrong_cap: u64,
     limited: (u64, u64),
+    /// Whether the file of the membership is to be written, and when it is for a new key.
+    numbers_taken: bool,
+    rolls_at: i64,
+    beside: Kinds,
 }
 
+const RETENTION: Retention = Retention { age: Duration::from_secs(900 * 86_400), entries: 200_000 };
+
 impl<'a> Year<'a> {
-    fn new(run: &'a Run, prices: &'a Prices, zone: &'a TimeZone, dir: &Path) -> Result<Self> {
+    fn new(run: &'a Run, prices: &'a Prices, zone: &'a TimeZone, dir: &'a Path) -> Result<Self> {
         let config = config(dir)?;
         let start = run.first.to_zoned(zone.clone())?.timestamp();
         let (first, end) = prices.span();
         let last = run.first.checked_add(run.days.days())?.to_zoned(zone.clone())?.timestamp().as_second();
         ensure!(first <= start.as_second() && last <= end, "the prices do not reach over these days");
         let house = House::new(&config, zone.clone(), start)?;
-        let expected =
-            Expected { zone: config.tariff.price_zone.clone(), time_zone: zone.clone(), money: None, whole_days: true };
-        let watched = Watched { source: Source::File, name: "prices.csv".to_owned(), expected };
-        let settings =
-            Settings { terms: Terms::new(zone.clone()), currency: Some(CURRENCY.parse()?), watched: Some(watched) };
-        let now = Now { boot: BootTime::ZERO, wall: start };
-        let retention = Retention { age: Duration::from_secs(90 * 86_400), entries: 20_000 };
         let mut year = Self {
             run,
             prices,
             zone,
+            dir,
             machines: house.machines().cloned().collect(),
             house,
-            home_prices: HomePrices::new(settings, None, now),
-            store: Store::open(&dir.join(heg::store::FILE), retention, start)?.store,
-            utility: Utility {
-                limits: Vec::new(),
-                version: 1,
-                news: true,
-                heard: start.as_second(),
-                lost_until: 0,
-                engaged: false,
-            },
+            store: Store::open(&dir.join(heg::store::FILE), RETENTION, start)?.store,
+            utility: Utility::new(start.as_second()),
             events: Events::new(),
             happened: std::collections::BTreeMap::new(),
             transactions: 0,
             wrong_cap: 0,
             limited: (0, 0),
+            numbers_taken: false,
+            rolls_at: start.as_second() + ROLL_OVER_S,
+            beside: Kinds::default(),
         };
+        year.begin()?;
         year.draw()?;
         year.publish(run.first)?;
         Ok(year)
     }
 
+    /// What a process of the gateway begins with beside its database.
+    fn begin(&mut self) -> Result<()> {
+        let expected = Expected { zone: "BE".parse()?, time_zone: self.zone.clone(), money: None, whole_days: true };
+        let watched = Watched { source: Source::File, name: "prices.csv".to_owned(), expected };
+        let terms = Terms::new(self.zone.clone());
+        let settings = Settings { terms, currency: Some(CURRENCY.parse()?), watched: Some(watched) };
+        let kept = std::fs::read(self.dir.join(PRICES_FILE)).ok();
+        self.house.set_prices(settings, kept.as_deref());
+        self.house.utility(Utility::link(self.house.time().as_second()));
+        self.numbers_taken = false;
+        Ok(())
+    }
+
     /// Everything that will happen.
     fn draw(&mut self) -> Result<()> {
+        let start = self.house.time().as_second();
+        for (after, event) in &self.run.also {
+            self.events.insert((start + after, self.events.len()), event.clone());
+        }
         let mut draw = Draw::new(self.run.seed);
         for day in 0..self.run.days {
             let date = self.run.first.checked_add(day.days())?;
@@ -226,26 +228,50 @@ impl<'a> Year<'a> {
         if text.lines().count() < 2 {
             return Ok(());
         }
-        let wall = self.house.time();
-        let now = Now { boot: BootTime::ZERO, wall };
-        self.home_prices.handle(News::Document { text, at: wall }, now);
-        ensure!(self.home_prices.troubles().is_empty(), "{:?}", self.home_prices.troubles());
-        let spans = self.home_prices.for_plan(now);
-        self.house.prices(spans, CURRENCY);
-        Ok(())
+        let at = self.house.time();
+        self.house.price_news(News::Document { text, at });
+        let troubles = self.house.price_troubles();
+        ensure!(troubles.is_empty(), "{troubles:?}");
+        self.keep_prices()
     }
 
     fn all(mut self) -> Result<Outcome> {
         let mut days = Vec::new();
+        let mut seen = 0;
         for n in 0..self.run.days {
             days.push(self.day(self.run.first.checked_add(n.days())?)?);
+            if std::env::var_os("DBGF").is_some() {
+                eprintln!("DAY {n} tx {} bytes {}", days.last().unwrap().transactions, days.last().unwrap().disk_bytes);
+                for fault in self.house.faults().iter().skip(seen) {
+                    seen += 1;
+                    eprintln!("FAULT {fault:?} {}", Timestamp::from_second(fault.at)?);
+                    let q = heg::store::JournalQuery {
+                        since: Some(Timestamp::from_second(fault.at - 9000)?),
+                        udn: None,
+                        limit: 100_000,
+                    };
+                    for e in self.store.journal(&q)?.iter().filter(|e| e.at.as_second() < fault.at + 1800) {
+                        eprintln!(
+                            "  {} {} {} [{}] {:?} {}",
+                            e.at,
+                            e.udn.as_ref().map_or("-", |u| u.bare()),
+                            e.action,
+                            e.cause,
+                            e.ending,
+                            e.reason
+                        );
+                    }
+                }
+            }
         }
         let orders: std::collections::BTreeMap<_, _> = self.house.switchings().collect();
         let of = |udn: &Udn| (udn.bare().to_owned(), orders.get(udn).copied().unwrap_or(0));
         let switchings = self.machines.iter().map(of).collect();
         let figures = self.house.figures();
         let events = self.happened.into_iter().collect();
-        Ok(Outcome { days, figures, switchings, wrong_cap: self.wrong_cap, limited: self.limited, events })
+        let (faults, beside) = (self.house.faults().to_vec(), self.beside);
+        let (wrong_cap, limited) = (self.wrong_cap, self.limited);
+        Ok(Outcome { days, figures, switchings, wrong_cap, limited, events, faults, beside })
     }
 
     fn day(&mut self, date: Date) -> Result<Day> {
@@ -258,12 +284,15 @@ impl<'a> Year<'a> {
                 let event = due.remove();
                 self.happens(event, at)?;
             }
-            self.heartbeat(at);
-            minutes.push(self.look(at));
+            self.utility_goes_on(at)?;
+            if at % LOOK_EVERY_S == 0 {
+                minutes.push(self.look(at));
+            }
             let next = self.events.keys().next().map_or(i64::MAX, |(due, _)| *due);
-            let until = (at.div_euclid(HEARTBEAT_S) * HEARTBEAT_S + HEARTBEAT_S).min(next).min(end);
+            let minute = at.div_euclid(LOOK_EVERY_S) * LOOK_EVERY_S + LOOK_EVERY_S;
+            let until = minute.min(next).min(end).min(self.utility.due(at).unwrap_or(i64::MAX));
             self.run_to(until)?;
-            if until == end {
+            if self.house.time().as_second() >= end {
                 break;
             }
         }
@@ -290,21 +319,106 @@ impl<'a> Year<'a> {
         let (store, transactions) = (&mut self.store, &mut self.transactions);
         let mut failed = None;
         self.house.run_to(Timestamp::from_second(until)?, |batch, now| {
-            *transactions += 1;
+            *transactions += u64::from(!batch.is_empty());
+            if std::env::var_os("DBGTX").is_some() {
+                let mut w: Vec<String> = Vec::new();
+                for (k, v) in &batch.utility {
+                    w.push(format!("u:{}{}", k.key().split(' ').next().unwrap(), if v.is_some() { "+" } else { "-" }));
+                }
+                for (k, _) in &batch.planner {
+                    w.push(format!("p:{}", k.key().split(' ').next().unwrap()));
+                }
+                if !batch.appliances.is_empty() {
+                    w.push("app".into());
+                }
+                if !batch.journal.is_empty() {
+                    w.push("jrnl".into());
+                }
+                if !batch.registrations.is_empty() {
+                    w.push("reg".into());
+                }
+                w.sort();
+                w.dedup();
+                eprintln!("TX {}", w.join(" "));
+            }
             failed = failed.take().or(store.write(batch, now).err());
         });
         failed.map_or(Ok(()), |error| Err(error.into()))
     }
 
-    /// The utility's word, if it is heard.
-    fn heartbeat(&mut self, at: i64) {
-        if at < self.utility.lost_until || at % HEARTBEAT_S != 0 {
-            return;
+    /// Everything that was to be written before now.
+    fn write(&mut self) -> Result<()> {
+        while let Some((batch, at)) = self.house.poll_written() {
+            self.transactions += u64::from(!batch.is_empty());
+            self.store.write(&batch, at)?;
         }
-        let limits = std::mem::take(&mut self.utility.news).then(|| self.utility.set());
-        self.utility.engaged |= !self.utility.limits.is_empty();
-        self.utility.heard = at;
-        self.house.feed(Input::Heard { next_within: Duration::from_secs(HEARTBEAT_S as u64), limits });
+        Ok(())
+    }
+
+    /// What the home asks, and what it is answered.
+    fn utility_goes_on(&mut self, at: i64) -> Result<()> {
+        for answer in self.utility.answers(at)? {
+            self.house.utility(answer);
+        }
+        while let Some(question) = self.house.poll_question() {
+            self.utility.ask(question, at);
+        }
+        if at % 3600 == 0 {
+            self.utility.messages += KMC_MESSAGES;
+        }
+        if self.utility.messages >= NUMBERS || !self.numbers_taken {
+            self.numbers_taken = true;
+            self.utility.messages = 0;
+            self.keep_membership()?;
+        }
+        if at % FLOOR_S == 0 {
+            self.keep_membership()?;
+        }
+        if at >= self.rolls_at {
+            self.rolls_at = at + ROLL_OVER_S;
+            (0..ROLL_OVER_WRITES).try_for_each(|_| self.keep_membership())?;
+        }
+        self.keep_prices()
+    }
+
+    fn keep_membership(&mut self) -> Result<()> {
+        self.beside.membership += MEMBERSHIP_BYTES as u64;
+        Ok(state_dir::write_atomically(&self.dir.join(MEMBERSHIP_FILE), &[0xa5; MEMBERSHIP_BYTES])?)
+    }
+
+    fn keep_prices(&mut self) -> Result<()> {
+        let Some(bytes) = self.house.take_prices_kept() else { return Ok(()) };
+        self.beside.prices += bytes.len() as u64;
+        Ok(state_dir::write_atomically(&self.dir.join(PRICES_FILE), &bytes)?)
+    }
+
+    /// The gateway's process ends and begins again from what is on the disk: in good order, or as if its power had been cut.
+    fn restart(&mut self, orderly: bool, at: i64) -> Result<()> {
+        let cycles = ["uuid:dishwasher", "uuid:washing-machine", "uuid:dryer"];
+        let cycle = cycles.iter().any(|udn| Udn::parse(udn).is_ok_and(|udn| self.house.is_on(&udn)));
+        let limit = self.house.planner().cap(at).is_some();
+        for (in_it, what) in [
+            (limit, "gateway restarted under a limit"),
+            (cycle, "gateway restarted during a cycle"),
+            (self.utility.controls(), "gateway restarted with a control under way"),
+        ] {
+            *self.happened.entry(what).or_default() += u64::from(in_it);
+        }
+        if orderly {
+            self.house.stop();
+        }
+        self.write()?;
+        let now = self.house.time();
+        let Opened { store, restored, set_aside } = Store::open(&self.dir.join(heg::store::FILE), RETENTION, now)?;
+        ensure!(set_aside.is_none(), "the database was damaged: {set_aside:?}");
+        self.store = store;
+        self.begin_again(restored, at)
+    }
+
+    fn begin_again(&mut self, restored: Restored, at: i64) -> Result<()> {
+        self.house.restart(restored);
+        self.utility.restarted(at);
+        self.begin()
     }
 
     /// What is drawn and what may be; whether that is what the utility's word says.
@@ -329,6 +443,13 @@ impl<'a> Year<'a> {
             Event::Press(_) => "machine switched by hand",
             Event::Limit { .. } => "limit stated",
             Event::Lost(_) => "utility not heard for a while",
+            Event::Control(..) => "control of the utility",
+            Event::Request(_, Some(_)) => "request of a machine (NoStandbyPeriod, WakeUpTime)",
+            Event::Request(_, None) => "request withdrawn",
+            Event::Period(_, Some(_)) => "StandbyPeriod given to a machine",
+            Event::Period(_, None) => "StandbyPeriod withdrawn",
+            Event::Restart { orderly: true } => "gateway restarted",
+            Event::Restart { orderly: false } => "gateway killed and restarted",
         };
         *self.happened.entry(what).or_default() += 1;
         let until = |at: i64| anyhow::Ok(Some(Timestamp::from_second(at)?.to_string()));
@@ -347,23 +468,12 @@ impl<'a> Year<'a> {
                 let udn = self.machines[n].clone();
                 self.house.press(&udn, !self.house.is_on(&udn));
             }
-            Event::Limit { start, for_s, watts } => {
-                let utility = &mut self.utility;
-                utility.version += 1;
-                utility.news = true;
-                utility.limits.retain(|limit| limit.over().is_none_or(|over| over > UnixTime::new(at as u64)));
-                utility.limits.push(Limit {
-                    id: EventId::new(utility.version).context("an event's number")?,
-                    supersedes: None,
-                    start: UnixTime::new(start as u64),
-                    duration_s: Some(for_s),
-                    watts: Watts::new(watts),
-                    priority: 0,
-                    randomise_s: RANDOMISE_S,
-                    cancelled: false,
-                });
-            }
-            Event::Lost(until) => self.utility.lost_until = self.utility.lost_until.max(until),
+            Event::Limit { start, for_s, watts } => self.utility.limit(at, start, for_s, watts)?,
+            Event::Control(appliance, action) => self.utility.control(at, appliance, action)?,
+            Event::Request(udn, request) => self.house.request(&Udn::parse(udn)?, request),
+            Event::Period(udn, window) => self.house.period(&Udn::parse(udn)?, window),
+            Event::Restart { orderly } => self.restart(orderly, at)?,
+            Event::Lost(until) => self.utility.lose(until),
         }
         Ok(())
     }

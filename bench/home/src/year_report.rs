@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
+use heg::simulate::Fault;
 use home_bench::year::prices::Prices;
 use home_bench::year::{self, Day, Outcome, Run};
 use jiff::civil::{Date, date};
@@ -18,6 +19,8 @@ const ZONE: &str = "CET-1CEST,M3.5.0,M10.5.0/3";
 const SEED: u64 = 1;
 /// Bytes a day that an SD card of the smallest sort bears for decades.
 const GOAL_BYTES: f64 = 5e6;
+/// So many of what is not as it should be are named.
+const FAULTS_SHOWN_MAX: usize = 20;
 const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
 /// What was asked for on the command line.
@@ -47,7 +50,7 @@ pub(crate) fn print(wanted: &Wanted<'_>) -> Result<()> {
     };
     let dir = tempfile::tempdir_in(wanted.disk)?;
     let began = nix::time::clock_gettime(nix::time::ClockId::CLOCK_PROCESS_CPUTIME_ID)?;
-    let run = Run { first, days, faults: true, seed: SEED };
+    let run = Run { first, days, faults: true, seed: SEED, also: Vec::new() };
     let outcome = year::run(&run, &prices, &zone, dir.path())?;
     let took = nix::time::clock_gettime(nix::time::ClockId::CLOCK_PROCESS_CPUTIME_ID)? - began;
     let counted = outcome.days.iter().all(|day| day.disk_bytes > 0);
@@ -63,10 +66,13 @@ pub(crate) fn print(wanted: &Wanted<'_>) -> Result<()> {
         took.tv_sec()
     );
     println!(
-        "(bench/home/src/year/home.toml), the gateway's own registry, commands, planner, envelope, rules, journal, prices and database over"
+        "(bench/home/src/year/home.toml), the gateway's own minds (registry, commands, registrations, planner, envelope, rules, journal, prices,"
     );
     println!(
-        "simulated machines. Prices: {}, by the hour, and 150 EUR/MWh of fees. What happens is drawn from a seed.\n",
+        "dealings with the utility) and database over simulated machines, in a home that belongs to a utility: it is polled and reported to at the"
+    );
+    println!(
+        "default periods, and states limits and controls. Prices: {}, by the hour, and 150 EUR/MWh of fees. What happens is drawn from a seed.\n",
         prices.name
     );
     println!("| what happened | times |\n|---|---|");
@@ -129,13 +135,15 @@ fn findings(outcome: &Outcome) {
     let figures = &outcome.figures;
     let f = &figures.findings;
     println!("| looked at from outside | | goal |\n|---|---|---|");
-    let rows: [(&str, u64, &str); 10] = [
+    let rows: [(&str, u64, &str); 12] = [
         ("works asked for", f.works, ""),
         ("not done in time, without excuse", f.undone, "0"),
         ("not done in time, a limit left too little of it", f.undone_limited, "named"),
         ("not done in time, the machine refused, was gone or was switched by hand", f.undone_disturbed, "named"),
         ("switched off although it was to stay on", f.comfort_broken, "0"),
+        ("requests of machines that were not taken", f.turned_away, "0"),
         ("seconds off although it was to run, without excuse", f.missed_s as u64, "0"),
+        ("seconds on with nothing to do, without excuse", f.needless_s as u64, "0"),
         ("seconds over limit or fuse beyond the reaction time (60 s)", f.over_limit_s as u64, "0"),
         ("seconds over limit or fuse within it, or by what may not be switched off", f.over_excused_s as u64, ""),
         ("minutes in which another limit held than the rules of LPC say", outcome.wrong_cap, "0"),
@@ -143,6 +151,10 @@ fn findings(outcome: &Outcome) {
     ];
     for (what, count, goal) in rows {
         println!("| {what} | {count} | {goal} |");
+    }
+    for Fault { at, udn, what } in outcome.faults.iter().take(FAULTS_SHOWN_MAX) {
+        let at = jiff::Timestamp::from_second(*at).map_or_else(|_| at.to_string(), |at| at.to_string());
+        println!("\n- {at}: {} {what}", udn.as_ref().map_or("the home", |udn| udn.bare()));
     }
     let days = outcome.days.len().max(1) as f64;
     println!(
@@ -163,11 +175,18 @@ fn written(outcome: &Outcome) {
         most as f64 / 1e6
     );
     println!(
-        "system's own come on top); {:.2} MB by calls; {:.0} transactions a day; {} journal entries in all. Goal: under 5 MB.\n",
+        "system's own come on top); {:.2} MB by calls; {:.0} transactions a day; {} journal entries in all. Goal: under 5 MB. In it are the",
         sum(|day| day.written_bytes) / 1e6,
         sum(|day| day.transactions),
         outcome.figures.entries
     );
+    let days = outcome.days.len().max(1) as f64;
+    println!(
+        "file of kept prices, {:.1} kB a day, and that of the membership at the key management centre, {:.1} kB a day: bytes of its usual size,",
+        outcome.beside.prices as f64 / days / 1e3,
+        outcome.beside.membership as f64 / days / 1e3
+    );
+    println!("whenever the client writes it, which itself is not run, as it needs a centre.\n");
 }
 
 fn plot_savings(outcome: &Outcome) -> String {
@@ -203,7 +222,7 @@ fn plot_disk(outcome: &Outcome) -> String {
     let ticks = days.iter().enumerate().filter(|(_, day)| day.date.day() == 1);
     let ticks = ticks.map(|(i, day)| (i as f64, MONTHS[usize::try_from(day.date.month() - 1).unwrap_or(0)].to_owned()));
     let x = Axis::linear("day", 0.0, days.len() as f64).with_ticks(ticks.collect());
-    let mut plot = Plot::new("Written to the disk by the database, 20 appliances", x, y);
+    let mut plot = Plot::new("Written to the disk by a home with a utility, 20 appliances", x, y);
     plot.named("pages written", COLOURS[0]);
     plot.named("goal", COLOURS[1]);
     plot.line(days.iter().enumerate().map(|(i, day)| (i as f64, day.disk_bytes as f64 / 1e6)), COLOURS[0], false);

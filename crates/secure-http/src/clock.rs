@@ -97,7 +97,7 @@ impl Clock {
         Ok(now)
     }
 
-    /// A new floor that is to be stored now: at the first time known, and every ten minutes. Counts as stored once given out.
+    /// A new floor that is to be stored now: at the first time known, and once a day. Counts as stored once given out.
     pub fn floor_to_store(&mut self, boot: Duration) -> Option<UnixTime> {
         let now = self.now(boot)?;
         if now < self.stored.plus(FLOOR_STORE_S) {

@@ -29,8 +29,9 @@ pub const AWAITED_S: u64 = 90;
 
 /// Time from a request for the time to its answer beyond which the answer is too vague to set a clock by (seconds).
 pub const TIME_ANSWER_S: u64 = 30;
-/// Time between two writes of the clock's floor: each costs a flash page (seconds).
-pub const FLOOR_STORE_S: u64 = 600;
+/// Time between two writes of the clock's floor (seconds). Each writes the whole file of a membership, up to 48 KiB, on an SD card; a floor that
+/// is a day old only makes the first question after a start look old, which its answer mends.
+pub const FLOOR_STORE_S: u64 = 86_400;
 
 /// Length of a cookie epoch (seconds); a cookie is good for its epoch and the next.
 pub const COOKIE_EPOCH_S: u64 = 600;

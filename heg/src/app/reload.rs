@@ -29,9 +29,9 @@ impl App {
                 self.logging.set(&config.log.level);
                 self.home.set_write_every(Duration::from_secs(config.store.write_every_s.into()));
                 self.worker.retain(config.retention());
-                self.home.handle(Input::Configured(config.settings(clock::zone())), now);
+                self.home.handle(Input::Configured(config.settings(config.zone(clock::zone()))), now);
                 self.take_tariff(&config, now);
-                self.home.handle_planner(planner::Input::Configured(config.planning(clock::zone())), now);
+                self.home.handle_planner(planner::Input::Configured(config.planning(config.zone(clock::zone()))), now);
                 self.home.handle_utility(utility::Input::Configured(config.utility_settings()), now);
                 // What needs a restart stays as it is running, so that the next reload still tells.
                 let Config {

@@ -7,7 +7,8 @@ use upnp::ids::Udn;
 use utility_wire::limits::WAIT_S_MAX;
 use utility_wire::{EventId, LimitSet};
 
-use super::{Effect, Home};
+use super::Effect;
+use super::minds::Minds;
 use crate::commands::{Outcome, Verb};
 use crate::gateway::{Gateway, Input};
 use crate::journal::{Cause, Ending, Entry};
@@ -50,18 +51,7 @@ pub(super) fn end_what_is_not_allowed(planner: &mut Planner, utility: &Utility, 
     forbidden.into_iter().for_each(|udn| planner.handle(planner::Input::ConsentGone(udn), now));
 }
 
-impl Home {
-    /// The planner: rules, plan, decisions, savings.
-    pub fn planner(&self) -> &Planner {
-        &self.planner
-    }
-
-    /// A fact for the planner.
-    pub fn handle_planner(&mut self, input: planner::Input, now: Now) {
-        self.now = now;
-        self.planner.handle(input, now);
-    }
-
+impl Minds {
     /// The utility was heard, or is another one: what planner and prices have to know of it.
     pub(super) fn utility_told(&mut self, answer: Option<Answer>, before: Option<&str>, now: Now) {
         if before.is_some() && self.utility.peer() != before {
@@ -138,8 +128,8 @@ impl Home {
             planner::Effect::Save { slot, value, soon } => self.pending.planner(slot, value, soon, boot),
             planner::Effect::Journal(entry) => self.journal(entry),
             planner::Effect::Answer { ask, reply } => self.pending.reply((ask, reply), boot),
-            planner::Effect::Planned => self.effects.push_back(Effect::Planned),
-            planner::Effect::Decided(decision) => self.effects.push_back(Effect::Decided(decision)),
+            planner::Effect::Planned => self.push(Effect::Planned),
+            planner::Effect::Decided(decision) => self.push(Effect::Decided(decision)),
         }
     }
 }

@@ -6,6 +6,7 @@ use jiff::tz::TimeZone;
 use utility_wire::{EventId, Limit, LimitSet, UnixTime};
 
 use super::*;
+use crate::commands::Verb;
 use crate::config::Config;
 use crate::device::{Identity, root_device};
 use crate::gateway::{Answer, CallTag, Order, Restored};
@@ -84,11 +85,10 @@ fn a_time_of_use_table_alone_goes_on_after_days_and_under_another_clock() {
 
 /// The next call of that sort.
 fn call(home: &mut Home, wanted: Order) -> Option<CallTag> {
-    while let Some(effect) = home.gateway.poll_effect() {
+    while let Some(effect) = home.minds.poll_effect() {
         match effect {
-            gateway::Effect::Call { call, order, .. } if order == wanted => return Some(call),
-            gateway::Effect::Call { .. } => {}
-            other => home.pass_on(other),
+            minds::Effect::Call { call, order, .. } if order == wanted => return Some(call),
+            _ => {}
         }
     }
     None
@@ -132,16 +132,16 @@ fn that_something_goes_on_again_is_on_the_disk_before_it_is_ordered_off() {
                 written = batch.planner.get(&paused).cloned();
             }
         }
-        assert!(home.gateway.commands().iter().next().is_none(), "ordered before it is written");
+        assert!(home.gateway().commands().iter().next().is_none(), "ordered before it is written");
         if written.is_some() {
             break;
         }
-        if home.pending.is_in_flight() {
+        if home.minds.pending.is_in_flight() {
             home.written(Ok(()), now);
         }
     }
     assert_eq!(written, Some(Some("ordered".to_owned())));
     // A disk that is full does not keep a limit from being kept.
     home.written(Err((Box::default(), "the disk is full".into())), now);
-    assert_eq!(home.gateway.commands().iter().map(|c| c.verb).collect::<Vec<_>>(), [Verb::Off]);
+    assert_eq!(home.gateway().commands().iter().map(|c| c.verb).collect::<Vec<_>>(), [Verb::Off]);
 }

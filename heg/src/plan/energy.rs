@@ -130,6 +130,11 @@ impl Energy {
         self.forced = self.forced.max(self.slots_needed(count));
     }
 
+    /// Whether the work is done in the slots in which it stays on whatever comes.
+    pub(super) fn ends_in_forced(&self) -> bool {
+        self.forced == self.slots_needed(self.width())
+    }
+
     /// Whether it may be on in any slots, without minimum times, start cost or anything settled.
     pub(super) fn is_plain(&self) -> bool {
         self.min_on_s == 0 && self.min_off_s == 0 && self.start_cost == 0 && self.forced == 0

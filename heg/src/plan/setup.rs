@@ -193,6 +193,12 @@ impl Setup {
                 energy.force(grid, until.max(grid.span().start + run_s), room);
                 let added = energy.first() + before..energy.first() + energy.forced;
                 room[added].iter_mut().for_each(|room| *room -= energy.watts);
+                // When its work is done it stays on all the same.
+                if energy.forced > 0 && energy.ends_in_forced() {
+                    let rest = energy.first() + energy.forced..grid.len();
+                    let rest = rest.take_while(|s| grid.slots[*s].span.start < until && room[*s] >= energy.watts);
+                    rest.collect::<Vec<_>>().into_iter().for_each(|slot| room[slot] -= energy.watts);
+                }
             }
             Kind::Presence(presence) => {
                 let watts = presence.watts;

@@ -36,8 +36,9 @@ impl Planner {
                 None => base_w = base_w.saturating_add(drawn(gateway, udn, standing)),
             }
         }
-        // A minimum time ends within a quarter hour: what it holds up waits no longer than that.
-        let edges: Vec<i64> = loads.iter().filter_map(minimum_ends).collect();
+        // A minimum time or a person's order ends within a quarter hour: what it holds up waits no longer than that.
+        let orders = loads.iter().filter_map(|load| Some(load.ordered?.until));
+        let edges: Vec<i64> = loads.iter().filter_map(minimum_ends).chain(orders).collect();
         let slots = cut(&Outlook {
             span,
             slot_s: PLAN_SLOT_S,

@@ -1,30 +1,43 @@
 //! `heg-gateway simulate`: what the planner would have made of a home's loads under given prices, for people.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write as _};
 use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
 use daemon_kit::exit::Exit;
 use daemon_kit::{clock, state_dir};
-use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use jiff::{Timestamp, ToSpan as _};
 use tariff::price_file::{self, Expected};
 use utility_wire::PriceSeries;
 
-use super::{Figures, House, REACTION_S, repeated};
+use super::{Fault, Figures, Findings, House, REACTION_S, repeated};
 use crate::config::Config;
 use crate::plan::Span;
 use crate::plan::slots::PriceSpan;
+use crate::planner::Sums;
 use crate::rules::units;
+use crate::store::batch::Batch;
 
 /// Days that can be simulated: some years.
 pub const DAYS_MAX: u32 = 1500;
+/// More days than this are shown by month.
+const DAYS_SHOWN_MAX: usize = 62;
+const FAULTS_SHOWN_MAX: usize = 20;
+/// Prices of the next day are known from then on by the clock, as in the markets of Europe.
+const PUBLISHED_HOUR: i8 = 13;
+const DAY_S: i64 = 86_400;
+/// What one write of the database comes to on an SD card (docs/benchmarks.md, "A home through a year").
+const WRITE_BYTES: f64 = 45e3;
 
 /// Runs the home of `config` for `days` under the prices of `files`, one after the other and then again from the first.
 ///
 /// # Errors
 /// A price file that is not taken, with its line; no load; no prices.
 pub fn run(config: &Config, files: &[PathBuf], days: u32) -> anyhow::Result<Exit> {
-    let zone = config.tariff.zone.clone().unwrap_or_else(clock::zone);
+    let zone = config.zone(clock::zone());
     let expected = Expected {
         zone: config.tariff.price_zone.clone(),
         time_zone: zone.clone(),
@@ -43,56 +56,117 @@ pub fn run(config: &Config, files: &[PathBuf], days: u32) -> anyhow::Result<Exit
     let currency = first.currency().to_string();
     let prices: Vec<PriceSpan> = series.iter().flat_map(spans).collect();
     let start = prices.first().map_or(0, |p| p.span.start);
-    let end = start + i64::from(days) * 86_400;
     let moment = |at: i64| Timestamp::from_second(at).context(Exit::DataErr);
-    let mut house = House::new(config, zone, moment(start)?).context(Exit::Config)?;
+    let mut house = House::new(config, zone.clone(), moment(start)?).context(Exit::Config)?;
     let mut out = io::stdout().lock();
-    writeln!(out, "{:<12}{:>10}{:>12}{:>12}{:>12}", "DAY", "kWh", "COST", "AT ONCE", "SAVED")?;
-    for day in (start..end).step_by(86_400) {
-        // Tomorrow's prices are known from noon on; the planner gets them with the day's own, as most of it lies ahead.
-        house.prices(repeated_from(&prices, start, day), &currency);
-        house.run_to(moment(day + 86_400)?, |_, _| {});
+    for (udn, why) in house.left_out() {
+        writeln!(out, "left out: {udn}: {why}")?;
     }
-    for (day, sums) in house.planner().days() {
-        let (cost, at_once, saved) = (units(sums.cost), units(sums.at_once), units(sums.saved()));
-        writeln!(out, "{day:<12}{:>10.2}{cost:>12.2}{at_once:>12.2}{saved:>12.2}", sums.energy_ws as f64 / 3.6e6)?;
+    let first = zone.to_datetime(moment(start)?).date();
+    let mut written = Written::default();
+    for day in 0..i64::from(days) {
+        let date = first.checked_add(day.days()).context(Exit::DataErr)?;
+        let hour = |date: Date, hour: i8| {
+            let at = date.at(hour, 0, 0, 0).to_zoned(zone.clone()).context(Exit::DataErr);
+            anyhow::Ok(at?.timestamp().as_second())
+        };
+        let (midnight, tomorrow) = (hour(date, 0)?.max(start), hour(date.tomorrow().context(Exit::DataErr)?, 0)?);
+        let published = hour(date, PUBLISHED_HOUR)?;
+        // Of tomorrow nothing is known before its prices are published.
+        house.prices(known(&prices, start, midnight, tomorrow), &currency);
+        house.run_to(moment(published)?, |batch, _| written.add(batch));
+        house.prices(known(&prices, start, midnight, tomorrow + DAY_S), &currency);
+        house.run_to(moment(tomorrow)?, |batch, _| written.add(batch));
+        house.keep_days();
     }
     let figures = house.figures();
-    let (cost, at_once, saved) = (units(figures.sums.cost), units(figures.sums.at_once), units(figures.sums.saved()));
-    let kwh = figures.sums.energy_ws as f64 / 3.6e6;
-    writeln!(out, "{:<12}{kwh:>10.2}{cost:>12.2}{at_once:>12.2}{saved:>12.2}  {currency}", "all")?;
-    told(&mut out, &house.figures())?;
+    sums(&mut out, &house, &currency)?;
+    told(&mut out, &figures, u64::from(days))?;
+    writeln!(
+        out,
+        "database: {} writes a day, about {:.1} MB on an SD card; {} journal entries",
+        written.transactions / u64::from(days.max(1)),
+        written.transactions as f64 / f64::from(days.max(1)) * WRITE_BYTES / 1e6,
+        figures.entries
+    )?;
+    faults(&mut out, house.faults(), &zone)?;
     Ok(Exit::Ok)
 }
 
+/// What the database would have been told to write.
+#[derive(Default)]
+struct Written {
+    transactions: u64,
+}
+
+impl Written {
+    fn add(&mut self, batch: &Batch) {
+        self.transactions += u64::from(!batch.is_empty());
+    }
+}
+
+/// Each day, or each month where there are many, and all together.
+fn sums(out: &mut impl io::Write, house: &House, currency: &str) -> io::Result<()> {
+    let mut rows: BTreeMap<&str, Sums> = BTreeMap::new();
+    let days = house.days();
+    let length = if days.len() > DAYS_SHOWN_MAX { "2026-11".len() } else { "2026-11-27".len() };
+    for (day, sums) in days {
+        let row = rows.entry(day.get(..length).unwrap_or(day)).or_default();
+        row.cost += sums.cost;
+        row.at_once += sums.at_once;
+        row.energy_ws += sums.energy_ws;
+    }
+    let all = house.figures().sums;
+    writeln!(out, "{:<12}{:>10}{:>12}{:>12}{:>12}", "", "kWh", "COST", "AT ONCE", "SAVED")?;
+    for (name, sums) in rows.iter().map(|(name, sums)| (*name, sums)).chain([("all", &all)]) {
+        let (cost, at_once, saved) = (units(sums.cost), units(sums.at_once), units(sums.saved()));
+        writeln!(out, "{name:<12}{:>10.2}{cost:>12.2}{at_once:>12.2}{saved:>12.2}", sums.energy_ws as f64 / 3.6e6)?;
+    }
+    let percent = if all.at_once > 0 { all.saved() as f64 / all.at_once as f64 * 100.0 } else { 0.0 };
+    writeln!(
+        out,
+        "\nin {currency}: what the planned appliances cost, and would have cost had each run as soon as it may; {percent:.1} % saved\n"
+    )
+}
+
 /// What was switched, and what is not as it should be.
-fn told(out: &mut impl io::Write, figures: &Figures) -> io::Result<()> {
-    let Figures { switched, switched_most, switched_back, dropped, entries, findings, .. } = figures;
+fn told(out: &mut impl io::Write, figures: &Figures, days: u64) -> io::Result<()> {
+    let Figures { switched, switched_most, switched_back, dropped, findings, .. } = figures;
+    let Findings { works, undone, undone_limited, comfort_broken, missed_s, needless_s, .. } = findings;
     writeln!(
         out,
-        "{switched} switchings, at most {switched_most} of one appliance in a day, {switched_back} of them back within five minutes; \
-         {entries} journal entries"
+        "switched: {switched} times, {:.1} a day; one appliance at most {switched_most} times in a day; {switched_back} times back within \
+         five minutes",
+        *switched as f64 / days.max(1) as f64
     )?;
     writeln!(
         out,
-        "{} works asked for: {} not done in time, {} more under a limit; {dropped} times one was given up in part or whole",
-        findings.works, findings.undone, findings.undone_limited
+        "work: {works} cycles and charges asked for; {undone} not done in time, and {undone_limited} that the fuse left no time for; \
+         {dropped} times a plan had to leave some undone"
     )?;
     writeln!(
         out,
-        "comfort: {} switched off against keep-on, off for {} s in windows of `only`",
-        findings.comfort_broken, findings.missed_s
+        "comfort: {comfort_broken} times off against keep-on, {missed_s} s off when it was to run, {needless_s} s on with nothing to do"
     )?;
     writeln!(
         out,
-        "limit and fuse: exceeded for {} s longer than {REACTION_S} s at a time, and for {} s by what may not be switched off or was just being",
+        "fuse: exceeded for {} s for longer than {REACTION_S} s at a time, and for {} s by what was just being switched or may not be",
         findings.over_limit_s, findings.over_excused_s
     )
 }
 
-/// The prices from `day` on for two days.
-fn repeated_from(prices: &[PriceSpan], start: i64, day: i64) -> Vec<PriceSpan> {
-    let until = day + 2 * 86_400;
+/// When what was not as it should be.
+fn faults(out: &mut impl io::Write, faults: &[Fault], zone: &TimeZone) -> io::Result<()> {
+    for Fault { at, udn, what } in faults.iter().take(FAULTS_SHOWN_MAX) {
+        let at = Timestamp::from_second(*at).map(|at| zone.to_datetime(at).to_string()).unwrap_or_default();
+        writeln!(out, "not as it should be: {at} {} {what}", udn.as_ref().map_or("the home", |udn| udn.bare()))?;
+    }
+    let more = faults.len().saturating_sub(FAULTS_SHOWN_MAX);
+    if more > 0 { writeln!(out, "not as it should be: {more} more") } else { Ok(()) }
+}
+
+/// The prices of a day and up to `until`.
+fn known(prices: &[PriceSpan], start: i64, day: i64, until: i64) -> Vec<PriceSpan> {
     repeated(prices, start, until).into_iter().filter(|p| p.span.end > day).collect()
 }
 

@@ -4,14 +4,15 @@
 
 use std::collections::BTreeMap;
 
-use energy_model::{Flexibility, Importance};
+use energy_model::{Flexibility, Importance, TimeOfDay};
+use jiff::civil::Date;
 use jiff::tz::TimeZone;
+use jiff::{Timestamp, ToSpan as _};
 use upnp::ids::Udn;
 
 use super::machine::Machine;
-use crate::limits::PLAN_RETRY_MAX_S;
+use crate::limits::{PLAN_RETRY_MAX_S, PLAN_SWITCH_APART_S};
 use crate::plan::Span;
-use crate::planner::daily;
 use crate::rules::Consent;
 use crate::rules::load::LoadForm;
 use crate::rules::window::Window;
@@ -25,6 +26,12 @@ const LOOK_EVERY_S: i64 = 900;
 /// How long a refusal or a person's hand goes on: the gateway asks again in an hour at the latest, and leaves what was switched by hand
 /// for two hours by default.
 const DISTURBED_S: i64 = 2 * PLAN_RETRY_MAX_S;
+/// A machine that has what it needs goes off within this: what is switched is left so for five minutes.
+const NEEDLESS_S: i64 = PLAN_SWITCH_APART_S as i64 + REACTION_S;
+/// So many faults are kept to be shown, the first ones.
+const FAULTS_MAX: usize = 100;
+/// A window of one day of the week is found within this, also where a change of clocks skips it once.
+const DAYS_LOOKED_AT: usize = 16;
 
 /// What was found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -44,8 +51,23 @@ pub struct Findings {
     pub missed_s: i64,
     /// Time in which more was drawn than allowed though something could have been switched off, longer than [`REACTION_S`], s.
     pub over_limit_s: i64,
+    /// Time in which a machine took energy that nobody has asked for, or no more, longer than its minimum time and five minutes at a time, s.
+    pub needless_s: i64,
+    /// Requests of machines that the gateway did not take.
+    pub turned_away: u64,
     /// The rest of the time in which more was drawn than allowed: within [`REACTION_S`], or by what may not be switched off, s.
     pub over_excused_s: i64,
+}
+
+/// One thing that is not as it should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// When, seconds since 1970.
+    pub at: i64,
+    /// Whose; none: the home's.
+    pub udn: Option<Udn>,
+    /// In words.
+    pub what: &'static str,
 }
 
 /// What a machine is for, as its `[[load]]` says.
@@ -65,6 +87,7 @@ struct Duty {
     /// It refused, was silent or switched by hand, last at this time.
     disturbed: Option<i64>,
     missed_since: Option<i64>,
+    needless_since: Option<i64>,
     /// The planner has switched it off.
     paused: bool,
 }
@@ -98,13 +121,14 @@ pub(super) struct Judge {
     limited: Option<i64>,
     over_since: Option<i64>,
     pub(super) findings: Findings,
+    pub(super) faults: Vec<Fault>,
 }
 
 impl Judge {
     /// Load comes back for `comeback_s` after a limit.
     pub(super) fn new(zone: TimeZone, comeback_s: i64) -> Self {
         let (limited, over_since, findings) = (None, None, Findings::default());
-        Self { duties: BTreeMap::new(), zone, comeback_s, limited, over_since, findings }
+        Self { duties: BTreeMap::new(), zone, comeback_s, limited, over_since, findings, faults: Vec::new() }
     }
 
     pub(super) fn add(&mut self, udn: Udn, form: &LoadForm, consent: Consent) {
@@ -121,6 +145,7 @@ impl Judge {
             asked: Vec::new(),
             disturbed: None,
             missed_since: None,
+            needless_since: None,
             paused: false,
         };
         self.duties.insert(udn, duty);
@@ -170,9 +195,11 @@ impl Judge {
                     match (was_disturbed, work.is_excused(machine)) {
                         (true, _) => findings.undone_disturbed += 1,
                         (false, true) => findings.undone_limited += 1,
-                        (false, false) => findings.undone += 1,
+                        (false, false) => {
+                            findings.undone += 1;
+                            note(&mut self.faults, at, Some(udn), "not done in time");
+                        }
                     }
-                    tracing::info!(%udn, from = work.span.start, until = work.span.end, "not done in time");
                 }
             }
             duty.asked.retain(|work| work.span.end > at);
@@ -180,8 +207,7 @@ impl Judge {
                 let last = duty.daily.map_or(at - 1, |work| work.span.start);
                 duty.daily = duty.every_day.and_then(|(window, need_ws)| {
                     // A window that began before the simulation did is left out.
-                    let ahead = daily::spans(window, &self.zone, Span { start: at, end: at + 3 * 86_400 });
-                    let span = ahead.into_iter().find(|span| span.start > last)?;
+                    let span = next_of(window, &self.zone, last.max(at - 1))?;
                     let drawn_ws = (span.start <= at).then(|| machine.drawn_ws(at));
                     Some(Work { span, need_ws, drawn_ws, limited_s: 0 })
                 });
@@ -193,12 +219,22 @@ impl Judge {
     pub(super) fn ordered_off(&mut self, udn: &Udn, at: i64) {
         let Some(duty) = self.duties.get_mut(udn) else { return };
         duty.paused = true;
-        self.findings.comfort_broken += u64::from(duty.is_kept(&self.zone, at));
+        if duty.is_kept(&self.zone, at) {
+            self.findings.comfort_broken += 1;
+            note(&mut self.faults, at, Some(udn), "switched off although it is to stay on");
+        }
     }
 
     /// A machine is sent to standby although a request forbids it.
-    pub(super) fn requested_in_vain(&mut self) {
+    pub(super) fn requested_in_vain(&mut self, udn: &Udn, at: i64) {
         self.findings.comfort_broken += 1;
+        note(&mut self.faults, at, Some(udn), "sent to standby against its own request");
+    }
+
+    /// The gateway does not take what a machine asks for.
+    pub(super) fn turned_away(&mut self, udn: &Udn, at: i64) {
+        self.findings.turned_away += 1;
+        note(&mut self.faults, at, Some(udn), "its request is not taken");
     }
 
     /// What is drawn over `span`, in which nothing changes, and what may be, by a limit and by the home's fuse.
@@ -219,6 +255,9 @@ impl Judge {
         {
             let since = *self.over_since.get_or_insert(at);
             let beyond = Span { start: span.start.max(since + REACTION_S), end: span.end }.seconds();
+            if (span.start..span.end).contains(&(since + REACTION_S)) {
+                note(&mut self.faults, at, None, "over limit or fuse");
+            }
             self.findings.over_limit_s += beyond;
             self.findings.over_excused_s += span.seconds() - beyond;
         } else {
@@ -232,6 +271,31 @@ impl Judge {
             work.limited_s += span.within(work.span).map_or(0, Span::seconds);
         }
         self.watch_windows(machines, limited, span);
+        self.watch_charges(machines, span);
+    }
+
+    /// Machines that take energy without anything to do.
+    fn watch_charges(&mut self, machines: &BTreeMap<Udn, Machine>, span: Span) {
+        let at = span.start;
+        for (udn, duty) in &mut self.duties {
+            let Some(machine) = machines.get(udn) else { continue };
+            let charges = machine.facts.flexibility == Flexibility::Interruptible && duty.consent == Consent::Yes;
+            let open = |work: &Work| work.span.start <= at && at < work.span.end && !work.is_done(machine, at);
+            let needless = charges
+                && machine.is_on()
+                && !duty.was_disturbed_lately(at)
+                && !duty.daily.iter().chain(&duty.asked).any(open);
+            if !needless {
+                duty.needless_since = None;
+                continue;
+            }
+            let since = *duty.needless_since.get_or_insert(at);
+            let counts_from = since + duty.minimum_on_s.max(NEEDLESS_S);
+            if (at..span.end).contains(&counts_from) {
+                note(&mut self.faults, at, Some(udn), "on with nothing to do");
+            }
+            self.findings.needless_s += Span { start: at.max(counts_from), end: span.end }.seconds();
+        }
     }
 
     /// Windows in which a machine is to run, and what nobody wants off.
@@ -250,7 +314,11 @@ impl Judge {
                 continue;
             }
             let since = *duty.missed_since.get_or_insert(at);
-            self.findings.missed_s += Span { start: at.max(since + REACTION_S), end: span.end }.seconds();
+            let missed = Span { start: at.max(since + REACTION_S), end: span.end }.seconds();
+            if (at..span.end).contains(&(since + REACTION_S)) {
+                note(&mut self.faults, at, Some(udn), "off although it is to run");
+            }
+            self.findings.missed_s += missed;
         }
     }
 }
@@ -294,8 +362,34 @@ impl Work {
     }
 }
 
+/// Enters a fault.
+fn note(faults: &mut Vec<Fault>, at: i64, udn: Option<&Udn>, what: &'static str) {
+    let fault = Fault { at, udn: udn.cloned(), what };
+    if faults.len() < FAULTS_MAX {
+        faults.push(fault);
+    }
+}
+
+/// The first span of a daily window that begins after `last`: by the clock of each day, and not by the planner's reckoning. Of a window that
+/// a change of clocks skips nothing is left.
+fn next_of(window: Window, zone: &TimeZone, last: i64) -> Option<Span> {
+    let first = zone.to_datetime(Timestamp::from_second(last).ok()?).date();
+    let clock = |date: Date, time: TimeOfDay| {
+        let seconds = i64::from(time.seconds_since_midnight());
+        let local = date.at(0, 0, 0, 0).checked_add(seconds.seconds()).ok()?;
+        Some(zone.to_ambiguous_timestamp(local).compatible().ok()?.as_second())
+    };
+    let days = std::iter::successors(Some(first), |date| date.tomorrow().ok()).take(DAYS_LOOKED_AT);
+    days.filter(|date| window.days.hold(date.weekday())).find_map(|date| {
+        let ends = if window.daily.crosses_midnight() { date.tomorrow().ok()? } else { date };
+        let span = Span { start: clock(date, window.daily.start())?, end: clock(ends, window.daily.end())? };
+        (span.start > last && span.start < span.end).then_some(span)
+    })
+}
+
 fn holds(windows: &[Window], zone: &TimeZone, at: i64) -> bool {
-    windows.iter().any(|window| !daily::spans(*window, zone, Span { start: at, end: at + 1 }).is_empty())
+    let Ok(at) = Timestamp::from_second(at) else { return false };
+    windows.iter().any(|window| window.contains(zone.to_datetime(at)))
 }
 
 #[cfg(test)]
@@ -400,6 +494,40 @@ mod tests {
             judge.look(&machines, 5 * HOUR);
             assert_eq!(judge.findings.undone, undone, "begun at {start}");
         }
+    }
+
+    #[test]
+    fn what_takes_energy_with_nothing_to_do_is_needless_after_some_minutes_and_not_by_hand() {
+        const CAR: &str = "kind = 'Interruptible', power-w = 2000, energy-wh = 4000, \
+                           every-day = { start = '01:00:00', end = '05:00:00' }";
+        for (by_hand, needless) in [(false, HOUR - NEEDLESS_S), (true, 0)] {
+            let (mut judge, mut machines, udn) = one(CAR);
+            judge.look(&machines, HOUR);
+            machines.get_mut(&udn).unwrap().switch(PowerState::On, HOUR);
+            if by_hand {
+                judge.disturbed(&udn, 3 * HOUR);
+            }
+            let unlimited = May { limit_w: None, fuse_w: None };
+            for (from, to) in [(HOUR, 2 * HOUR), (2 * HOUR, 3 * HOUR), (3 * HOUR, 4 * HOUR)] {
+                judge.watch(&machines, 2000, unlimited, Span { start: from, end: to });
+            }
+            assert_eq!(judge.findings.needless_s, needless);
+        }
+    }
+
+    #[test]
+    fn a_window_in_the_hour_that_clocks_skip_does_not_come_that_day() {
+        let zone = TimeZone::posix("CET-1CEST,M3.5.0,M10.5.0/3").unwrap();
+        let window: Window = "02:00:00-03:00:00".parse::<energy_model::DailyWindow>().unwrap().into();
+        let midnight = "2026-03-29T00:00:00+01:00".parse::<Timestamp>().unwrap().as_second();
+        let next = next_of(window, &zone, midnight).unwrap();
+        assert_eq!(
+            (next.start - midnight, next.seconds()),
+            (25 * HOUR, HOUR),
+            "on the day after, of 23 hours before it"
+        );
+        assert!((0..23 * HOUR).step_by(60).all(|s| !holds(&[window], &zone, midnight + s)));
+        assert!(holds(&[window], &zone, next.start) && !holds(&[window], &zone, next.end));
     }
 
     #[test]

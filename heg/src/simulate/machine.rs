@@ -1,12 +1,19 @@
 //! A machine of the simulated home: what it is, what it does when told to, and what it has drawn.
 #![forbid(unsafe_code)]
 
-use energy_model::{Flexibility, Importance, MacAddress, PowerState, Watts};
+use std::net::{IpAddr, Ipv4Addr};
+
+use daemon_kit::clock::next_occurrence;
+use energy_model::{DailyWindow, Flexibility, Importance, MacAddress, PowerState, RegId, TimeOfDay, Watts};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use upnp::ids::Udn;
 
+use crate::gateway::Request;
 use crate::plan::{Phase, Span};
 use crate::registry::Facts;
 use crate::rules::load::LoadForm;
+use crate::rules::window::Window;
 
 /// How a machine takes orders.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -39,6 +46,16 @@ pub(super) struct Machine {
     phases: Vec<Phase>,
     rest_w: u32,
     pub(super) mac: MacAddress,
+    pub(super) address: IpAddr,
+    /// What it has registered at the gateway, in order.
+    pub(super) registered: Vec<(RegId, Request)>,
+    /// Windows in which it sleeps by itself, and the last number it gave.
+    pub(super) periods: Vec<(RegId, DailyWindow)>,
+    pub(super) last_reg: u32,
+    /// It has gone to sleep in the window that holds.
+    slept: bool,
+    /// What it told last of its power, W.
+    pub(super) told_w: Option<u32>,
     pub(super) conduct: Conduct,
     /// What it has drawn while on up to `since`, W s.
     drawn_ws: u64,
@@ -49,15 +66,18 @@ pub(super) struct Machine {
 }
 
 impl Machine {
-    /// A load as a machine; `None` where it does not say what it is.
-    pub(super) fn new(form: &LoadForm, number: u16, at: i64) -> Option<(Udn, Self)> {
-        let settings = form.check().ok()?;
+    /// A load as a machine.
+    ///
+    /// # Errors
+    /// It does not say what it is.
+    pub(super) fn new(form: &LoadForm, number: u16, at: i64) -> Result<(Udn, Self), String> {
+        let settings = form.check().map_err(|error| error.to_string())?;
         let [high, low] = number.to_be_bytes();
-        let mac = MacAddress::new([2, 0, 0, 0, high, low]).ok()?;
-        let flexibility = form.kind?;
+        let mac = MacAddress::new([2, 0, 0, 0, high, low]).map_err(|error| error.to_string())?;
+        let flexibility = form.kind.ok_or("it has no `kind`")?;
         let largest = form.phases.iter().map(|p| p.watts).max();
         let facts = Facts {
-            rated_power: Watts::new(form.power_w.or(largest)?),
+            rated_power: Watts::new(form.power_w.or(largest).ok_or("it has neither `power-w` nor `phases`")?),
             importance: form.importance.unwrap_or(Importance::Normal),
             flexibility,
             minimum_on_s: 0,
@@ -74,12 +94,18 @@ impl Machine {
             phases: phases.filter(|_| cycle).collect(),
             rest_w: form.rest_w,
             mac,
+            address: Ipv4Addr::new(198, 18, high, low).into(),
+            registered: Vec::new(),
+            periods: Vec::new(),
+            last_reg: 0,
+            slept: false,
+            told_w: None,
             conduct: Conduct::Obeys,
             drawn_ws: 0,
             later: None,
             last_cycle: None,
         };
-        Some((settings.udn().clone(), machine))
+        Ok((settings.udn().clone(), machine))
     }
 
     pub(super) fn is_on(&self) -> bool {
@@ -115,14 +141,32 @@ impl Machine {
         (self.is_on() && self.has_cycles()).then_some(self.since + self.cycle_s())
     }
 
-    /// When it next draws something else, or ends.
-    pub(super) fn next_edge(&self, at: i64) -> Option<i64> {
+    /// When it next draws something else, ends, or sleeps or wakes by itself.
+    pub(super) fn next_edge(&self, zone: &TimeZone, at: i64) -> Option<i64> {
         let edges = self.phases.iter().scan(self.since, |edge, phase| {
             *edge += i64::from(phase.seconds);
             Some(*edge)
         });
         let phase = edges.filter(|_| self.is_on()).find(|edge| *edge > at);
-        phase.into_iter().chain(self.later.map(|(_, due)| due)).min()
+        let windows = self.periods.iter().flat_map(|(_, window)| [window.start(), window.end()]);
+        let period = windows.filter_map(|time| next(time, zone, at));
+        phase.into_iter().chain(self.later.map(|(_, due)| due)).chain(period).min()
+    }
+
+    /// What it is to be by its standby periods, where that begins or ends now: it goes to sleep once in each and wakes at its end.
+    pub(super) fn by_itself(&mut self, zone: &TimeZone, at: i64) -> Option<PowerState> {
+        let sleeps = self.periods.iter().any(|(_, window)| holds(*window, zone, at));
+        match (sleeps, std::mem::replace(&mut self.slept, sleeps), self.state) {
+            (true, false, PowerState::On) => Some(PowerState::Standby),
+            (false, true, PowerState::Standby) => Some(PowerState::On),
+            _ => None,
+        }
+    }
+
+    /// Whether it has registered that it is not to be sent to standby now.
+    pub(super) fn forbids_standby(&self, zone: &TimeZone, at: i64) -> bool {
+        let forbids = |request: &Request| matches!(request, Request::NoStandbyPeriod(w) if holds(*w, zone, at));
+        self.registered.iter().any(|(_, request)| forbids(request))
     }
 
     /// What it draws now, W.
@@ -143,4 +187,13 @@ impl Machine {
         let seconds = if self.is_on() { u64::try_from(at - self.since).unwrap_or(0) } else { 0 };
         self.drawn_ws + u64::from(self.facts.rated_power.count()) * seconds
     }
+}
+
+fn next(time: TimeOfDay, zone: &TimeZone, at: i64) -> Option<i64> {
+    let after = Timestamp::from_second(at).ok()?;
+    Some(next_occurrence(time.seconds_since_midnight(), zone, after).as_second())
+}
+
+fn holds(window: DailyWindow, zone: &TimeZone, at: i64) -> bool {
+    Timestamp::from_second(at).is_ok_and(|at| Window::from(window).contains(zone.to_datetime(at)))
 }

@@ -13,7 +13,9 @@ use upnp::time::{BootTime, earliest};
 
 use crate::gateway::AskId;
 use crate::journal::Entry;
-use crate::limits::{JOURNAL_PENDING_MAX, STORE_RETRY_FIRST, STORE_RETRY_MAX, WRITE_LAZILY_WITHIN};
+use crate::limits::{
+    JOURNAL_PENDING_MAX, STORE_RETRY_FIRST, STORE_RETRY_MAX, WRITE_LAZILY_WITHIN, WRITE_UTILITY_LAZILY_WITHIN,
+};
 use crate::planner;
 use crate::registrations::{Key, Registration};
 use crate::registry::Profile;
@@ -44,6 +46,7 @@ impl Batch {
             && self.journal.is_empty()
             && self.utility.is_empty()
             && self.planner.is_empty()
+            && self.last_reg == 0
     }
 
     /// Puts what was not written before what came since.
@@ -171,7 +174,7 @@ impl<R> Pending<R> {
         self.batch.utility.insert(slot, value);
         match soon {
             Soon::Soon => self.soon(now),
-            Soon::Lazily => self.within(WRITE_LAZILY_WITHIN, now),
+            Soon::Lazily => self.within(WRITE_UTILITY_LAZILY_WITHIN, now),
         }
     }
 

@@ -184,6 +184,8 @@ impl<T: Send + 'static> Worker<T> {
 fn serve<T>(mut store: Store, inbox: &mpsc::Receiver<Job<T>>, outbox: &to_loop::UnboundedSender<Done<T>>, size: &Size) {
     while let Ok(job) = inbox.recv() {
         let done = match job {
+            // Somebody waited for what is on the disk already.
+            Job::Write(batch, _) if batch.is_empty() => Done::Written(Ok(())),
             Job::Write(batch, now) => match store.write(&batch, now) {
                 Ok(()) => {
                     size.writes.fetch_add(1, Ordering::Relaxed);

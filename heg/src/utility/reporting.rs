@@ -24,7 +24,7 @@ impl Utility {
         if !self.acquainted && self.reports.next_bytes() > REPORT_STRANGER_BYTES_MAX {
             // A long message is taken only from somebody who was answered before.
             if let Some(batch) = self.reports.knock(time) {
-                self.save_batch(batch);
+                self.save_batch(batch, Soon::Lazily);
             }
         }
         match self.reports.send() {
@@ -45,7 +45,7 @@ impl Utility {
                 self.acquainted = true;
                 self.every = Duration::from_secs(answer.report_after_s.into()).clamp(CATCH_UP_EVERY, UTILITY_AFTER_MAX);
                 if self.reports.acknowledged(batch) {
-                    self.save(Slot::Batch(batch), None, Soon::Soon);
+                    self.save(Slot::Batch(batch), None, Soon::Lazily);
                 }
                 // What gathered in an outage goes out spread, and faster than it came.
                 let after = if self.reports.len() > 0 {
@@ -66,9 +66,9 @@ impl Utility {
                 if let Failure::NotTaken(why) = &failure {
                     self.is_heard(now);
                     for other in self.reports.refused(batch) {
-                        self.save_batch(other);
+                        self.save_batch(other, Soon::Lazily);
                     }
-                    self.save(Slot::Batch(batch), None, Soon::Soon);
+                    self.save(Slot::Batch(batch), None, Soon::Lazily);
                     self.complete = true;
                     let action = format!("report {batch}");
                     self.journal(None, &action, Cause::Gateway, Ending::Refused, &why.clone(), now);
@@ -111,11 +111,11 @@ impl Utility {
     fn cut(&mut self, (complete, appliances): (bool, Vec<ApplianceReport>), time: UnixTime) {
         let changes = self.reports.cut(complete, appliances, time);
         for batch in changes.kept {
-            self.save_batch(batch);
+            self.save_batch(batch, Soon::Lazily);
         }
         for batch in changes.dropped {
             self.complete = true;
-            self.save(Slot::Batch(batch), None, Soon::Soon);
+            self.save(Slot::Batch(batch), None, Soon::Lazily);
         }
     }
 
@@ -124,13 +124,14 @@ impl Utility {
         let consent = &self.consent;
         let allowed = |id: &ApplianceId| Udn::parse(&format!("uuid:{id}")).is_ok_and(|udn| consent.allows(&udn));
         for batch in self.reports.keep_decisions(allowed) {
-            self.save_batch(batch);
+            self.save_batch(batch, Soon::Soon);
         }
     }
 
-    fn save_batch(&mut self, batch: u64) {
+    /// Mostly it is acknowledged before anything is written: then it never goes to the disk. What it tells up to when is written with it.
+    fn save_batch(&mut self, batch: u64, soon: Soon) {
         let body = self.reports.body(batch).map(<[u8]>::to_vec);
-        self.save(Slot::Batch(batch), body, Soon::Soon);
+        self.save(Slot::Batch(batch), body, soon);
     }
 
     fn appliance_report(&self, a: &Appliance, gateway: &Gateway, now: Now, time: UnixTime) -> Option<ApplianceReport> {

@@ -1,8 +1,10 @@
-//! What comes between: machines that refuse, do not answer or are switched by hand, limits of the utility, hours in which it is not heard,
-//! prices that are late. All of it drawn from a seed.
+//! What comes between: machines that refuse, do not answer, are switched by hand or have requests of their own, limits and controls of the
+//! utility, hours in which it is not heard, prices that are late, a gateway that is restarted. All of it drawn from a seed.
 
 use std::collections::BTreeMap;
 
+use energy_model::{DailyWindow, PowerState};
+use heg::gateway::Request;
 use heg::simulate::Conduct;
 use jiff::civil::{Date, Time, Weekday};
 use jiff::tz::TimeZone;
@@ -33,10 +35,58 @@ pub enum Event {
     },
     /// The utility is not heard until then.
     Lost(i64),
+    /// The utility orders an appliance, by its UDN without `uuid:`.
+    Control(&'static str, PowerState),
+    /// A machine asks something of the gateway, or (none) withdraws what it asked first.
+    Request(&'static str, Option<Request>),
+    /// A person has a machine sleep by itself in this window, or (none) no more.
+    Period(&'static str, Option<DailyWindow>),
+    /// The gateway's process ends and begins again; in good order, or as if its power had been cut.
+    Restart {
+        /// Whether in good order.
+        orderly: bool,
+    },
 }
 
 /// Events by their time; those of one time in order.
 pub type Events = BTreeMap<(i64, usize), Event>;
+
+/// What the utility may order, as the home's configuration says.
+const CONTROLLED: &[&str] = &["pool-pump", "dehumidifier", "water-heater", "console"];
+/// Machines with requests of their own, and ones that are made to sleep.
+const ASKING: &[&str] = &["uuid:television", "uuid:console", "uuid:desktop", "uuid:disks"];
+const SLEEPING: &[&str] = &["uuid:disks", "uuid:printer", "uuid:radio"];
+
+/// What machines ask for, and are told for good, today.
+fn requests(
+    draw: &mut Draw,
+    moment: &dyn Fn(&mut Draw) -> anyhow::Result<i64>,
+    events: &mut Vec<(i64, Event)>,
+) -> anyhow::Result<()> {
+    let window = |draw: &mut Draw| {
+        let (from, length) = (draw.between(0, 23), draw.between(1, 9));
+        format!("{from:02}:00:00-{:02}:30:00", (from + length) % 24).parse::<DailyWindow>()
+    };
+    if draw.in_thousand(120) {
+        let request = Request::NoStandbyPeriod(window(draw)?);
+        events.push((moment(draw)?, Event::Request(draw.one_of(ASKING), Some(request))));
+    }
+    if draw.in_thousand(40) {
+        let at = format!("{:02}:50:00", draw.between(5, 9)).parse()?;
+        events.push((moment(draw)?, Event::Request(draw.one_of(ASKING), Some(Request::WakeUpTime(at)))));
+    }
+    if draw.in_thousand(150) {
+        events.push((moment(draw)?, Event::Request(draw.one_of(ASKING), None)));
+    }
+    if draw.in_thousand(60) {
+        let window = window(draw)?;
+        events.push((moment(draw)?, Event::Period(draw.one_of(SLEEPING), Some(window))));
+    }
+    if draw.in_thousand(60) {
+        events.push((moment(draw)?, Event::Period(draw.one_of(SLEEPING), None)));
+    }
+    Ok(())
+}
 
 /// A day's events. `machines`: how many there are.
 ///
@@ -91,7 +141,28 @@ pub fn day(date: Date, zone: &TimeZone, machines: usize, draw: &mut Draw) -> any
         let told = start - draw.one_of(&[0, 0, 7200]);
         let (for_s, watts) = (draw.one_of(&[3600, 7200, 10_800]), draw.one_of(&[4200, 4600, 5500]));
         events.push((told, Event::Limit { start, for_s, watts }));
+        if draw.in_thousand(150) {
+            let at = start + draw.between(0, i64::from(for_s) + 900);
+            events.push((at, Event::Restart { orderly: draw.in_thousand(500) }));
+        }
     }
+    for (times, from, to) in [(25, (0, 23), None), (15, (22, 23), None), (100, (8, 20), Some(CONTROLLED))] {
+        if !draw.in_thousand(times) {
+            continue;
+        }
+        let moment = at(date, draw.between(from.0, from.1) as i8, draw.between(0, 59) as i8)? + draw.between(0, 59);
+        let restart = Event::Restart { orderly: draw.in_thousand(500) };
+        let Some(controlled) = to else {
+            events.push((moment, restart));
+            continue;
+        };
+        let udn = draw.one_of(controlled);
+        events.push((moment, Event::Control(udn, PowerState::Off)));
+        if draw.in_thousand(150) {
+            events.push((moment + draw.between(0, 3), restart));
+        }
+    }
+    requests(draw, &moment, &mut events)?;
     if draw.in_thousand(60) {
         let from = moment(draw)?;
         events.push((from, Event::Lost(from + draw.between(5, 300) * 60)));
