@@ -304,7 +304,7 @@ impl Home {
                     }
                 }
                 minds::Effect::Search => self.appliances.machine().search(now.boot),
-                minds::Effect::Outside(effect) => return Some(effect),
+                minds::Effect::Outside(effect) => return Some(*effect),
             }
         }
     }

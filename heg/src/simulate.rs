@@ -397,7 +397,7 @@ impl House {
                 minds::Effect::Call { call, udn, order } => self.call(call, &udn, order),
                 // Whoever is there is found when it comes.
                 minds::Effect::Search => {}
-                minds::Effect::Outside(effect) => self.carry_out(effect),
+                minds::Effect::Outside(effect) => self.carry_out(*effect),
             }
         }
         any

@@ -35,7 +35,7 @@ pub(crate) enum Effect {
     /// Search the network for appliances.
     Search,
     /// To the daemon.
-    Outside(Outside),
+    Outside(Box<Outside>),
 }
 
 /// See the module.
@@ -238,7 +238,7 @@ impl Minds {
     pub(crate) fn poll_effect(&mut self) -> Option<Effect> {
         loop {
             if let Some(effect) = self.effects.pop_front() {
-                return Some(Effect::Outside(effect));
+                return Some(Effect::Outside(Box::new(effect)));
             }
             if let Some(effect) = self.gateway.poll_effect() {
                 if let Some(effect) = self.pass_on(effect) {
@@ -254,7 +254,7 @@ impl Minds {
                     prices::Effect::Keep(bytes) => self.effects.push_back(Outside::KeepPrices(bytes)),
                 }
             } else {
-                return self.pending.take(self.now.boot).map(|batch| Effect::Outside(Outside::Write(batch)));
+                return self.pending.take(self.now.boot).map(|batch| Effect::Outside(Box::new(Outside::Write(batch))));
             }
         }
     }
