@@ -142,7 +142,7 @@ mod tests {
 
     fn command(poll_after_s: u32) -> utility::Input {
         let current = Versions { prices: 0, limits: 0, policy: 1 };
-        let zone = "home".parse().unwrap();
+        let zone = "SE3".parse().unwrap();
         utility::Input::Polled(Ok(Command { current, limits: None, controls: List::empty(), poll_after_s, zone }))
     }
 

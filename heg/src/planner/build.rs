@@ -95,22 +95,25 @@ impl Planner {
             }
             (Task::Cycle { .. }, _) => return None,
             (Task::Energy { .. }, Some(work)) if !work.done && planned => {
-                let ordered_on = ordered.is_some_and(|(to, ..)| to);
-                if work.start >= span.end && !(on && ordered_on) {
-                    return None;
-                }
-                if on && self.waits_on(standing, work.start, span.start, ordered) {
-                    // What it draws until its work begins is none of the work.
-                    let wanted =
-                        ordered.filter(|(to, ..)| *to).map(|(.., until)| Span { start: span.start, end: until });
-                    let (wanted, kept) = (wanted.into_iter().collect(), self.kept(gateway, udn, standing, span));
+                let ordered_on = ordered.filter(|(to, ..)| *to).map(|(.., until)| until);
+                if work.start > span.start
+                    && (ordered_on.is_some() || (on && self.is_held_on(standing, span.start, ordered)))
+                {
+                    // What it draws until its work begins counts, and is none of the work. That is planned again when it has gone off.
+                    let wanted = ordered_on.map(|until| Span { start: span.start, end: until.min(span.end) });
+                    let kept = if on { self.kept(gateway, udn, standing, span) } else { Vec::new() };
+                    let wanted = wanted.into_iter().collect();
                     plan::Work::Presence { watts, rest_w: load.rest_w, wanted, kept, price_max: None }
+                } else if work.start >= span.end {
+                    return None;
                 } else {
                     plan::Work::Energy { watts, energy_wh: work.left_wh(), earliest: work.start, deadline: work.end }
                 }
             }
             // On for work that is done, or switched off in the midst of it: there is nothing to go on with.
-            (Task::Energy { .. }, _) if planned && standing.for_work => return None,
+            (Task::Energy { .. }, _) if planned && standing.for_work && ordered.is_none_or(|(to, ..)| !to) => {
+                return None;
+            }
             (Task::Energy { .. } | Task::Presence { .. }, _) => {
                 let (wanted, price_max) = self.wanted(gateway, udn, standing, planned, span)?;
                 let kept = if on { self.kept(gateway, udn, standing, span) } else { Vec::new() };
@@ -135,11 +138,10 @@ impl Planner {
         })
     }
 
-    /// Whether one that is on stays so for now, although its work begins at `start` only.
-    fn waits_on(&self, standing: &Standing, start: i64, at: i64, ordered: Option<(bool, RuleId, i64)>) -> bool {
-        let minimum_s = i64::from(standing.load.minimum_on_s);
-        let stays = || ordered.is_none_or(|(to, ..)| to) && standing.since + minimum_s > at;
-        start > at && (ordered.is_some_and(|(to, ..)| to) || stays() || self.comfort(standing, at).is_some())
+    /// Whether one that is on stays so for now, although it is not time for its work: for its minimum time, or for a rule of comfort.
+    fn is_held_on(&self, standing: &Standing, at: i64, ordered: Option<(bool, RuleId, i64)>) -> bool {
+        let minimum = ordered.is_none() && standing.since + i64::from(standing.load.minimum_on_s) > at;
+        minimum || self.comfort(standing, at).is_some()
     }
 
     /// Whether nothing has to go off at once: no limit holds, none is being come back from, and the fuse bears what is on.

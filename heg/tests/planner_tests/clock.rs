@@ -23,6 +23,7 @@ fn what_a_clock_of_another_year_has_put_off_does_not_wait_for_that_year() {
         house.now.wall = right.wall + house.now.boot.since(right.boot);
         if restart {
             house.restart();
+            house.limit(None);
         } else {
             house.feed(planner::Input::ClockChanged);
         }

@@ -10,7 +10,7 @@ fn a_charge_asked_for_by_rule_ends_when_it_is_done_and_does_not_begin_again() {
     for restart in [false, true] {
         let mut house = House::new(SELDOM, "18:30:00");
         house.find("car", Flexibility::Interruptible, 4000, Off);
-        house.rule(r#"{"kind":"charge","energy-wh":6000,"appliance":"uuid:car","until":"2026-11-28T07:00:00Z"}"#);
+        house.rule(r#"{"kind":"charge","energy-wh":8000,"appliance":"uuid:car","until":"2026-11-28T07:00:00Z"}"#);
         house.run_to("28T03:15:00");
         assert_eq!(house.state("car"), On);
         if restart {
@@ -18,11 +18,11 @@ fn a_charge_asked_for_by_rule_ends_when_it_is_done_and_does_not_begin_again() {
         }
         house.run_to("29T12:00:00");
         let switched = house.switched();
-        assert_eq!(switched, ["28T02:30 car on price", "28T04:00 car off window"], "{restart}");
+        assert_eq!(switched, ["28T02:00 car on price", "28T04:00 car off window"], "{restart}");
         assert_eq!(house.entry("plan work").ending, Ending::Done);
         assert!(!house.rows.keys().any(|slot| slot.key().starts_with("paused")), "{:?}", house.rows);
         let used: u64 = house.planner.days().map(|(_, sums)| sums.energy_ws).sum();
-        assert_eq!(used, 6000 * 3600);
+        assert_eq!(used, 8000 * 3600);
     }
 }
 
