@@ -277,14 +277,7 @@ impl Planner {
         let plan = self.plan_row().map(|row| (Slot::Plan, row));
         let engaged = self.envelope.is_engaged().then(|| (Slot::Engaged, "yes".to_owned()));
         let comeback = self.comeback_row().map(|row| (Slot::Comeback, row));
-        rules
-            .chain([last])
-            .chain(engaged)
-            .chain(comeback)
-            .chain(left)
-            .chain(plan)
-            .chain(self.ledger.rows())
-            .collect()
+        rules.chain([last]).chain(engaged).chain(comeback).chain(left).chain(plan).chain(self.ledger.rows()).collect()
     }
 
     /// Takes a fact.
