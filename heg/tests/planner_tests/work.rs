@@ -14,6 +14,8 @@ fn a_charge_asked_for_by_rule_ends_when_it_is_done_and_does_not_begin_again() {
         house.run_to("28T03:15:00");
         assert_eq!(house.state("car"), On);
         if restart {
+            house.planner.stop(house.now);
+            house.run_minutes(0);
             house.restart();
         }
         house.run_to("29T12:00:00");
