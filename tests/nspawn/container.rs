@@ -50,8 +50,10 @@ pub(crate) struct Container {
     name: &'static str,
     /// Its first process, seen from here.
     leader: u32,
-    /// Its network, for as long as it lives.
-    _host: Host,
+    /// Its network.
+    host: Host,
+    /// Its files.
+    root: PathBuf,
     nspawn: Process,
 }
 
@@ -88,6 +90,10 @@ impl Container {
         lab.attach(&host, "host0", lan, number)?;
         let root = overlay(&directory(IMAGE)?.join(debian.suite()), &lab.dir().join("overlay").join(name))?;
         fs::write(root.join("etc/hostname"), format!("{name}\n")).context("naming the machine")?;
+        Self::start(name, host, root)
+    }
+
+    fn start(name: &'static str, host: Host, root: PathBuf) -> Result<Self> {
         let mut command = Command::new("sh");
         command
             .args(["-c", IN_CGROUP, name, "--quiet", "--boot", "--register=no", "--keep-unit", "--console=pipe"])
@@ -102,7 +108,7 @@ impl Container {
             .env("SYSTEMD_NSPAWN_API_VFS_WRITABLE", "network")
             .env_remove("NOTIFY_SOCKET");
         let nspawn = host.start("nspawn", &mut command)?;
-        let mut container = Self { name, leader: 0, _host: host, nspawn };
+        let mut container = Self { name, leader: 0, host, root, nspawn };
         let mut last = String::new();
         let booted = wait_until(&format!("{name} to boot"), BOOT_S_MAX, || {
             // Another one before it makes its namespaces, and ends.
@@ -205,12 +211,30 @@ impl Container {
     ///
     /// # Errors
     /// When it does not end.
-    pub(crate) fn power_off(mut self) -> Result<()> {
+    pub(crate) fn power_off(self) -> Result<()> {
+        self.end().map(drop)
+    }
+
+    /// Powers it off, and boots it with the files it had.
+    ///
+    /// # Errors
+    /// When it does not end, or does not come up.
+    pub(crate) fn boot_again(self) -> Result<Self> {
+        let name = self.name;
+        let (host, root) = self.end()?;
+        // Its network is the one thing that outlives it; a machine's kernel would begin without rules.
+        let mut command = Command::new("chroot");
+        command.arg(&root).args(["nft", "flush", "ruleset"]);
+        succeeded(host.in_network(|| command.output().context("starting nft"))?)?;
+        Self::start(name, host, root)
+    }
+
+    fn end(mut self) -> Result<(Host, PathBuf)> {
         // Its end may be quicker than its answer.
         let _answer = self.output("systemctl poweroff");
         let status = self.nspawn.wait(SHUTDOWN_S_MAX)?;
         ensure!(status.success(), "the container ended with {status}");
-        Ok(())
+        Ok((self.host, self.root))
     }
 
     /// Waits until the condition holds, by what a script prints.

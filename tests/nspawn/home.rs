@@ -22,7 +22,6 @@ fn three_machines_form_a_home_by_installing_packages() {
             &["no appliance found yet", "install psm-agent", "hegctl enrol TOKEN"],
             SOON,
         )?;
-        freezer.run("printf '[Unit]\\nDescription=The work\\n' >/etc/systemd/system/appliance.target")?;
         freezer.run(&format!("{INSTALL} /debs/new/psm-agent.deb"))?;
         freezer.wait_status("psm-agent", &["gateway found: Energy gateway on gateway"], SOON)?;
         gateway.wait_status("heg-gateway", &["1 appliance: 1 OFF"], SOON)?;

@@ -1,4 +1,4 @@
-//! A package's life on Debian 12 and 13: installed, watched over, killed, reloaded, upgraded, removed, purged.
+//! A package's life on Debian 12 and 13: installed, booted, watched over, killed, reloaded, upgraded, removed, purged.
 
 use std::collections::BTreeSet;
 
@@ -9,9 +9,15 @@ use crate::container::{Container, Debian, test};
 use crate::limits::{SOON, WATCHDOG_S, WATCHDOG_S_MAX};
 
 const INSTALL: &str = "DEBIAN_FRONTEND=noninteractive apt-get -y -qq -o Dpkg::Options::=--force-confold install";
-/// Those that run after the installation; `heg-kmc` waits for its keys.
-const SERVICES: [(&str, &str); 3] =
-    [("heg-gateway", "heg"), ("psm-agent", "psm-agent"), ("heg-utility", "heg-utility")];
+/// Those that run, and as whom; `heg-kmc` waits for its keys.
+const SERVICES: [(&str, &str); 4] =
+    [("heg-gateway", "heg"), ("psm-agent", "psm-agent"), ("heg-utility", "heg-utility"), ("heg-kmc", "heg-kmc")];
+/// Its place on the LAN.
+const NUMBER: u8 = 1;
+/// Stands for whoever brings up the network (systemd-networkd, ifupdown, NetworkManager), and keeps the rules it found.
+const NETWORK: &str = "[Unit]\nDefaultDependencies=no\nConflicts=shutdown.target\nAfter=network-pre.target local-fs.target\n\
+    Before=network.target shutdown.target\nWants=network.target\n[Service]\nType=oneshot\nRemainAfterExit=yes\n\
+    ExecStart=sh -c \"nft list ruleset >/run/lab-network\"\n[Install]\nWantedBy=multi-user.target\n";
 
 #[test]
 fn packages_live_and_go_without_a_trace_on_debian_12() {
@@ -24,19 +30,24 @@ fn packages_live_and_go_without_a_trace_on_debian_13() {
 }
 
 fn life(lab: &mut Lab, lan: &Lan, debian: Debian) -> Result<()> {
-    let machine = Container::boot(lab, lan, "box", 1, debian)?;
+    let machine = Container::boot(lab, lan, "box", NUMBER, debian)?;
     let before = files(&machine)?;
     machine.run(&format!("{INSTALL} /debs/old/*.deb"))?;
     first_run(&machine)?;
+    let init = format!("utilityctl init --host {}", lan.ipv4(NUMBER));
+    machine.run(&init)?;
+    machine.wait_status("heg-kmc", &["answering"], SOON)?;
+    let machine = boots(machine)?;
     locked_in(&machine)?;
     agent_is_not_root(&machine)?;
+    work_that_is_missing(&machine)?;
     let udn = identity(&machine)?;
     reload(&machine)?;
     wrong_configuration(&machine)?;
     forwards_again(&machine)?;
     comes_back(&machine)?;
     ensure!(identity(&machine)? == udn, "another gateway came back");
-    upgrade(&machine, &udn)?;
+    upgrade(&machine, &udn, &init)?;
     remove(&machine)?;
     let left: Vec<_> = files(&machine)?.difference(&before).cloned().collect();
     ensure!(left.is_empty(), "left after the purge: {left:#?}");
@@ -53,6 +64,9 @@ fn first_run(machine: &Container) -> Result<()> {
     }
     ensure!(machine.property("heg-kmc", "ConditionResult")? == "no", "heg-kmc has not been looked at");
     ensure!(machine.property("heg-kmc", "ActiveState")? == "inactive", "heg-kmc runs without keys");
+    // The work is there to be filled, and nothing switches it on by itself.
+    ensure!(machine.property("appliance.target", "UnitFileState")? == "disabled", "appliance.target is enabled");
+    ensure!(machine.property("appliance.target", "ActiveState")? == "inactive", "appliance.target was started");
     // Both are on this machine, so each finds the other.
     machine.wait_status(
         "heg-gateway",
@@ -70,13 +84,41 @@ fn first_run(machine: &Container) -> Result<()> {
         ensure!(status.contains(words), "no {words:?} in {status}");
     }
     // By the polkit rule: a user that is not root and has no session gets none otherwise.
-    machine.wait_for("the delay lock", "psm-agent status", |text| text.contains("delay lock held"))?;
+    machine
+        .wait_for("the delay lock", "psm-agent status", |text| text.contains("delay lock held"))
+        .with_context(|| machine.journal("psm-agent -u polkit"))?;
     // By the service beside the agent: no card of a container wakes anything.
     machine
         .wait_for("the network cards asked", "cat /run/psm-agent-wake/links.json", |text| text.contains(":\"no\""))?;
     let rules = machine.run("nft list table inet heg")?;
     ensure!(rules.contains("chain"), "no rules: {rules}");
-    Ok(())
+    // The source package's own test of this, which autopkgtest leaves out where it has a chroot only.
+    machine.run("AUTOPKGTEST_TMP=/tmp sh /debs/services").map(drop)
+}
+
+/// All comes up by itself, and the rules are in place before anybody brings up the network.
+fn boots(machine: Container) -> Result<Container> {
+    let unit = "/etc/systemd/system/lab-network.service";
+    machine.run(&format!("cat >{unit} <<'END'\n{NETWORK}END\nsystemctl -q enable lab-network"))?;
+    let machine = machine.boot_again()?;
+    let found = machine.run("cat /run/lab-network")?;
+    ensure!(found.contains("table inet heg"), "when the network came up there were no rules of ours: {found}");
+    let names =
+        ["heg-firewall.service", "network-pre.target", "lab-network.service", "network.target", "heg-gateway.service"];
+    let at = |name: &&str| -> Result<u64> {
+        let text = machine.property(name, "ActiveEnterTimestampMonotonic")?;
+        text.parse().with_context(|| format!("{name} became active at {text:?}"))
+    };
+    let times = names.iter().map(at).collect::<Result<Vec<_>>>()?;
+    ensure!(times[0] > 0 && times.is_sorted(), "not one after the other: {names:?} at {times:?}");
+    for (unit, _) in SERVICES {
+        machine
+            .wait_for(&format!("{unit} to be active"), &format!("systemctl is-active {unit}"), |s| s == "active\n")?;
+        machine.ensure_active(unit)?;
+    }
+    followed(&machine)?;
+    machine.run(&format!("systemctl -q disable lab-network; rm {unit}; systemctl daemon-reload"))?;
+    Ok(machine)
 }
 
 /// Nobody is root, nobody has more than the units say, and what is secret is readable by its owner alone.
@@ -96,11 +138,11 @@ fn locked_in(machine: &Container) -> Result<()> {
         ensure!(filter.trim() == "2", "{unit} has no filter on system calls");
     }
     let modes = "stat -c '%n %a %U:%G' /etc/heg/heg-gateway.toml /etc/heg/heg-utility.toml /etc/heg/heg-kmc.toml /var/lib/heg \
-        /var/lib/psm-agent /var/lib/heg-utility /run/heg/control.sock";
+        /var/lib/psm-agent /var/lib/heg-utility /var/lib/heg-kmc /run/heg/control.sock";
     let modes = machine.run(modes)?;
     let wanted = "/etc/heg/heg-gateway.toml 640 root:heg\n/etc/heg/heg-utility.toml 640 root:heg-utility\n\
         /etc/heg/heg-kmc.toml 640 root:heg-kmc\n/var/lib/heg 700 heg:heg\n/var/lib/psm-agent 700 psm-agent:psm-agent\n\
-        /var/lib/heg-utility 700 heg-utility:heg-utility\n/run/heg/control.sock 660 heg:heg\n";
+        /var/lib/heg-utility 700 heg-utility:heg-utility\n/var/lib/heg-kmc 700 heg-kmc:heg-kmc\n/run/heg/control.sock 660 heg:heg\n";
     ensure!(modes == wanted, "{modes}");
     Ok(())
 }
@@ -108,18 +150,29 @@ fn locked_in(machine: &Container) -> Result<()> {
 /// The agent's user may switch the appliance's work, and can't have systemd run anything of its choice as root for that.
 fn agent_is_not_root(machine: &Container) -> Result<()> {
     let agent = "runuser -u psm-agent -- ";
-    let target = "/run/systemd/system/appliance.target";
-    machine.run(&format!("printf '[Unit]\\nDescription=Work\\n' >{target}; systemctl daemon-reload"))?;
     for verb in ["start", "stop"] {
         machine.run(&format!("{agent}systemctl --no-ask-password {verb} appliance.target"))?;
     }
-    machine.run(&format!("rm {target}; systemctl daemon-reload"))?;
     for unit in ["appliance-x", "appliance", "appliance.target.service", "psm-agent-wake"] {
         machine.run(&format!("! {agent}systemd-run --no-ask-password --unit={unit} touch /run/owned"))?;
     }
     machine.run(&format!("! {agent}systemctl --no-ask-password stop heg-gateway"))?;
     machine.run("test ! -e /run/owned")?;
     machine.ensure_active("heg-gateway")
+}
+
+/// Work that the configuration names and nobody has is told, and seen once it is there.
+fn work_that_is_missing(machine: &Container) -> Result<()> {
+    machine.run("cp -p /etc/psm/psm-agent.toml /root; printf \"[operation]\\nunit = 'pump.service'\\nlook-every-s = 1\\n\" >>/etc/psm/psm-agent.toml")?;
+    machine.run("systemctl restart psm-agent")?;
+    let missing = "no operation: unit pump.service does not exist; see [operation] in psm-agent.toml(5)";
+    machine.wait_status("psm-agent", &["ON", missing], SOON)?;
+    machine
+        .run("printf '[Service]\\nExecStart=sleep 1h\\n' >/run/systemd/system/pump.service; systemctl daemon-reload")?;
+    machine.wait_status("psm-agent", &["OFF", "sources: ", "operation,"], SOON)?;
+    machine.run("rm /run/systemd/system/pump.service; systemctl daemon-reload")?;
+    machine.run("mv /root/psm-agent.toml /etc/psm/; systemctl restart psm-agent")?;
+    followed(machine)
 }
 
 fn identity(machine: &Container) -> Result<String> {
@@ -148,6 +201,7 @@ fn wrong_configuration(machine: &Container) -> Result<()> {
         ("heg-gateway", "/etc/heg/heg-gateway.toml"),
         ("psm-agent", "/etc/psm/psm-agent.toml"),
         ("heg-utility", "/etc/heg/heg-utility.toml"),
+        ("heg-kmc", "/etc/heg/heg-kmc.toml"),
     ] {
         machine.run(&format!("printf '[nonsense]\\n' >>{file}; ! systemctl restart {unit} 2>/dev/null"))?;
         ensure!(machine.property(unit, "ActiveState")? == "failed", "{unit} runs: {}", machine.journal(unit));
@@ -207,9 +261,10 @@ fn followed(machine: &Container) -> Result<()> {
 }
 
 /// From the version before to this one: settings and state stay, services run the new program.
-fn upgrade(machine: &Container, udn: &str) -> Result<()> {
+fn upgrade(machine: &Container, udn: &str, init: &str) -> Result<()> {
     machine.run("printf '[device]\\nfriendly-name = \"Cellar\"\\n' >>/etc/heg/heg-gateway.toml")?;
     machine.run("hegctl rule add box plan limits")?;
+    machine.run("systemctl start appliance.target")?;
     let pids = SERVICES.map(|(unit, _)| machine.property(unit, "MainPID"));
     machine.run(&format!("{INSTALL} /debs/new/*.deb"))?;
     for ((unit, _), pid) in SERVICES.iter().zip(pids) {
@@ -222,6 +277,11 @@ fn upgrade(machine: &Container, udn: &str) -> Result<()> {
     let rules = machine.run("hegctl rule list")?;
     ensure!(rules.contains("limits"), "the rule is lost: {rules}");
     machine.run("nft list table inet heg >/dev/null")?;
+    let work = machine.property("appliance.target", "ActiveState")?;
+    ensure!(work == "active", "the upgrade stopped the work: {}", machine.journal("appliance.target -u psm-agent"));
+    machine.run("systemctl stop appliance.target")?;
+    let keys = machine.run(init)?;
+    ensure!(keys.contains("was there"), "the centre's keys are lost: {keys}");
     followed(machine)
 }
 
