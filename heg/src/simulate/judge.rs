@@ -82,6 +82,8 @@ struct Duty {
     minimum_on_s: i64,
     /// The daily work that is next or under way.
     daily: Option<Work>,
+    /// A window of its daily work has begun in the time that is judged. The one before it, begun earlier, is left out.
+    begun: bool,
     /// Asked for by people.
     asked: Vec<Work>,
     /// It refused, was silent or switched by hand, last at this time.
@@ -142,6 +144,7 @@ impl Judge {
             consent,
             minimum_on_s: form.minimum_on_s.unwrap_or(0).into(),
             daily: None,
+            begun: false,
             asked: Vec::new(),
             disturbed: None,
             missed_since: None,
@@ -181,6 +184,7 @@ impl Judge {
                 duty.disturbed = Some(at);
             }
             let disturbed = duty.disturbed;
+            duty.begun |= duty.daily.is_some_and(|work| work.span.start <= at);
             for work in duty.daily.iter_mut().chain(&mut duty.asked) {
                 if work.span.start <= at {
                     work.drawn_ws.get_or_insert(machine.drawn_ws(at));
@@ -283,6 +287,7 @@ impl Judge {
             let open = |work: &Work| work.span.start <= at && at < work.span.end && !work.is_done(machine, at);
             let needless = charges
                 && machine.is_on()
+                && (duty.begun || duty.every_day.is_none())
                 && !duty.was_disturbed_lately(at)
                 && !duty.daily.iter().chain(&duty.asked).any(open);
             if !needless {
