@@ -150,7 +150,7 @@ struct Year<'a> {
     beside: Kinds,
 }
 
-const RETENTION: Retention = Retention { age: Duration::from_secs(900 * 86_400), entries: 200_000 };
+const RETENTION: Retention = Retention { age: Duration::from_secs(90 * 86_400), entries: 20_000 };
 
 impl<'a> Year<'a> {
     fn new(run: &'a Run, prices: &'a Prices, zone: &'a TimeZone, dir: &'a Path) -> Result<Self> {
@@ -237,32 +237,8 @@ impl<'a> Year<'a> {
 
     fn all(mut self) -> Result<Outcome> {
         let mut days = Vec::new();
-        let mut seen = 0;
         for n in 0..self.run.days {
             days.push(self.day(self.run.first.checked_add(n.days())?)?);
-            if std::env::var_os("DBGF").is_some() {
-                eprintln!("DAY {n} tx {} bytes {}", days.last().unwrap().transactions, days.last().unwrap().disk_bytes);
-                for fault in self.house.faults().iter().skip(seen) {
-                    seen += 1;
-                    eprintln!("FAULT {fault:?} {}", Timestamp::from_second(fault.at)?);
-                    let q = heg::store::JournalQuery {
-                        since: Some(Timestamp::from_second(fault.at - 9000)?),
-                        udn: None,
-                        limit: 100_000,
-                    };
-                    for e in self.store.journal(&q)?.iter().filter(|e| e.at.as_second() < fault.at + 1800) {
-                        eprintln!(
-                            "  {} {} {} [{}] {:?} {}",
-                            e.at,
-                            e.udn.as_ref().map_or("-", |u| u.bare()),
-                            e.action,
-                            e.cause,
-                            e.ending,
-                            e.reason
-                        );
-                    }
-                }
-            }
         }
         let orders: std::collections::BTreeMap<_, _> = self.house.switchings().collect();
         let of = |udn: &Udn| (udn.bare().to_owned(), orders.get(udn).copied().unwrap_or(0));
@@ -320,27 +296,6 @@ impl<'a> Year<'a> {
         let mut failed = None;
         self.house.run_to(Timestamp::from_second(until)?, |batch, now| {
             *transactions += u64::from(!batch.is_empty());
-            if std::env::var_os("DBGTX").is_some() {
-                let mut w: Vec<String> = Vec::new();
-                for (k, v) in &batch.utility {
-                    w.push(format!("u:{}{}", k.key().split(' ').next().unwrap(), if v.is_some() { "+" } else { "-" }));
-                }
-                for (k, _) in &batch.planner {
-                    w.push(format!("p:{}", k.key().split(' ').next().unwrap()));
-                }
-                if !batch.appliances.is_empty() {
-                    w.push("app".into());
-                }
-                if !batch.journal.is_empty() {
-                    w.push("jrnl".into());
-                }
-                if !batch.registrations.is_empty() {
-                    w.push("reg".into());
-                }
-                w.sort();
-                w.dedup();
-                eprintln!("TX {}", w.join(" "));
-            }
             failed = failed.take().or(store.write(batch, now).err());
         });
         failed.map_or(Ok(()), |error| Err(error.into()))

@@ -88,6 +88,8 @@ struct Duty {
     disturbed: Option<i64>,
     missed_since: Option<i64>,
     needless_since: Option<i64>,
+    /// When the first daily work begins that is looked at: a window that began before the simulation did is the planner's alone.
+    first_daily: Option<i64>,
     /// The planner has switched it off.
     paused: bool,
 }
@@ -146,6 +148,7 @@ impl Judge {
             disturbed: None,
             missed_since: None,
             needless_since: None,
+            first_daily: None,
             paused: false,
         };
         self.duties.insert(udn, duty);
@@ -211,6 +214,7 @@ impl Judge {
                     let drawn_ws = (span.start <= at).then(|| machine.drawn_ws(at));
                     Some(Work { span, need_ws, drawn_ws, limited_s: 0 })
                 });
+                duty.first_daily = duty.first_daily.or(duty.daily.map(|work| work.span.start));
             }
         }
     }
@@ -283,6 +287,7 @@ impl Judge {
             let open = |work: &Work| work.span.start <= at && at < work.span.end && !work.is_done(machine, at);
             let needless = charges
                 && machine.is_on()
+                && duty.first_daily.is_none_or(|first| first <= at)
                 && !duty.was_disturbed_lately(at)
                 && !duty.daily.iter().chain(&duty.asked).any(open);
             if !needless {
