@@ -150,7 +150,7 @@ struct Year<'a> {
     beside: Kinds,
 }
 
-const RETENTION: Retention = Retention { age: Duration::from_secs(900 * 86_400), entries: 200_000 };
+const RETENTION: Retention = Retention { age: Duration::from_secs(90 * 86_400), entries: 20_000 };
 
 impl<'a> Year<'a> {
     fn new(run: &'a Run, prices: &'a Prices, zone: &'a TimeZone, dir: &'a Path) -> Result<Self> {

@@ -82,14 +82,14 @@ struct Duty {
     minimum_on_s: i64,
     /// The daily work that is next or under way.
     daily: Option<Work>,
-    /// A window of its daily work has begun in the time that is judged. The one before it, begun earlier, is left out.
-    begun: bool,
     /// Asked for by people.
     asked: Vec<Work>,
     /// It refused, was silent or switched by hand, last at this time.
     disturbed: Option<i64>,
     missed_since: Option<i64>,
     needless_since: Option<i64>,
+    /// When the first daily work begins that is looked at: a window that began before the simulation did is the planner's alone.
+    first_daily: Option<i64>,
     /// The planner has switched it off.
     paused: bool,
 }
@@ -144,11 +144,11 @@ impl Judge {
             consent,
             minimum_on_s: form.minimum_on_s.unwrap_or(0).into(),
             daily: None,
-            begun: false,
             asked: Vec::new(),
             disturbed: None,
             missed_since: None,
             needless_since: None,
+            first_daily: None,
             paused: false,
         };
         self.duties.insert(udn, duty);
@@ -184,7 +184,6 @@ impl Judge {
                 duty.disturbed = Some(at);
             }
             let disturbed = duty.disturbed;
-            duty.begun |= duty.daily.is_some_and(|work| work.span.start <= at);
             for work in duty.daily.iter_mut().chain(&mut duty.asked) {
                 if work.span.start <= at {
                     work.drawn_ws.get_or_insert(machine.drawn_ws(at));
@@ -215,6 +214,7 @@ impl Judge {
                     let drawn_ws = (span.start <= at).then(|| machine.drawn_ws(at));
                     Some(Work { span, need_ws, drawn_ws, limited_s: 0 })
                 });
+                duty.first_daily = duty.first_daily.or(duty.daily.map(|work| work.span.start));
             }
         }
     }
@@ -287,7 +287,7 @@ impl Judge {
             let open = |work: &Work| work.span.start <= at && at < work.span.end && !work.is_done(machine, at);
             let needless = charges
                 && machine.is_on()
-                && (duty.begun || duty.every_day.is_none())
+                && duty.first_daily.is_none_or(|first| first <= at)
                 && !duty.was_disturbed_lately(at)
                 && !duty.daily.iter().chain(&duty.asked).any(open);
             if !needless {
