@@ -98,6 +98,7 @@ impl Planner {
     /// It was off and is on, or the other way round.
     fn switched(&mut self, gateway: &Gateway, udn: &Udn, on: bool, now: Now) {
         let at = now.wall.as_second();
+        let planned = self.standings.get(udn).is_some_and(|standing| self.is_planned(udn, standing, at));
         let Some(standing) = self.standings.get_mut(udn) else { return };
         let mut under_way = gateway.commands().iter().filter(|c| c.udn == *udn && switches(c.verb) == Some(on));
         let ended = standing.commanded.filter(|(to, _, until)| *to == on && *until >= at).map(|(_, cause, _)| cause);
@@ -108,9 +109,10 @@ impl Planner {
         let paused = !on && matches!(cause, Some(Cause::Utility(_)));
         let energy = matches!(standing.load.task, Ok(Task::Energy { .. }));
         let open = standing.work.as_ref().filter(|work| !work.done && work.start <= at);
+        // Whoever switches it on: when his say is over it is the plan's, and goes off where there is nothing to do.
         standing.for_work = energy
             && match on {
-                true => ours && open.is_some(),
+                true => planned,
                 false => standing.for_work || open.is_some_and(|work| work.began.is_some()),
             };
         standing.ours = (ours || paused).then_some(on);
