@@ -204,6 +204,11 @@ impl House {
         }
     }
 
+    /// The process is killed: what it has not written is lost.
+    pub fn killed(&mut self) {
+        self.judge.killed(self.now.wall.as_second());
+    }
+
     /// The process begins (again), from what is in the database. What was not written is lost, as if its power had been cut.
     pub fn restart(&mut self, restored: Restored) {
         self.keep_days();
@@ -257,9 +262,10 @@ impl House {
         self.last_ask += 1;
         let until = form.until.as_ref().and_then(|until| until.parse::<Timestamp>().ok());
         let udn = form.appliance.as_ref().and_then(|udn| Udn::parse(udn).ok());
-        if let (Kind::Run | Kind::Charge, Some(udn), Some(until)) = (form.kind, udn, until) {
+        let machine = udn.as_ref().and_then(|udn| self.machines.get(udn));
+        if let (Kind::Run | Kind::Charge, Some(udn), Some(machine), Some(until)) = (form.kind, &udn, machine, until) {
             let span = Span { start: self.now.wall.as_second(), end: until.as_second() };
-            self.judge.asked(&udn, span, form.energy_wh.unwrap_or(0));
+            self.judge.asked(udn, machine, span, form.energy_wh.unwrap_or(0));
         }
         self.feed(planner::Input::Asked { ask: AskId(self.last_ask), uid: UID, change: Change::Add(form) });
     }

@@ -361,6 +361,8 @@ impl<'a> Year<'a> {
         }
         if orderly {
             self.house.stop();
+        } else {
+            self.house.killed();
         }
         self.write()?;
         let now = self.house.time();

@@ -135,7 +135,7 @@ fn findings(outcome: &Outcome) {
     let figures = &outcome.figures;
     let f = &figures.findings;
     println!("| looked at from outside | | goal |\n|---|---|---|");
-    let rows: [(&str, u64, &str); 12] = [
+    let rows: [(&str, u64, &str); 13] = [
         ("works asked for", f.works, ""),
         ("not done in time, without excuse", f.undone, "0"),
         ("not done in time, a limit left too little of it", f.undone_limited, "named"),
@@ -144,6 +144,11 @@ fn findings(outcome: &Outcome) {
         ("requests of machines that were not taken", f.turned_away, "0"),
         ("seconds off although it was to run, without excuse", f.missed_s as u64, "0"),
         ("seconds on with nothing to do, without excuse", f.needless_s as u64, "0"),
+        (
+            "the same within a day after the gateway was killed, which writes by the hour what a charge has taken",
+            f.forgotten_s as u64,
+            "named",
+        ),
         ("seconds over limit or fuse beyond the reaction time (60 s)", f.over_limit_s as u64, "0"),
         ("seconds over limit or fuse within it, or by what may not be switched off", f.over_excused_s as u64, ""),
         ("minutes in which another limit held than the rules of LPC say", outcome.wrong_cap, "0"),

@@ -26,6 +26,8 @@ const LOOK_EVERY_S: i64 = 900;
 /// How long a refusal or a person's hand goes on: the gateway asks again in an hour at the latest, and leaves what was switched by hand
 /// for two hours by default.
 const DISTURBED_S: i64 = 2 * PLAN_RETRY_MAX_S;
+/// For so long a kill of the gateway explains that a charge is given again what it had: until its next time, s.
+const FORGOTTEN_S: i64 = 86_400;
 /// A machine that has what it needs goes off within this: what is switched is left so for five minutes.
 const NEEDLESS_S: i64 = PLAN_SWITCH_APART_S as i64 + REACTION_S;
 /// So many faults are kept to be shown, the first ones.
@@ -53,6 +55,8 @@ pub struct Findings {
     pub over_limit_s: i64,
     /// Time in which a machine took energy that nobody has asked for, or no more, longer than its minimum time and five minutes at a time, s.
     pub needless_s: i64,
+    /// The same within a day after the gateway was killed: what a charge has taken is written by the hour, s.
+    pub forgotten_s: i64,
     /// Requests of machines that the gateway did not take.
     pub turned_away: u64,
     /// The rest of the time in which more was drawn than allowed: within [`REACTION_S`], or by what may not be switched off, s.
@@ -122,6 +126,8 @@ pub(super) struct Judge {
     /// A limit held, last at this time.
     limited: Option<i64>,
     over_since: Option<i64>,
+    /// The gateway was killed last at this time.
+    killed: Option<i64>,
     pub(super) findings: Findings,
     pub(super) faults: Vec<Fault>,
 }
@@ -129,8 +135,16 @@ pub(super) struct Judge {
 impl Judge {
     /// Load comes back for `comeback_s` after a limit.
     pub(super) fn new(zone: TimeZone, comeback_s: i64) -> Self {
-        let (limited, over_since, findings) = (None, None, Findings::default());
-        Self { duties: BTreeMap::new(), zone, comeback_s, limited, over_since, findings, faults: Vec::new() }
+        Self {
+            duties: BTreeMap::new(),
+            zone,
+            comeback_s,
+            limited: None,
+            over_since: None,
+            killed: None,
+            findings: Findings::default(),
+            faults: Vec::new(),
+        }
     }
 
     pub(super) fn add(&mut self, udn: Udn, form: &LoadForm, consent: Consent) {
@@ -155,10 +169,17 @@ impl Judge {
     }
 
     /// A person has asked for work.
-    pub(super) fn asked(&mut self, udn: &Udn, span: Span, need_wh: u32) {
+    pub(super) fn asked(&mut self, udn: &Udn, machine: &Machine, span: Span, need_wh: u32) {
         if let Some(duty) = self.duties.get_mut(udn) {
-            duty.asked.push(Work { span, need_ws: u64::from(need_wh) * 3600, drawn_ws: None, limited_s: 0 });
+            // Before it may be begun, which is at once at times.
+            let drawn_ws = Some(machine.drawn_ws(span.start));
+            duty.asked.push(Work { span, need_ws: u64::from(need_wh) * 3600, drawn_ws, limited_s: 0 });
         }
+    }
+
+    /// The gateway was killed.
+    pub(super) fn killed(&mut self, at: i64) {
+        self.killed = Some(at);
     }
 
     /// Something came between that is not the planner's doing.
@@ -281,6 +302,7 @@ impl Judge {
     /// Machines that take energy without anything to do.
     fn watch_charges(&mut self, machines: &BTreeMap<Udn, Machine>, span: Span) {
         let at = span.start;
+        let killed = self.killed.is_some_and(|killed| at < killed + FORGOTTEN_S);
         for (udn, duty) in &mut self.duties {
             let Some(machine) = machines.get(udn) else { continue };
             let charges = machine.facts.flexibility == Flexibility::Interruptible && duty.consent == Consent::Yes;
@@ -296,10 +318,15 @@ impl Judge {
             }
             let since = *duty.needless_since.get_or_insert(at);
             let counts_from = since + duty.minimum_on_s.max(NEEDLESS_S);
+            let seconds = Span { start: at.max(counts_from), end: span.end }.seconds();
+            if killed {
+                self.findings.forgotten_s += seconds;
+                continue;
+            }
             if (at..span.end).contains(&counts_from) {
                 note(&mut self.faults, at, Some(udn), "on with nothing to do");
             }
-            self.findings.needless_s += Span { start: at.max(counts_from), end: span.end }.seconds();
+            self.findings.needless_s += seconds;
         }
     }
 
