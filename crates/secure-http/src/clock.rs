@@ -97,7 +97,7 @@ impl Clock {
         Ok(now)
     }
 
-    /// A new floor that is to be stored now: at the first time known, and once a day. Counts as stored once given out.
+    /// A new floor that is to be stored now: when the last one is a day old. Counts as stored once given out.
     pub fn floor_to_store(&mut self, boot: Duration) -> Option<UnixTime> {
         let now = self.now(boot)?;
         if now < self.stored.plus(FLOOR_STORE_S) {
@@ -156,18 +156,20 @@ mod tests {
     }
 
     #[test]
-    fn the_floor_is_stored_every_ten_minutes_and_only_rises() {
+    fn the_floor_is_stored_once_a_day_and_only_rises() {
+        const DAY: u64 = FLOOR_STORE_S;
         let mut clock = Clock::unsynced(FLOOR);
         assert_eq!(clock.floor_to_store(at(5)), None, "unsynced");
         clock.asked(NONCE, at(10));
         clock.answered(NONCE, 1_900_001_000_000, key(), at(10)).unwrap();
-        assert_eq!(clock.floor_to_store(at(10)), Some(UnixTime(1_900_001_000)));
-        assert_eq!(clock.floor_to_store(at(609)), None);
-        assert_eq!(clock.floor_to_store(at(610)), Some(UnixTime(1_900_001_600)));
+        assert_eq!(clock.floor_to_store(at(10 + DAY - 1001)), None);
+        assert_eq!(clock.floor_to_store(at(10 + DAY - 1000)), Some(UnixTime(1_900_000_000 + DAY)));
+        assert_eq!(clock.floor_to_store(at(10 + 2 * DAY - 1001)), None);
+        assert_eq!(clock.floor_to_store(at(10 + 2 * DAY - 1000)), Some(UnixTime(1_900_000_000 + 2 * DAY)));
         // An answer from before the floor is refused, and the clock stays.
-        clock.asked(NONCE, at(620));
-        assert_eq!(clock.answered(NONCE, 1_900_001_500_000, key(), at(620)), Err(ClockError::BeforeFloor));
-        assert_eq!(clock.now(at(620)), Some(UnixTime(1_900_001_610)));
+        clock.asked(NONCE, at(2 * DAY));
+        assert_eq!(clock.answered(NONCE, 1_900_001_500_000, key(), at(2 * DAY)), Err(ClockError::BeforeFloor));
+        assert_eq!(clock.now(at(2 * DAY)), Some(UnixTime(1_900_000_990 + 2 * DAY)));
     }
 
     #[test]
