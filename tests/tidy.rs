@@ -72,6 +72,8 @@ const PURE_MODULES: &[&str] = &[
     "psm-agent/src/safety.rs",
     "psm-agent/src/schedule.rs",
     "psm-agent/src/state.rs",
+    "psm-agent/src/state/fact.rs",
+    "psm-agent/src/state/registers.rs",
     "heg/src/api/access.rs",
     "heg/src/commands.rs",
     "heg/src/control_point.rs",
