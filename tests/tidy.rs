@@ -387,7 +387,17 @@ fn every_test_that_the_conformance_list_names_is_there() {
         ("unit", &["crates/upnp/src", "crates/upnp/src/gena", "crates/energy-services/src"]),
         ("driver", &["crates/upnp-net/tests/driver"]),
         ("e2e", &["tests/e2e"]),
-        ("heg", &["heg/src", "heg/tests", "heg/tests/plan_tests", "heg/tests/daemon", "heg/tests/utility"]),
+        (
+            "heg",
+            &[
+                "heg/src",
+                "heg/tests",
+                "heg/tests/plan_tests",
+                "heg/tests/daemon",
+                "heg/tests/gateway",
+                "heg/tests/utility",
+            ],
+        ),
         ("wire", &["crates/utility-wire/src", "crates/utility-wire/tests"]),
         ("tariff", &["crates/tariff/src"]),
         ("utility", &["utility/src", "utility/tests", "utility/tests/store"]),
