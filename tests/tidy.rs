@@ -400,7 +400,7 @@ fn every_test_that_the_conformance_list_names_is_there() {
         ),
         ("wire", &["crates/utility-wire/src", "crates/utility-wire/tests"]),
         ("tariff", &["crates/tariff/src"]),
-        ("utility", &["utility/src", "utility/tests", "utility/tests/store"]),
+        ("utility", &["utility/src", "utility/tests", "utility/tests/store", "utility/tests/store/cases"]),
     ]);
     let mut seen = 0;
     for doc in ["docs/conformance.md", "docs/protocol.md"] {
