@@ -64,6 +64,9 @@ pub const JOURNAL_LEAP_ENTRIES: u32 = 4096;
 pub const STORE_RETRY_FIRST: Duration = Duration::from_secs(5);
 /// Longest delay between two attempts to write: a disk with room again is used within minutes.
 pub const STORE_RETRY_MAX: Duration = Duration::from_secs(300);
+/// Pages in the database's log when it is copied into the database: some days of a home of twenty appliances, 4 MB of the disk, and the
+/// index of the log, which is in memory, of one block (32 KiB; it holds 4062 pages).
+pub const LOG_PAGES: u32 = 1000;
 /// Databases set aside as damaged that are kept; the oldest goes when another is added.
 pub const SET_ASIDE_MAX: usize = 3;
 
