@@ -52,8 +52,10 @@ pub const JOURNAL_PENDING_MAX: usize = 2000;
 pub const JOURNAL_ANSWER_MAX: u32 = 1000;
 /// Journal entries on the presentation page and in `status`.
 pub const RECENT_ENTRIES: usize = 20;
-/// Old entries are looked for at most this often: retention is in days.
-pub const PRUNE_EVERY: Duration = Duration::from_secs(3600);
+/// Entries that are too old are taken out at most this often: retention is in days, and each time some pages are written.
+pub const PRUNE_OLD_EVERY: Duration = Duration::from_secs(86_400);
+/// The oldest of too many entries go at most this often.
+pub const PRUNE_MANY_EVERY: Duration = Duration::from_secs(3600);
 /// Between two entries so far apart the clock has leapt, or the gateway was off for long, ms.
 pub const JOURNAL_LEAP_MS: i64 = 30 * 86_400_000;
 /// After such a leap entries are not dropped for their age for so long, ms: time to set a wrong clock right.

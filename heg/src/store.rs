@@ -15,7 +15,8 @@ use upnp::ids::Udn;
 use crate::gateway::Restored;
 use crate::journal::Entry;
 use crate::limits::{
-    DECIDED_LOOKED_THROUGH, DECIDED_MAX, JOURNAL_LEAP_ENTRIES, JOURNAL_LEAP_FRESH_MS, JOURNAL_LEAP_MS, PRUNE_EVERY,
+    DECIDED_LOOKED_THROUGH, DECIDED_MAX, JOURNAL_LEAP_ENTRIES, JOURNAL_LEAP_FRESH_MS, JOURNAL_LEAP_MS, PRUNE_MANY_EVERY,
+    PRUNE_OLD_EVERY,
 };
 use crate::planner;
 use crate::registrations::{Key, Registrant, Registration, Wish};
@@ -54,7 +55,6 @@ const MIGRATIONS: &[&str] = &[
         id INTEGER PRIMARY KEY, at INTEGER NOT NULL, udn TEXT, action TEXT NOT NULL, cause TEXT NOT NULL,
         ending TEXT NOT NULL, reason TEXT NOT NULL
     );
-    CREATE INDEX journal_at ON journal (at);
 ",
     "CREATE TABLE utility (key TEXT PRIMARY KEY NOT NULL, value BLOB NOT NULL);",
     "CREATE TABLE planner (key TEXT PRIMARY KEY NOT NULL, value TEXT NOT NULL) WITHOUT ROWID;",
@@ -208,7 +208,12 @@ impl Store {
             transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
             transaction.commit()?;
         }
-        Ok(())
+        // Of earlier versions, which do without as well: each entry was written a second time for it, and what is searched by time is read
+        // through as quickly. On a full disk it goes another time.
+        match self.connection.execute_batch("DROP INDEX IF EXISTS journal_at").map_err(StoreError::from) {
+            Err(error @ (StoreError::Damaged(_) | StoreError::Sqlite(_))) => Err(error),
+            _ => Ok(()),
+        }
     }
 
     fn restore(&self) -> Result<Restored, StoreError> {
@@ -295,13 +300,17 @@ impl Store {
         if batch.last_reg > 0 {
             put_last_reg(&transaction, batch.last_reg)?;
         }
-        let prune = self.pruned.is_none_or(|at| now.duration_since(at).unsigned_abs() >= PRUNE_EVERY);
+        let rows = self.journal_rows + batch.journal.len() as u64;
+        let since = self.pruned.map(|at| now.duration_since(at).unsigned_abs());
+        let old = since.is_none_or(|since| since >= PRUNE_OLD_EVERY);
+        let many = rows > self.retention.entries.into() && since.is_none_or(|since| since >= PRUNE_MANY_EVERY);
+        let prune = (old || many) && !batch.journal.is_empty();
         let leapt = prune && clock_has_leapt(&transaction, now)?;
         for entry in &batch.journal {
             put_entry(&transaction, entry)?;
         }
         let mut gone = 0;
-        if prune && !batch.journal.is_empty() {
+        if prune {
             let oldest = now.checked_sub(self.retention.age).unwrap_or(Timestamp::UNIX_EPOCH);
             // After a leap of the clock only their number counts: it may be set back, and by such a clock all are old.
             if !leapt {
@@ -311,7 +320,7 @@ impl Store {
             gone += transaction.execute(sql, [self.retention.entries])?;
         }
         transaction.commit()?;
-        self.journal_rows = (self.journal_rows + batch.journal.len() as u64).saturating_sub(gone as u64);
+        self.journal_rows = rows.saturating_sub(gone as u64);
         if prune {
             self.pruned = Some(now);
         }
