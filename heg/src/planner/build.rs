@@ -110,8 +110,7 @@ impl Planner {
                 } else if work.start >= span.end {
                     return None;
                 } else {
-                    let left_s = (u64::from(work.left_wh()) * 3600).div_ceil(u64::from(watts.max(1)));
-                    let deadline = in_time(work, span.start, i64::try_from(left_s).unwrap_or(i64::MAX));
+                    let deadline = in_time(work, span.start, takes_s(work.left_wh(), watts));
                     plan::Work::Energy { watts, energy_wh: work.left_wh(), earliest: work.start, deadline }
                 }
             }
@@ -263,11 +262,25 @@ fn minimum_ends(load: &plan::Load) -> Option<i64> {
     }
 }
 
-/// Whether it began to be wanted after that instant, within the time in which nothing is switched back.
+/// Whether it began to be wanted after that instant, within the time in which nothing is switched back, or would be done too late after that.
 fn begins_since(work: &plan::Work, since: i64) -> bool {
-    let soon = since..=since + i64::from(PLAN_SWITCH_APART_S);
-    // What is wanted already has a beginning before, or that of the plan.
-    matches!(work, plan::Work::Presence { wanted, .. } if wanted.iter().any(|span| soon.contains(&span.start)))
+    let free = since + i64::from(PLAN_SWITCH_APART_S);
+    let soon = since..=free;
+    match work {
+        // What is wanted already has a beginning before, or that of the plan.
+        plan::Work::Presence { wanted, .. } => wanted.iter().any(|span| soon.contains(&span.start)),
+        plan::Work::Energy { watts, energy_wh, earliest, deadline } => {
+            soon.contains(earliest) || free.saturating_add(takes_s(*energy_wh, *watts)) > *deadline
+        }
+        plan::Work::Cycle { phases, earliest, deadline, .. } => {
+            soon.contains(earliest) || free.saturating_add(cycle_s(phases)) > *deadline
+        }
+    }
+}
+
+/// How long an amount of energy takes, s.
+fn takes_s(energy_wh: u32, watts: u32) -> i64 {
+    i64::try_from((u64::from(energy_wh) * 3600).div_ceil(u64::from(watts.max(1)))).unwrap_or(i64::MAX)
 }
 
 /// When a cycle has to begin at the latest, or a charge to end: they need not do with the quarter hour before.

@@ -34,6 +34,10 @@ pub(super) struct Standing {
     pub(super) found_on: bool,
     /// Since when it is out of sight, s, having been on.
     pub(super) unseen_since: Option<i64>,
+    /// It was heard since the start.
+    pub(super) heard: bool,
+    /// It answers, as far as is known.
+    pub(super) reachable: bool,
     /// What it draws while on, W.
     pub(super) power_w: u32,
     /// What it was measured to draw when it was last on, W, and until when that counts once it is off.
@@ -140,16 +144,18 @@ pub(super) struct Unwilling {
     pub(super) over: bool,
     /// How often in a row.
     pub(super) times: u32,
+    /// It was not reached.
+    pub(super) unreachable: bool,
     /// Why, in its words.
     pub(super) why: Box<str>,
 }
 
 impl Unwilling {
     /// Once more, later than the last time.
-    pub(super) fn again(before: Option<&Self>, why: &str, now: i64) -> Self {
+    pub(super) fn again(before: Option<&Self>, why: &str, unreachable: bool, now: i64) -> Self {
         let times = before.map_or(0, |b| b.times) + 1;
         let delay = (PLAN_RETRY_FIRST_S << (times - 1).min(8)).min(PLAN_RETRY_MAX_S);
-        Self { until: now + delay, over: false, times, why: why.into() }
+        Self { until: now + delay, over: false, times, unreachable, why: why.into() }
     }
 }
 
@@ -162,6 +168,8 @@ impl Standing {
             since: 0,
             found_on: false,
             unseen_since: None,
+            heard: false,
+            reachable: false,
             power_w: 0,
             measured: None,
             ours: None,
@@ -248,7 +256,7 @@ impl Standing {
             // Beyond what it was to take: by hand, or because it would not go off.
             (Ok(Task::Energy { .. } | Task::Presence { .. }), _) => {
                 let cost = cost.unwrap_or(0);
-                ledger.add(udn, Sums { cost, at_once: cost, energy_ws, not_used: 0 }, span.end, zone);
+                ledger.add(udn, Sums { cost, at_once: cost, energy_ws, not_used: 0 }, span.start, zone);
             }
             _ => {}
         }

@@ -248,7 +248,10 @@ impl Judge {
                         findings.undone_failsafe += 1;
                     } else {
                         findings.undone += 1;
-                        note(&mut self.faults, at, Some(udn), "not done in time");
+                        let short = work.span.seconds() < work.takes_s(machine);
+                        let what = "not done in time";
+                        let what = if short { "not done in time, which is shorter than its work" } else { what };
+                        note(&mut self.faults, at, Some(udn), what);
                     }
                 }
             }
@@ -406,9 +409,13 @@ impl Duty {
 impl Work {
     /// Whether a limit left less of its time than it needs.
     fn is_excused(&self, machine: &Machine) -> bool {
+        self.limited_s > 0 && self.span.seconds() - self.limited_s < self.takes_s(machine)
+    }
+
+    /// How long the machine has to run for it, s.
+    fn takes_s(&self, machine: &Machine) -> i64 {
         let energy_s = self.need_ws / u64::from(machine.facts.rated_power.count().max(1));
-        let needed = if self.need_ws > 0 { i64::try_from(energy_s).unwrap_or(i64::MAX) } else { machine.cycle_s() };
-        self.span.seconds() - self.limited_s < needed
+        if self.need_ws > 0 { i64::try_from(energy_s).unwrap_or(i64::MAX) } else { machine.cycle_s() }
     }
 
     /// The failsafe limit begins: a work that is open, and that could still be done in what is left of its time, may lack that later.
@@ -558,6 +565,17 @@ mod tests {
             judge.look(&machines, 5 * HOUR);
             assert_eq!((judge.findings.undone, judge.findings.undone_limited), expected, "limited for {limited} s");
         }
+    }
+
+    #[test]
+    fn what_has_no_time_at_all_is_not_excused_by_a_limit_that_never_was() {
+        let (mut judge, machines, _) = one(
+            "kind = 'Interruptible', power-w = 2000, energy-wh = 4000, every-day = { start = '01:00:00', end = '02:00:00' }",
+        );
+        judge.look(&machines, HOUR);
+        judge.look(&machines, 2 * HOUR);
+        assert_eq!((judge.findings.undone, judge.findings.undone_limited), (1, 0));
+        assert_eq!(judge.faults[0].what, "not done in time, which is shorter than its work");
     }
 
     #[test]
