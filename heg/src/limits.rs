@@ -285,10 +285,8 @@ pub const PLAN_SWITCH_APART_S: u32 = 300;
 /// An appliance that was not heard since the gateway's start is not ordered within this, s: whoever is there answers the first searches by then.
 pub const START_FINDS_WITHIN_S: i64 = 60;
 /// Work is planned to be done so long before its time is over, s, where that leaves enough of it: an order is tried again for twenty seconds, and
-/// an appliance may take a minute to obey.
+/// an appliance may take a minute to obey. Where work begins and ends with the quarter hours it is that of a quarter hour.
 pub const PLAN_RESERVE_S: i64 = 120;
-/// Slots of a plan are cut at the latest moments of so many works: each slot more costs time, and deadlines are at the same hours mostly.
-pub const PLAN_WORK_EDGES_MAX: usize = 32;
 /// Plans are made at least so far apart, s: several changes at once make one plan.
 pub const PLAN_APART_S: i64 = 5;
 /// A plan of few loads is searched so often for each pair of them: all the ways they fit together are soon seen.

@@ -11,7 +11,7 @@ use super::{Planner, daily};
 use crate::gateway::Gateway;
 use crate::limits::{
     PLAN_AHEAD_MAX_S, PLAN_AHEAD_MIN_S, PLAN_REBUILDS_PER_PAIR, PLAN_RESERVE_S, PLAN_SLOT_S, PLAN_SWITCH_APART_S,
-    PLAN_WINDOWS_MAX, PLAN_WORK_EDGES_MAX,
+    PLAN_WINDOWS_MAX,
 };
 use crate::plan::slots::{LimitSpan, Outlook, SlotsError, cut};
 use crate::plan::{self, Before, Budget, LoadId, Now, Override, Phase, Problem, Span};
@@ -39,8 +39,7 @@ impl Planner {
         }
         // A minimum time or a person's order ends within a quarter hour: what it holds up waits no longer than that.
         let orders = loads.iter().filter_map(|load| Some(load.ordered?.until));
-        let latest = loads.iter().filter_map(latest_edge).take(PLAN_WORK_EDGES_MAX);
-        let edges: Vec<i64> = loads.iter().filter_map(minimum_ends).chain(orders).chain(latest).collect();
+        let edges: Vec<i64> = loads.iter().filter_map(minimum_ends).chain(orders).collect();
         let slots = cut(&Outlook {
             span,
             slot_s: PLAN_SLOT_S,
@@ -281,15 +280,6 @@ fn begins_since(work: &plan::Work, since: i64) -> bool {
 /// How long an amount of energy takes, s.
 fn takes_s(energy_wh: u32, watts: u32) -> i64 {
     i64::try_from((u64::from(energy_wh) * 3600).div_ceil(u64::from(watts.max(1)))).unwrap_or(i64::MAX)
-}
-
-/// When a cycle has to begin at the latest, or a charge to end: they need not do with the quarter hour before.
-fn latest_edge(load: &plan::Load) -> Option<i64> {
-    match &load.work {
-        plan::Work::Cycle { phases, deadline, running_since: None, .. } => Some(deadline - cycle_s(phases)),
-        plan::Work::Energy { deadline, .. } => Some(*deadline),
-        plan::Work::Cycle { .. } | plan::Work::Presence { .. } => None,
-    }
 }
 
 /// The instant as the rest of the gateway has it.

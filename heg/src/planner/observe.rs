@@ -86,33 +86,12 @@ impl Planner {
         let heavier = scarce && standing.planned_w(at).abs_diff(planned_w) > planned_w / MEASURED_APART;
         let lasted = at - standing.since;
         let decided = self.decisions.switched(udn).filter(|_| was.is_none() && standing.unseen_since.is_none());
-        let mut on_from = None;
-        match (was, is) {
-            (was, is) if was == is => {}
-            (Some(true), None) => standing.unseen_since = Some(at),
-            // On before and after, so it was on meanwhile, as far as anybody can know.
-            (None, Some(true)) if standing.unseen_since.is_some() => on_from = standing.unseen_since.take(),
-            (None, Some(true)) => {
-                on_from = standing.first_seen_on(decided, at);
-                let switched = decided.filter(|_| !standing.found_on).map_or(profile.since, |decided| decided.at);
-                standing.since = switched.as_second().min(at);
-            }
-            _ => {
-                (standing.unseen_since, standing.found_on) = (None, false);
-                // By a clock that has been set back since it would be on its minimum time for hours.
-                standing.since = profile.since.as_second().min(at);
-            }
-        }
+        let unseen_from = standing.seen(was, decided, profile.since.as_second(), at);
         let limited = decided.filter(|d| standing.on == Some(false) && standing.is_paused() && d.is_of_limit());
         let limited = limited.map(|d| (d.cause, d.at.as_second()));
-        if let Some(from) = on_from {
-            standing.used_unseen(
-                udn,
-                Span { start: from, end: at },
-                &self.tariff,
-                &mut self.ledger,
-                &self.settings.zone,
-            );
+        if let Some(start) = unseen_from {
+            let (span, zone) = (Span { start, end: at }, &self.settings.zone);
+            standing.used_unseen(udn, span, &self.tariff, &mut self.ledger, zone);
         }
         // Who was silent meanwhile was as we had left it.
         let left = standing.ours.or(standing.late.map(|(to, _)| !to));

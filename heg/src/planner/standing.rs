@@ -224,9 +224,33 @@ impl Standing {
         !self.found_on && self.since + i64::from(self.load.minimum_on_s) > at
     }
 
+    /// It was so before, and is as it is now by its own word since `told`. Gives since when it has been on out of sight, where that is over.
+    pub(super) fn seen(&mut self, was: Option<bool>, decided: Option<&Decision>, told: i64, at: i64) -> Option<i64> {
+        match (was, self.on) {
+            (was, is) if was == is => None,
+            (Some(true), None) => {
+                self.unseen_since = Some(at);
+                None
+            }
+            // On before and after, so it was on meanwhile, as far as anybody can know.
+            (None, Some(true)) if self.unseen_since.is_some() => self.unseen_since.take(),
+            (None, Some(true)) => {
+                let from = self.first_seen_on(decided, at);
+                self.since = decided.filter(|_| !self.found_on).map_or(told, |decided| decided.at.as_second()).min(at);
+                from
+            }
+            _ => {
+                (self.unseen_since, self.found_on) = (None, false);
+                // By a clock that has been set back since it would be on its minimum time for hours.
+                self.since = told.min(at);
+                None
+            }
+        }
+    }
+
     /// It is on, and was not seen since the start of the gateway: what is known of it from before, by what was last decided and what is in the
     /// store. Since when it has been on, where its work has to count that.
-    pub(super) fn first_seen_on(&mut self, decided: Option<&Decision>, at: i64) -> Option<i64> {
+    fn first_seen_on(&mut self, decided: Option<&Decision>, at: i64) -> Option<i64> {
         self.found_on = decided.is_none_or(|decided| decided.act != Act::On);
         let switched = decided.filter(|decided| decided.act == Act::On)?;
         // Who was switched on by the plan stays so for a little while, as without a restart.

@@ -320,7 +320,8 @@ impl Judge {
             self.findings.over_excused_s += span.seconds();
         }
         let limited = self.limited.is_some_and(|last| at - last <= self.comeback_s + LOOK_EVERY_S);
-        let begins = may.failsafe && !std::mem::replace(&mut self.failsafe, may.failsafe);
+        let failsafe = std::mem::replace(&mut self.failsafe, may.failsafe);
+        let begins = may.failsafe && !failsafe;
         for (udn, duty) in self.duties.iter_mut().filter(|_| begins) {
             let Some(machine) = machines.get(udn) else { continue };
             duty.daily.iter_mut().chain(&mut duty.asked).for_each(|work| work.failsafe_begins(machine, at));
@@ -591,6 +592,9 @@ mod tests {
             let (mut judge, machines, _) = one(CAR);
             judge.look(&machines, HOUR);
             let may = |limit_w: Option<u32>| May { limit_w, failsafe: failsafe && limit_w.is_some(), fuse_w: None };
+            // One that was over long before is no matter.
+            judge.watch(&machines, 0, may(Some(4200)), Span { start: 0, end: 60 });
+            judge.watch(&machines, 0, may(None), Span { start: 60, end: HOUR });
             judge.watch(&machines, 0, may(None), Span { start: HOUR, end: begins });
             judge.watch(&machines, 0, may(Some(4200)), Span { start: begins, end: begins + 5400 });
             judge.look(&machines, 5 * HOUR);
