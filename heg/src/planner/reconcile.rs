@@ -30,7 +30,9 @@ impl Planner {
             }
             let (Some(wanted), Some(on)) = (ruling.on, standing.on) else { continue };
             let busy = || gateway.commands().iter().any(|c| c.udn == *udn && switches(c.verb).is_some());
-            if wanted == on || standing.ordered.is_some() || matches!(ruling.by, Ruler::Control(_)) || busy() {
+            let awaited = !standing.heard && self.finds_until(at).is_some();
+            if wanted == on || awaited || standing.ordered.is_some() || matches!(ruling.by, Ruler::Control(_)) || busy()
+            {
                 continue;
             }
             orders.push((udn.clone(), wanted, ruling.by));
@@ -72,6 +74,11 @@ impl Planner {
         self.decided(decision, now);
         // Before the order, which goes out when that is written: what is off after a power cut would stay off.
         self.keep_paused(udn);
+        // How far its charge is goes into the same write: after a power cut it is reckoned on from there.
+        let charges = |standing: &Standing| matches!(standing.load.task, Ok(Task::Energy { .. }));
+        if self.standings.get(udn).is_some_and(|s| charges(s) && s.work.as_ref().is_some_and(|work| !work.done)) {
+            self.save_work(udn);
+        }
         self.effects.push_back(Effect::Order { udn: udn.clone(), verb, cause });
     }
 
