@@ -193,7 +193,11 @@ fn documents_in_a_package_lead_to_what_is_in_it_too() {
                 let mut parts: Vec<_> = document.split('/').collect();
                 parts.pop();
                 for part in link.split('/') {
-                    if part == ".." { _ = parts.pop() } else { parts.push(part) }
+                    if part == ".." {
+                        parts.pop();
+                    } else {
+                        parts.push(part);
+                    }
                 }
                 let target = parts.join("/");
                 assert!(packed(&target), "{package} has {document}, which leads to {target}, which is not in it");
