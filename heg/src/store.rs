@@ -15,8 +15,8 @@ use upnp::ids::Udn;
 use crate::gateway::Restored;
 use crate::journal::Entry;
 use crate::limits::{
-    DECIDED_LOOKED_THROUGH, DECIDED_MAX, JOURNAL_LEAP_ENTRIES, JOURNAL_LEAP_FRESH_MS, JOURNAL_LEAP_MS, PRUNE_MANY_EVERY,
-    PRUNE_OLD_EVERY,
+    DECIDED_LOOKED_THROUGH, DECIDED_MAX, JOURNAL_LEAP_ENTRIES, JOURNAL_LEAP_FRESH_MS, JOURNAL_LEAP_MS,
+    PRUNE_MANY_EVERY, PRUNE_OLD_EVERY,
 };
 use crate::planner;
 use crate::registrations::{Key, Registrant, Registration, Wish};
