@@ -352,15 +352,16 @@ fn a_damaged_database_takes_its_log_along_unread() {
 fn damage_found_while_running_takes_nothing_from_the_database_begun_anew() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join(FILE);
-    open(&path).store.write(&batch(&[], 0..500), noon()).unwrap();
-    // Fewer entries are kept from now on, so that the first write goes through the old ones.
+    let many = Retention { entries: 10_000, ..RETENTION };
+    Store::open(&path, many, noon()).unwrap().store.write(&batch(&[], 0..5000), noon()).unwrap();
+    // Fewer entries are kept from now on, so that the first write goes through the old ones: more than are in memory.
     let retention = Retention { entries: 10, ..RETENTION };
     let (mut worker, _) = worker::Worker::<()>::open(&path, retention, noon()).unwrap();
     let size = fs::metadata(&path).unwrap().len() as usize;
     let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
     file.write_all_at(&vec![0xa5; size - 8192], 8192).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let lost = batch(&[wakes(1)], 500..501);
+    let lost = batch(&[wakes(1)], 5000..5001);
     worker.write(lost.clone(), noon());
     let worker::Done::BeganAnew(again, note) = runtime.block_on(worker.next()) else { panic!("not found") };
     assert!(again == lost && note.contains("the database was damaged"), "{note}");
