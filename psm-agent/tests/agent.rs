@@ -6,7 +6,7 @@ mod tests {
 
     use bytes::Bytes;
     use energy_model::{PowerState, RefusalKind};
-    use energy_services::power_management;
+    use energy_services::{low_power_device, power_management};
     use http::{Response, StatusCode};
     use jiff::tz::TimeZone;
     use psm_agent::agent::{Agent, Effect, RequestNumber, Wake};
@@ -101,13 +101,23 @@ mod tests {
         }
 
         fn call(&mut self, caller: &str, action: &str, further: &[(&str, &str)]) -> RequestNumber {
-            let service = power_management::DECLARATION.service_type;
-            let mut arguments =
-                vec![("UUID".to_owned(), caller.to_owned()), ("Address".to_owned(), "192.0.2.1".to_owned())];
-            arguments.extend(further.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())));
+            let arguments = [&[("UUID", caller), ("Address", "192.0.2.1")], further].concat();
+            self.call_to("/PowerManagement/control", power_management::DECLARATION.service_type, action, &arguments)
+        }
+
+        /// GoToSleep of LowPowerDevice:1.
+        fn go_to_sleep(&mut self, seconds: &str) -> RequestNumber {
+            let arguments = [("RecommendedSleepPeriod", seconds), ("RecommendedPowerState", "4")];
+            let service = low_power_device::DECLARATION.service_type;
+            self.call_to("/LowPowerDevice/control", service, "GoToSleep", &arguments)
+        }
+
+        fn call_to(&mut self, path: &str, service: &str, action: &str, arguments: &[(&str, &str)]) -> RequestNumber {
+            let owned = arguments.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned()));
+            let arguments: Vec<_> = owned.collect();
             let soap_action = format!("\"{service}#{action}\"");
             let headers = [("SOAPACTION", soap_action.as_str()), ("CONTENT-TYPE", "text/xml; charset=\"utf-8\"")];
-            self.request("POST", "/PowerManagement/control", &headers, soap::write_request(service, action, &arguments))
+            self.request("POST", path, &headers, soap::write_request(service, action, &arguments))
         }
 
         fn response(&mut self, number: RequestNumber) -> Option<Response<Bytes>> {
@@ -177,8 +187,12 @@ mod tests {
 
         /// Subscribes and answers the initial event; from then on NOTIFYs wait in `notifies`.
         fn subscribe(&mut self) {
+            self.subscribe_to("/PowerManagement/event");
+        }
+
+        fn subscribe_to(&mut self, path: &str) {
             let headers = [("CALLBACK", "<http://192.0.2.1:5000/x>"), ("NT", "upnp:event"), ("TIMEOUT", "Second-1800")];
-            let number = self.request("SUBSCRIBE", "/PowerManagement/event", &headers, Bytes::new());
+            let number = self.request("SUBSCRIBE", path, &headers, Bytes::new());
             assert_eq!(self.response(number).map(|r| r.status()), Some(StatusCode::OK));
             self.deliver();
             self.seen.clear();
@@ -344,9 +358,7 @@ mod tests {
     #[test]
     fn a_refusal_is_evented_with_code_action_and_reason() {
         let mut f = Fixture::new("");
-        let headers = [("CALLBACK", "<http://192.0.2.1:5000/x>"), ("NT", "upnp:event"), ("TIMEOUT", "Second-1800")];
-        f.request("SUBSCRIBE", "/ApplianceInfo/event", &headers, Bytes::new());
-        f.deliver();
+        f.subscribe_to("/ApplianceInfo/event");
         f.call(GATEWAY, "GoToStandby", &[]);
         let (id, _) = f.gathered();
         f.circumstances(id, Circumstances { possible: Err("no system bus".into()), ..quiet() });
@@ -413,6 +425,105 @@ mod tests {
         }
         assert_eq!(f.seen.iter().filter(|e| matches!(e, Effect::Suspend(_))).count(), 1);
         assert_ne!(f.reg_id(first, "GoToStandby"), f.reg_id(second, "GoToStandby"));
+    }
+
+    #[test]
+    fn an_order_whose_facts_come_when_the_machine_already_goes_is_not_left_for_the_next_waking() {
+        let mut f = Fixture::with("", Saved::default(), Operation::On, NOON);
+        let sleep = f.call(GATEWAY, "GoToStandby", &[]);
+        let (id, _) = f.gathered();
+        // Somebody closes the lid meanwhile.
+        f.fact(Observation::SleepBegins);
+        f.circumstances(id, quiet());
+        assert!(!f.has(|e| matches!(e, Effect::Suspend(_))));
+        f.reg_id(sleep, "GoToStandby");
+        f.fact(Observation::SleepEnds);
+        let off = f.call(GATEWAY, "OperationOff", &[]);
+        let (id, _) = f.gathered();
+        f.fact(Observation::SleepBegins);
+        f.circumstances(id, quiet());
+        assert!(!f.has(|e| matches!(e, Effect::Switch(..))));
+        assert_eq!(f.refusal(off, "OperationOff"), (810, "it is going to sleep just now".into()));
+    }
+
+    #[test]
+    fn how_long_a_caller_wants_it_to_sleep_counts_for_the_sleep_he_asked_for_and_no_other() {
+        let alarm = |f: &mut Fixture| {
+            f.seen.clear();
+            f.fact(Observation::SleepBegins);
+            f.seen.iter().find_map(|e| if let Effect::SetAlarm(ahead) = e { Some(ahead.as_secs()) } else { None })
+        };
+        let mut f = Fixture::new("");
+        f.go_to_sleep("600");
+        let (id, _) = f.gathered();
+        f.circumstances(id, quiet());
+        f.agent.handle_suspended(id, Ok(()), f.now);
+        assert_eq!(alarm(&mut f), Some(600));
+        f.fact(Observation::SleepEnds);
+        assert_eq!(alarm(&mut f), None);
+        f.fact(Observation::SleepEnds);
+
+        // Nothing came of it.
+        f.go_to_sleep("600");
+        let (id, _) = f.gathered();
+        f.circumstances(id, quiet());
+        f.agent.handle_suspended(id, Err("a driver refuses".into()), f.now);
+        assert_eq!(alarm(&mut f), None);
+        f.fact(Observation::SleepEnds);
+        // It was refused, for another order is under way.
+        f.call(GATEWAY, "OperationOn", &[]);
+        let refused = f.go_to_sleep("600");
+        assert!(matches!(f.answer(refused, "GoToSleep"), Some(Err(SoapError::Fault(_)))));
+        assert_eq!(alarm(&mut f), None);
+    }
+
+    #[test]
+    fn a_period_that_joined_a_suspend_which_fails_tries_again() {
+        let mut f = Fixture::new("");
+        f.call(GATEWAY, "StandbyPeriod", &[("StartTime", "12:01:00"), ("StopTime", "14:00:00")]);
+        f.pass(Duration::from_secs(58));
+        f.call(OTHER, "GoToStandby", &[]);
+        let (id, _) = f.gathered();
+        f.circumstances(id, quiet());
+        f.pass(Duration::from_secs(3));
+        assert!(!f.has(|e| matches!(e, Effect::Gather(..))), "it is under way already");
+        f.agent.handle_suspended(id, Err("a driver refuses".into()), f.now);
+        f.pass(Duration::from_secs(600));
+        assert_eq!(f.gathered().1, Order::Standby);
+    }
+
+    #[test]
+    fn mains_that_are_gone_are_told_whoever_sees_it_first() {
+        let low = Supply { on_battery: true, percent: Some(10) };
+        let mut f = Fixture::new("safety.battery-percent-min = 20");
+        f.subscribe_to("/LowPowerDevice/event");
+        f.call(GATEWAY, "OperationOn", &[]);
+        let (id, _) = f.gathered();
+        f.circumstances(id, Circumstances { supply: low, ..quiet() });
+        let bodies = f.deliver();
+        assert!(bodies.iter().any(|b| b.contains("<BatteryLow>1</BatteryLow>")), "{bodies:?}");
+        f.agent.handle_reading(None, low, f.now);
+        f.pump();
+        f.agent.handle_config(&config("safety.battery-percent-min = 5"), f.now);
+        f.pump();
+        f.pass(Duration::from_secs(5));
+        let bodies = f.deliver();
+        assert!(bodies.iter().any(|b| b.contains("<BatteryLow>0</BatteryLow>")), "{bodies:?}");
+    }
+
+    #[test]
+    fn a_look_that_began_before_the_operation_was_switched_does_not_undo_it() {
+        let mut f = Fixture::new("");
+        let begun = f.now;
+        f.pass(Duration::from_millis(20));
+        f.call(GATEWAY, "OperationOn", &[]);
+        let (id, _) = f.gathered();
+        f.circumstances(id, quiet());
+        f.agent.handle_switched(id, Ok(Operation::On), f.now);
+        let seen = Fact::new(begun, Source::Operation, Observation::Operation(Operation::Off));
+        f.agent.handle_fact(seen, f.now);
+        f.pump();
+        assert_eq!(f.state(), PowerState::On);
     }
 
     #[test]
