@@ -11,8 +11,9 @@ use crate::limits::{FIREWALL_LIST_MAX, FIREWALL_SSH_SOURCES_MAX, SSHD_CONFIG_BYT
 
 /// Where the SSH server has its configuration.
 const DIR: &str = "/etc/ssh";
-/// Lines of it that the package noted as root when it was installed: the daemon may not be able to read that.
-const NOTE: &str = "/var/lib/heg/sshd-ports";
+/// Lines of it that the package noted as root when it was installed: the daemon may not be able to read that. Not in the daemon's own
+/// directory, where root must not write.
+const NOTE: &str = "/var/lib/heg-firewall/sshd-ports";
 
 /// The ports that are `set`, and those that sshd is told to serve on this machine, as far as that may be read.
 pub fn ports(set: &[u16]) -> BTreeSet<u16> {
