@@ -165,6 +165,7 @@ impl Firewall {
             firewall.store();
         }
         if firewall.is_off() {
+            firewall.take_leftovers_away(now).await;
             return firewall;
         }
         firewall.open_watch();
@@ -178,6 +179,15 @@ impl Firewall {
         firewall.begin_job(now);
         firewall.settle(now).await;
         firewall
+    }
+
+    /// The process before may have ended between the order to switch off and its being carried out.
+    async fn take_leftovers_away(&mut self, now: BootTime) {
+        self.to_be_removed = nft::is_guarded().await;
+        if self.to_be_removed {
+            self.begin_job(now);
+            self.settle(now).await;
+        }
     }
 
     /// Waits for a run of `nft` to end or the network to change. Cancel safe.

@@ -261,14 +261,14 @@ impl App {
             self.agent.handle_fact(Fact::new(now, Source::Logind, what), now);
         }
         match self.driver.observation(signal) {
-            Some(Some(seen)) => self.seen(seen, now),
+            Some(Some(seen)) => self.seen(seen, now, now),
             Some(None) => self.look(),
             None => {}
         }
     }
 
-    fn seen(&mut self, seen: Operation, now: BootTime) {
-        let fact = Fact::new(now, Source::Operation, Observation::Operation(seen));
+    fn seen(&mut self, seen: Operation, at: BootTime, now: BootTime) {
+        let fact = Fact::new(at, Source::Operation, Observation::Operation(seen));
         self.agent.handle_fact(fact, now);
     }
 

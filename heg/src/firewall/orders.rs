@@ -92,6 +92,7 @@ impl Firewall {
         // A change that is not on the disk would outlive a crash unconfirmed.
         if let Err(error) = state::write(&self.state_file, self.dead_man.record()) {
             self.dead_man.roll_back();
+            self.note_rollback(&format!("it could not be stored: {error}"));
             return request.respond_error(StatusCode::INSUFFICIENT_STORAGE, "not-stored", error.to_string());
         }
         self.by = cause;

@@ -6,7 +6,6 @@ use std::net::IpAddr;
 use upnp_net::{NetworkWatch, TablesWatch};
 
 use super::deadman::Phase;
-use super::prefix::Prefix;
 use super::settings::Ssh;
 use super::shape::detect;
 use super::{Firewall, ssh, state};
@@ -84,13 +83,10 @@ impl Firewall {
         if settings.ssh == Ssh::Lan {
             return BTreeSet::new();
         }
-        let mut sources = ssh::sources(&ssh::ports(&settings.ssh_ports)).unwrap_or_else(|error| {
+        ssh::sources(&ssh::ports(&settings.ssh_ports), &self.shape.prefixes).unwrap_or_else(|error| {
             tracing::warn!(%error, "open SSH connections cannot be listed");
             BTreeSet::new()
-        });
-        // Whoever is at home is let in anyway.
-        sources.retain(|source| !self.shape.prefixes.iter().any(|home| home.covers(Prefix::host(*source))));
-        sources
+        })
     }
 
     /// Who is logged in now stays allowed beside those who were at the last change.

@@ -6,7 +6,7 @@ use std::pin::Pin;
 
 use upnp::time::BootTime;
 
-use super::App;
+use super::{App, now};
 use crate::bus::BusError;
 use crate::commands::{Circumstances, CommandId};
 use crate::limits::{BUS_RETRY_FIRST, BUS_RETRY_LONGEST, FACTS_WITHIN, GOODBYE_WITHIN};
@@ -27,8 +27,10 @@ pub(super) enum Done {
     Gathered(CommandId, Circumstances),
     Switched(CommandId, Result<Operation, String>),
     Suspended(CommandId, Result<(), String>),
-    Looked(operation::Outcome),
-    Asleep(Result<bool, BusError>),
+    /// And when it was begun: what became known since is newer than what it saw.
+    Looked(BootTime, operation::Outcome),
+    /// The same.
+    Asleep(BootTime, Result<bool, BusError>),
     Locked(Result<DelayLock, BusError>),
     Wakes(Result<Abilities, String>),
     Stopping(bool),
@@ -41,16 +43,16 @@ impl App {
             Done::Gathered(id, circumstances) => self.agent.handle_circumstances(id, circumstances, now),
             Done::Switched(id, result) => self.agent.handle_switched(id, result, now),
             Done::Suspended(id, result) => self.agent.handle_suspended(id, result, now),
-            Done::Looked(Ok(seen)) => {
+            Done::Looked(begun, Ok(seen)) => {
                 self.look_at = self.driver.look_again(true).map(|after| now + after);
                 self.last_look = Ok(());
-                self.seen(seen, now);
+                self.seen(seen, begun, now);
             }
-            Done::Looked(Err(error)) => {
+            Done::Looked(begun, Err(error)) => {
                 self.look_at = self.driver.look_again(false).map(|after| now + after);
                 // What was seen last stays: a bus that hiccups stops no pump.
                 if error.is_absent() {
-                    self.seen(Operation::Unknown, now);
+                    self.seen(Operation::Unknown, begun, now);
                 }
                 let why = error.to_string();
                 if self.last_look.as_ref().err() != Some(&why) {
@@ -58,11 +60,11 @@ impl App {
                 }
                 self.last_look = Err(why);
             }
-            Done::Asleep(Ok(false)) => {
-                self.agent.handle_fact(Fact::new(now, Source::Logind, Observation::SleepEnds), now);
+            Done::Asleep(begun, Ok(false)) => {
+                self.agent.handle_fact(Fact::new(begun, Source::Logind, Observation::SleepEnds), now);
             }
-            Done::Asleep(Ok(true)) => {}
-            Done::Asleep(Err(error)) => tracing::debug!(%error, "logind not asked whether the machine sleeps"),
+            Done::Asleep(_, Ok(true)) => {}
+            Done::Asleep(_, Err(error)) => tracing::debug!(%error, "logind not asked whether the machine sleeps"),
             // It came too late: the last event is out, and logind shall not wait for nothing.
             Done::Locked(Ok(_))
                 if (self.agent.is_asleep() || self.agent.is_going_down()) && !self.agent.is_leaving() =>
@@ -165,8 +167,8 @@ impl App {
     /// Looks at the operation.
     pub(super) fn look(&mut self) {
         self.look_at = None;
-        let work = self.driver.look(self.bus.caller());
-        self.work.push(Box::pin(async move { Done::Looked(work.await) }));
+        let (begun, work) = (now(), self.driver.look(self.bus.caller()));
+        self.work.push(Box::pin(async move { Done::Looked(begun, work.await) }));
     }
 
     /// Has the network cards asked where this process may not, but not on the way to sleep.
@@ -183,10 +185,10 @@ impl App {
 
     /// Asks logind, where its word or the kernel's may have been missed.
     pub(super) fn ask_whether_asleep(&mut self) {
-        let bus = self.bus.caller();
+        let (begun, bus) = (now(), self.bus.caller());
         self.work.push(Box::pin(async move {
             let asked = async { logind::preparing_for_sleep(&bus?).await };
-            Done::Asleep(asked.await)
+            Done::Asleep(begun, asked.await)
         }));
     }
 

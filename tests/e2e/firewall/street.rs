@@ -1,6 +1,7 @@
 //! Everything around the gateway, an Internet of one host and a neighbour at home, and what must hold there.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
 use std::ops::RangeInclusive;
@@ -253,6 +254,15 @@ impl Street {
         wait_firewall(house, "an answer", |f| f["change"] == "rolled-back" && f["shape"] == "router")?;
         let journal = house.gateway().json(&["journal"])?.to_string();
         ensure!(journal.matches("firewall rollback").count() == 2, "{journal}");
+        // One that cannot be stored is not begun, and the reason is told.
+        let file = house.gateway().host().dir().join("lib/heg/firewall.json");
+        fs::remove_file(&file)?;
+        fs::create_dir(&file)?;
+        let refused = house.gateway().hegctl(&["firewall", "apply"])?;
+        let told = firewall(house)?;
+        let said = told["trouble"].to_string().contains("taken back: it could not be stored");
+        ensure!(!refused.status.success() && said && !try_door(self), "{refused:?} {told}");
+        fs::remove_dir(&file)?;
         self.ensure_off_is_taken_back(house)?;
         let refused = house.gateway().hegctl(&["firewall", "confirm"])?;
         ensure!(refused.status.code() == Some(1), "{refused:?}");
@@ -274,6 +284,12 @@ impl Street {
         house.gateway().hegctl_ok(&["firewall", "off", "--confirmed"])?;
         let off = firewall(house)?;
         ensure!(!rules(house) && off["state"] == "off" && off["change"] == "confirmed", "{off}");
+        // One that is killed before it has carried that out does so when it starts again.
+        nft(house.gateway().host(), &["add", "table", "inet", "heg"])?;
+        house.gateway_mut().kill()?;
+        house.gateway_mut().start()?;
+        let off = wait_firewall(house, "an answer", |f| f["state"] == "off")?;
+        ensure!(!rules(house) && !off["trouble"].to_string().contains("still in place"), "{off}");
         house.gateway().hegctl_ok(&["firewall", "apply", "--confirmed"])?;
         ensure!(rules(house), "no rules after they were applied again");
         Ok(())
