@@ -101,8 +101,8 @@ impl App {
             made,
             cost: units(plan.cost),
             gap: plan.gap_ppm().map(|ppm| ppm as f64 / 1e6),
-            loads: plan.loads.len(),
-            undone: plan.dropped.len(),
+            loads: planner.planned().count(),
+            undone: planner.planned().filter(|load| load.dropped.is_some()).count(),
             over_w: planner.over_w(at),
             planned_w: planner.planned_w(at),
         })

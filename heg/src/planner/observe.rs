@@ -280,7 +280,7 @@ impl Planner {
     fn others_decided(&mut self, udn: &Udn, on: bool, cause: Cause, outcome: &Outcome, now: Now) {
         let Some((kind, mut because)) = decisions::others(cause) else { return };
         if kind == "control" && outcome.is_success() {
-            because += &format!(" until {:.0}", timestamp(now.wall.as_second() + self.settings.by_hand_s));
+            because += &format!(" until {}", self.local(now.wall.as_second() + self.settings.by_hand_s));
         }
         let decision = self.decisions.enter(Decision {
             id: 0,
@@ -304,6 +304,7 @@ impl Planner {
             for rule in &ended {
                 self.unsave(rule);
                 self.rule_ended(rule, rule.until.map_or(at, |until| until.as_second()), "ended at");
+                self.asked_in_vain(rule, now);
             }
             self.everything_changed(at);
         }
@@ -417,7 +418,7 @@ impl Planner {
         };
         let money = super::sight::money(sums.saved(), self.tariff.currency());
         let (ending, reason) = match undone {
-            true => (Ending::Dropped, format!("not done by {:.0}", timestamp(work.end))),
+            true => (Ending::Dropped, format!("not done by {}", self.local(work.end))),
             false => (Ending::Done, format!("saved {money} against running at once")),
         };
         let cause = work.rule.map_or(Cause::Window, |number| Cause::Rule(RuleId::Made(number)));
