@@ -282,6 +282,11 @@ pub const PRICES_ROLL_S: i64 = 3600;
 /// What the plan has switched is not switched back by the next one within this, s, unless a limit holds: some cents are not worth a charge
 /// begun for seconds.
 pub const PLAN_SWITCH_APART_S: u32 = 300;
+/// Work is planned to be done so long before its time is over, s, where that leaves enough of it: an order is tried again for twenty seconds, and
+/// an appliance may take a minute to obey.
+pub const PLAN_RESERVE_S: i64 = 120;
+/// Slots of a plan are cut at the latest moments of so many works: each slot more costs time, and deadlines are at the same hours mostly.
+pub const PLAN_WORK_EDGES_MAX: usize = 32;
 /// Plans are made at least so far apart, s: several changes at once make one plan.
 pub const PLAN_APART_S: i64 = 5;
 /// A plan of few loads is searched so often for each pair of them: all the ways they fit together are soon seen.

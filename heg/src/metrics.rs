@@ -60,7 +60,7 @@ families! {
     PLAN_MADE: Gauge "heg_plan_made_time_seconds" [] "When the plan that is followed was made, seconds since 1970.";
     PLAN_TOOK: Gauge "heg_plan_duration_seconds" [] "From the beginning of the last plan to its end, other work of the daemon included.";
     PLAN_COST: Gauge "heg_plan_cost" ["currency"] "What the plan that is followed costs.";
-    PLAN_GAP: Gauge "heg_plan_gap_ratio" [] "How far the plan is above the least possible cost at most.";
+    PLAN_GAP: Gauge "heg_plan_gap_ratio" [] "How far the plan is above the least possible cost at most; absent while that is not known, as where work is left undone.";
     PLAN_LOADS: Gauge "heg_plan_loads" [] "Appliances in the plan.";
     PLAN_UNDONE: Gauge "heg_plan_undone_loads" [] "Of those, whose work is left undone, wholly or in part.";
     PRICE: Gauge "heg_price_per_kwh" ["currency"] "What a kWh costs now.";

@@ -560,7 +560,8 @@ impl Planner {
     fn adopt(&mut self, now: Now) {
         let Some(Drawing { improver, whose, at, until, begun }) = self.drawing.take() else { return };
         self.made = (self.made.0 + 1, Some(now.boot.since(begun)));
-        let plan = improver.plan();
+        let mut plan = improver.plan();
+        self.of_whole_works(&mut plan, &whose);
         tracing::debug!(
             loads = whose.len(),
             cost = plan.cost,
@@ -584,6 +585,18 @@ impl Planner {
             self.save(Slot::Plan, row, Soon::Lazily);
         }
         self.tell_plan(now);
+    }
+
+    /// What is left undone of a charge is told as a part of the whole of it: of what is still to come it grows with each step.
+    fn of_whole_works(&self, plan: &mut Plan, whose: &[Udn]) {
+        for dropped in &mut plan.dropped {
+            let udn = plan.loads.iter().position(|load| load.id == dropped.id).and_then(|place| whose.get(place));
+            let work = udn.and_then(|udn| self.standings.get(udn)?.work.as_ref());
+            if let Some(work) = work.filter(|work| !work.done && work.need_wh > 0) {
+                let of_whole = u64::from(dropped.missing_ppm) * u64::from(work.left_wh()) / u64::from(work.need_wh);
+                dropped.missing_ppm = u32::try_from(of_whole).unwrap_or(u32::MAX).clamp(1, 1_000_000);
+            }
+        }
     }
 
     /// Runs of cycles and charges that have not begun: what hysteresis has to know after a restart. The rest is made anew as well.

@@ -7,7 +7,6 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use daemon_kit::state_dir;
 use heg::config::Config;
-use heg::gateway::Restored;
 use heg::planner::Sums;
 use heg::prices::{News, Settings, Watched};
 use heg::rules::form::{Kind, RuleForm};
@@ -359,21 +358,17 @@ impl<'a> Year<'a> {
         ] {
             *self.happened.entry(what).or_default() += u64::from(in_it);
         }
+        // One that is killed writes nothing any more.
         if orderly {
             self.house.stop();
-        } else {
-            self.house.killed();
         }
         self.write()?;
         let now = self.house.time();
         let Opened { store, restored, set_aside } = Store::open(&self.dir.join(heg::store::FILE), RETENTION, now)?;
         ensure!(set_aside.is_none(), "the database was damaged: {set_aside:?}");
         self.store = store;
-        self.begin_again(restored, at)
-    }
-
-    fn begin_again(&mut self, restored: Restored, at: i64) -> Result<()> {
-        self.house.restart(restored);
+        let decided = self.store.decided()?;
+        self.house.restart(restored, &decided);
         self.utility.restarted(at);
         self.begin()
     }

@@ -278,11 +278,7 @@ impl PlanView {
             made: plan.map(|(_, made)| instant(made)),
             currency: planner.currency().to_owned(),
             cost: units(plan.map_or(0, |(plan, _)| plan.cost)),
-            // Where work is left undone the bound is too loose to say anything.
-            gap_percent: plan
-                .filter(|(plan, _)| plan.dropped.is_empty())
-                .and_then(|(plan, _)| plan.gap_ppm())
-                .map(|ppm| ppm as f64 / 1e4),
+            gap_percent: plan.and_then(|(plan, _)| plan.gap_ppm()).map(|ppm| ppm as f64 / 1e4),
             limit: cap.map(|cap| (cap.watts.count(), cap.cause.to_string())),
             loads: planner.planned().map(|load| LoadView::new(gateway, &load, by(load.udn))).collect(),
             unpriced: plan.map(|(plan, _)| plan.unpriced.iter().map(SpanView::new).collect()).unwrap_or_default(),

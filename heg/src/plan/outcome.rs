@@ -141,9 +141,10 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// How far above the bound the cost is at most, millionths of the bound's size.
+    /// How far above the bound the cost is at most, millionths of the bound's size; `None` where that is not known: before the bound is worked
+    /// out, and where work is left undone, of which the bound says too little.
     pub fn gap_ppm(&self) -> Option<u64> {
-        let bound = self.lower_bound?;
+        let bound = self.lower_bound.filter(|_| self.dropped.is_empty())?;
         let above = u128::from(self.cost.abs_diff(bound)) * 1_000_000;
         Some(u64::try_from(above / u128::from(bound.unsigned_abs().max(1))).unwrap_or(u64::MAX))
     }

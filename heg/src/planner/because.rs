@@ -203,8 +203,8 @@ impl Planner {
     }
 
     /// When a limit of the utility's ends here; the inner `None`: when it is called off.
-    fn limit_end(&self, id: EventId) -> Option<Option<i64>> {
-        let limit = self.envelope.limits().limits.iter().find(|limit| limit.id == id)?;
+    pub(super) fn limit_end(&self, id: EventId) -> Option<Option<i64>> {
+        let limit = self.envelope.limits().limits.iter().find(|limit| limit.id == id && !limit.cancelled)?;
         let (_, end) = limit.window(&self.home);
         Some(end.map(|end| i64::try_from(end.seconds()).unwrap_or(i64::MAX).saturating_add(self.shift)))
     }

@@ -6,11 +6,12 @@ use jiff::Timestamp;
 use upnp::ids::Udn;
 
 use super::standing::{Standing, is_on};
-use super::work::cycle_s;
+use super::work::{Work, cycle_s};
 use super::{Planner, daily};
 use crate::gateway::Gateway;
 use crate::limits::{
-    PLAN_AHEAD_MAX_S, PLAN_AHEAD_MIN_S, PLAN_REBUILDS_PER_PAIR, PLAN_SLOT_S, PLAN_SWITCH_APART_S, PLAN_WINDOWS_MAX,
+    PLAN_AHEAD_MAX_S, PLAN_AHEAD_MIN_S, PLAN_REBUILDS_PER_PAIR, PLAN_RESERVE_S, PLAN_SLOT_S, PLAN_SWITCH_APART_S,
+    PLAN_WINDOWS_MAX, PLAN_WORK_EDGES_MAX,
 };
 use crate::plan::slots::{LimitSpan, Outlook, SlotsError, cut};
 use crate::plan::{self, Before, Budget, LoadId, Now, Override, Phase, Problem, Span};
@@ -38,7 +39,8 @@ impl Planner {
         }
         // A minimum time or a person's order ends within a quarter hour: what it holds up waits no longer than that.
         let orders = loads.iter().filter_map(|load| Some(load.ordered?.until));
-        let edges: Vec<i64> = loads.iter().filter_map(minimum_ends).chain(orders).collect();
+        let latest = loads.iter().filter_map(latest_edge).take(PLAN_WORK_EDGES_MAX);
+        let edges: Vec<i64> = loads.iter().filter_map(minimum_ends).chain(orders).chain(latest).collect();
         let slots = cut(&Outlook {
             span,
             slot_s: PLAN_SLOT_S,
@@ -91,7 +93,8 @@ impl Planner {
                     Some(began) => measured(phases, began, span.start, watts, load.power_w),
                     None => phases.clone(),
                 };
-                plan::Work::Cycle { phases, earliest: work.start, deadline: work.end, running_since }
+                let deadline = in_time(work, span.start, cycle_s(&phases));
+                plan::Work::Cycle { phases, earliest: work.start, deadline, running_since }
             }
             (Task::Cycle { .. }, _) => return None,
             (Task::Energy { .. }, Some(work)) if !work.done && planned => {
@@ -107,7 +110,9 @@ impl Planner {
                 } else if work.start >= span.end {
                     return None;
                 } else {
-                    plan::Work::Energy { watts, energy_wh: work.left_wh(), earliest: work.start, deadline: work.end }
+                    let left_s = (u64::from(work.left_wh()) * 3600).div_ceil(u64::from(watts.max(1)));
+                    let deadline = in_time(work, span.start, i64::try_from(left_s).unwrap_or(i64::MAX));
+                    plan::Work::Energy { watts, energy_wh: work.left_wh(), earliest: work.start, deadline }
                 }
             }
             // On for work that is done, or switched off in the midst of it: there is nothing to go on with.
@@ -133,15 +138,18 @@ impl Planner {
             min_on_s: seconds(load.minimum_on_s, load.minimum_on_named),
             min_off_s: seconds(load.minimum_off_s, load.minimum_off_named),
             start_cost: load.start_cost,
-            now: if on { Now::On(Some(standing.since)) } else { Now::Off(Some(standing.since)) },
+            now: if on {
+                Now::On((!standing.found_on).then_some(standing.since))
+            } else {
+                Now::Off(Some(standing.since))
+            },
             ordered: ordered.map(|(on, _, until)| Override { on, until }),
         })
     }
 
     /// Whether one that is on stays so for now, although it is not time for its work: for its minimum time, or for a rule of comfort.
     fn is_held_on(&self, standing: &Standing, at: i64, ordered: Option<(bool, RuleId, i64)>) -> bool {
-        let minimum = ordered.is_none() && standing.since + i64::from(standing.load.minimum_on_s) > at;
-        minimum || self.comfort(standing, at).is_some()
+        (ordered.is_none() && standing.is_minimum_on(at)) || self.comfort(standing, at).is_some()
     }
 
     /// Whether nothing has to go off at once: no limit holds, none is being come back from, and the fuse bears what is on.
@@ -224,6 +232,12 @@ impl Planner {
     }
 }
 
+/// By when work is planned to be done that takes so long: a little before its time is over, where that leaves enough of it.
+fn in_time(work: &Work, at: i64, takes_s: i64) -> i64 {
+    let soonest = work.start.max(at).saturating_add(takes_s);
+    (work.end - PLAN_RESERVE_S).max(soonest.min(work.end))
+}
+
 /// What an appliance draws that is on, or was when it was last heard, and is not in the plan.
 fn drawn(gateway: &Gateway, udn: &Udn, standing: &Standing) -> u32 {
     let last_known = || is_on(gateway.registry().get(udn)?.profile().last_known);
@@ -254,6 +268,15 @@ fn begins_since(work: &plan::Work, since: i64) -> bool {
     let soon = since..=since + i64::from(PLAN_SWITCH_APART_S);
     // What is wanted already has a beginning before, or that of the plan.
     matches!(work, plan::Work::Presence { wanted, .. } if wanted.iter().any(|span| soon.contains(&span.start)))
+}
+
+/// When a cycle has to begin at the latest, or a charge to end: they need not do with the quarter hour before.
+fn latest_edge(load: &plan::Load) -> Option<i64> {
+    match &load.work {
+        plan::Work::Cycle { phases, deadline, running_since: None, .. } => Some(deadline - cycle_s(phases)),
+        plan::Work::Energy { deadline, .. } => Some(*deadline),
+        plan::Work::Cycle { .. } | plan::Work::Presence { .. } => None,
+    }
 }
 
 /// The instant as the rest of the gateway has it.

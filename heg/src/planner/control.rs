@@ -167,6 +167,25 @@ impl Planner {
         udns.iter().for_each(|udn| self.ended(udn, at, &words));
     }
 
+    /// An appliance that is off was switched off by a limit before the gateway's start: that still holds, or has ended meanwhile.
+    pub(super) fn limited_before(&mut self, udn: &Udn, cause: Cause, since: i64, at: i64) {
+        let failsafe = |cap: &envelope::Cap| !matches!(cap.cause, envelope::Cause::Limit(_));
+        let (still, words) = match cause {
+            Cause::Utility(id) => match self.limit_end(id) {
+                Some(end) if end.is_none_or(|end| end > at) => (true, String::new()),
+                Some(Some(end)) => (false, format!("limit {id} of the utility ended at {:.0}", timestamp(end))),
+                _ => (false, format!("limit {id} of the utility ended while the gateway was not running")),
+            },
+            _ => (self.cap(at).as_ref().is_some_and(failsafe), "the failsafe limit ended with a restart".to_owned()),
+        };
+        let Some(standing) = self.standings.get_mut(udn) else { return };
+        if still {
+            standing.limited = true;
+        } else if standing.ended.as_ref().is_none_or(|ended| ended.at < since) {
+            self.ended(udn, at, &words);
+        }
+    }
+
     fn ended(&mut self, udn: &Udn, at: i64, words: &str) {
         let ended = Ended { at, words: bounded(words, REASON_BYTES_MAX) };
         let row = ended.row();

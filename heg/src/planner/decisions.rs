@@ -96,6 +96,16 @@ impl Decision {
         }
     }
 
+    /// Whether the planner has decided it, and not a person, the utility or a registration.
+    pub(super) fn is_own(&self) -> bool {
+        others(self.cause).is_none_or(|(kind, _)| kind != self.kind)
+    }
+
+    /// Whether a limit has decided it.
+    pub(super) fn is_of_limit(&self) -> bool {
+        self.is_own() && matches!(self.cause, Cause::Utility(_) | Cause::Failsafe)
+    }
+
     /// Writes it to the log, each part as a field of its own.
     pub fn log(&self) {
         let Self { id, udn, act, kind, cause, because, saves, .. } = self;
@@ -178,6 +188,15 @@ impl Decisions {
     /// Those about an appliance, the oldest first.
     pub(super) fn of(&self, udn: &Udn) -> impl Iterator<Item = &Decision> {
         self.of.get(udn).into_iter().flatten()
+    }
+
+    /// What an appliance was last switched to, as far as is known: carried out, or under way.
+    pub(super) fn switched(&self, udn: &Udn) -> Option<&Decision> {
+        let carried_out = |decision: &&Decision| {
+            let ending = decision.outcome.as_ref().map(|(ending, _)| ending);
+            ending.is_none_or(|ending| matches!(ending, Ending::Done | Ending::Already | Ending::TimedOut))
+        };
+        self.of(udn).filter(|d| matches!(d.act, Act::On | Act::Off)).filter(carried_out).last()
     }
 
     /// An appliance is no more.

@@ -78,9 +78,33 @@ impl Planner {
         // Where nothing limits, it is no matter.
         let scarce = self.settings.fuse_w.is_some() || self.caps.iter().any(|(_, cap)| cap.is_some());
         let heavier = scarce && standing.planned_w(at).abs_diff(planned_w) > planned_w / MEASURED_APART;
-        if was != is {
-            // By a clock that has been set back since it would be on its minimum time for hours.
-            standing.since = profile.since.as_second().min(at);
+        let decided = self.decisions.switched(udn).filter(|_| was.is_none() && standing.unseen_since.is_none());
+        let mut on_from = None;
+        match (was, is) {
+            (was, is) if was == is => {}
+            (Some(true), None) => standing.unseen_since = Some(at),
+            // On before and after, so it was on meanwhile, as far as anybody can know.
+            (None, Some(true)) if standing.unseen_since.is_some() => on_from = standing.unseen_since.take(),
+            (None, Some(true)) => {
+                on_from = standing.first_seen_on(decided, at);
+                standing.since = decided.map_or(profile.since, |decided| decided.at).as_second().min(at);
+            }
+            _ => {
+                (standing.unseen_since, standing.found_on) = (None, false);
+                // By a clock that has been set back since it would be on its minimum time for hours.
+                standing.since = profile.since.as_second().min(at);
+            }
+        }
+        let limited = decided.filter(|d| standing.on == Some(false) && standing.is_paused() && d.is_of_limit());
+        let limited = limited.map(|d| (d.cause, d.at.as_second()));
+        if let Some(from) = on_from {
+            standing.used_unseen(
+                udn,
+                Span { start: from, end: at },
+                &self.tariff,
+                &mut self.ledger,
+                &self.settings.zone,
+            );
         }
         // Who was silent meanwhile was as we had left it.
         let left = standing.ours.or(standing.late.map(|(to, _)| !to));
@@ -89,6 +113,9 @@ impl Planner {
             // It was not seen meanwhile, and has stopped.
             (None, Some(false)) => _ = self.interrupt(udn, now),
             _ => {}
+        }
+        if let Some((cause, since)) = limited {
+            self.limited_before(udn, cause, since, at);
         }
         if differs || heavier {
             self.replan(at);
@@ -449,35 +476,18 @@ impl Planner {
             if standing.load.consent.0 != Consent::Yes {
                 continue;
             }
-            let watts = standing.power_w;
-            let energy_ws = u64::from(watts) * u64::try_from(span.seconds()).unwrap_or(0);
-            let cost = self.tariff.cost(span, watts);
-            let (on, paused) = (standing.on == Some(true), standing.is_paused());
-            match (&standing.load.task, &mut standing.work) {
-                (Ok(Task::Energy { .. }), Some(work)) if on && !work.done && work.began.is_some() => {
-                    work.taken_ws = work.taken_ws.saturating_add(energy_ws);
-                    work.cost = work.cost.saturating_add(cost.unwrap_or(0));
-                    work.priced &= cost.is_some();
-                }
-                // Beyond what it was to take: by hand, or because it would not go off.
-                (Ok(Task::Energy { .. }), _) if on => {
-                    let cost = cost.unwrap_or(0);
-                    self.ledger.add(udn, Sums { cost, at_once: cost, energy_ws, not_used: 0 }, at, &self.settings.zone);
-                }
-                (Ok(Task::Presence { .. }), _) if on => {
-                    let cost = cost.unwrap_or(0);
-                    self.ledger.add(udn, Sums { cost, at_once: cost, energy_ws, not_used: 0 }, at, &self.settings.zone);
-                }
-                (Ok(Task::Presence { .. }), _) if paused => {
-                    let of_plan = self.current.as_ref().and_then(|c| c.of(udn));
-                    let paused = of_plan.is_some_and(|load| {
-                        load.pauses.iter().any(|pause| pause.why != Why::Cap && pause.span.within(span).is_some())
-                    });
-                    let spared = watts.saturating_sub(standing.load.rest_w);
-                    let not_used = self.tariff.cost(span, spared).filter(|_| paused).unwrap_or(0);
-                    self.ledger.add(udn, Sums { not_used, ..Sums::default() }, at, &self.settings.zone);
-                }
-                _ => {}
+            if standing.on == Some(true) {
+                standing.used(udn, span, &self.tariff, &mut self.ledger, &self.settings.zone);
+                continue;
+            }
+            if let (Ok(Task::Presence { .. }), true) = (&standing.load.task, standing.is_paused()) {
+                let of_plan = self.current.as_ref().and_then(|c| c.of(udn));
+                let paused = of_plan.is_some_and(|load| {
+                    load.pauses.iter().any(|pause| pause.why != Why::Cap && pause.span.within(span).is_some())
+                });
+                let spared = standing.power_w.saturating_sub(standing.load.rest_w);
+                let not_used = self.tariff.cost(span, spared).filter(|_| paused).unwrap_or(0);
+                self.ledger.add(udn, Sums { not_used, ..Sums::default() }, at, &self.settings.zone);
             }
         }
     }

@@ -77,6 +77,11 @@ impl Planner {
         self.decided(decision, now);
         // Before the order, which goes out when that is written: what is off after a power cut would stay off.
         self.keep_paused(udn);
+        // How far its charge is goes into the same write: after a power cut it is reckoned on from there.
+        let charges = |standing: &Standing| matches!(standing.load.task, Ok(Task::Energy { .. }));
+        if self.standings.get(udn).is_some_and(|s| charges(s) && s.work.as_ref().is_some_and(|work| !work.done)) {
+            self.save_work(udn);
+        }
         self.effects.push_back(Effect::Order { udn: udn.clone(), verb, cause });
     }
 

@@ -208,9 +208,9 @@ impl Planner {
 
 /// An amount for people: `0.1234 EUR`.
 pub(super) fn money(micros: i64, currency: &str) -> String {
-    let sign = if micros < 0 { "-" } else { "" };
     // To a hundredth of a cent.
     let rounded = (micros.unsigned_abs() + 50) / 100;
+    let sign = if micros < 0 && rounded > 0 { "-" } else { "" };
     format!("{sign}{}.{:04} {currency}", rounded / 10_000, rounded % 10_000).trim_end().to_owned()
 }
 

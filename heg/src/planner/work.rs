@@ -31,6 +31,9 @@ pub(super) struct Work {
     pub(super) began: Option<i64>,
     /// Energy taken, W s.
     pub(super) taken_ws: u64,
+    /// Until when that is counted, where it was on then, s since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) counted: Option<i64>,
     /// What that cost, millionths of the currency.
     pub(super) cost: i64,
     /// Whether every price was known.
@@ -44,7 +47,19 @@ pub(super) struct Work {
 impl Work {
     fn new(rule: Option<u32>, span: Span, need_wh: u32) -> Self {
         let Span { start, end } = span;
-        Self { rule, start, end, need_wh, began: None, taken_ws: 0, cost: 0, priced: true, done: false, past: None }
+        Self {
+            rule,
+            start,
+            end,
+            need_wh,
+            began: None,
+            taken_ws: 0,
+            counted: None,
+            cost: 0,
+            priced: true,
+            done: false,
+            past: None,
+        }
     }
 
     /// It is done, or its time is over.
@@ -73,6 +88,7 @@ impl Work {
         let ahead = at + WORK_AHEAD_MAX_S;
         self.past = self.past.filter(|past| *past <= ahead);
         self.began = self.began.map(|began| began.min(at));
+        self.counted = self.counted.filter(|counted| *counted <= at);
         self.rule.is_some() || self.start <= ahead
     }
 

@@ -98,6 +98,7 @@ fn what_is_dropped_says_whether_window_or_cap_is_too_small() {
         ]
     );
     assert_eq!(quarters(&plan, 3), [(0, 3)], "as much as there is time for");
+    assert_eq!(plan.gap_ppm(), None, "of what is left undone the bound says too little");
 }
 
 #[test]

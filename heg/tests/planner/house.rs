@@ -24,6 +24,8 @@ pub(super) struct House {
     pub(super) importance: Importance,
     pub(super) replies: Vec<Reply>,
     pub(super) limited: Vec<planner::Limited>,
+    /// The limits that were stated last.
+    pub(super) stated: Option<LimitSet>,
     /// How often another plan was followed.
     pub(super) plans: usize,
     /// Calls that are not answered yet, of an appliance that takes its time.
@@ -60,6 +62,7 @@ impl House {
             importance: Importance::Normal,
             replies: vec![],
             limited: vec![],
+            stated: None,
             plans: 0,
             held: vec![],
         };
@@ -78,14 +81,20 @@ impl House {
     }
 
     pub(super) fn restart(&mut self) {
+        self.restart_under(None);
+    }
+
+    /// With these limits in the database.
+    pub(super) fn restart_under(&mut self, limits: Option<LimitSet>) {
         let rows = std::mem::take(&mut self.rows).into_iter().collect();
         self.gateway = gateway(self.now);
         self.planner = Planner::new("home", self.config.planning(TimeZone::UTC), rows, self.now);
+        limits.into_iter().for_each(|limits| self.planner.stored_limits(limits, self.now));
         self.prices();
+        self.journal.iter().for_each(|entry| self.planner.remember(entry));
         for name in self.machines.keys().cloned().collect::<Vec<_>>() {
             self.found(&name);
         }
-        self.journal.iter().for_each(|entry| self.planner.remember(entry));
     }
 
     pub(super) fn find(&mut self, name: &str, flexibility: Flexibility, watts: u32, state: PowerState) {
@@ -106,6 +115,14 @@ impl House {
         };
         self.gateway.handle(Input::Found(found), self.now);
         self.settle();
+    }
+
+    /// It is out of sight for so many minutes.
+    pub(super) fn unseen_for(&mut self, name: &str, minutes: u64) {
+        self.gateway.handle(Input::Gone { udn: udn(name), why: "its announcements ran out" }, self.now);
+        self.run_minutes(minutes);
+        self.found(name);
+        self.run_minutes(0);
     }
 
     pub(super) fn appliance(&mut self, name: &str) -> &mut Machine {
@@ -147,6 +164,7 @@ impl House {
         };
         let limits: Vec<Limit> = watts.map(limit).into_iter().collect();
         let limits = Some(LimitSet { target: None, version: 1, limits: limits.try_into().unwrap() });
+        self.stated.clone_from(&limits);
         // So that the failsafe is no matter here.
         let next_within = Duration::from_secs(30 * 86_400);
         self.feed(planner::Input::Heard { next_within, limits });

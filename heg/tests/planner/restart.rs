@@ -88,3 +88,73 @@ fn what_the_utility_switched_off_goes_on_when_its_control_is_over() {
         assert_eq!((house.state("boiler"), house.state("lamp")), (On, Off), "{consent}: {:?}", house.switched());
     }
 }
+
+/// A heater that once on stays on for half an hour, in a home whose people have agreed to limits.
+const HEATER: &str =
+    "[[load]]\nudn = 'uuid:heater'\nplan = 'yes'\nprice-max = 0.35\nminimum-on-s = 1800\n[plan]\nfloor-w = 0\n";
+
+#[test]
+fn what_is_found_on_has_had_its_minimum_time_and_a_limit_does_not_wait_for_it() {
+    for seen_before in [false, true] {
+        let mut house = House::new(HEATER, "12:00:00");
+        if seen_before {
+            house.find("heater", Flexibility::Curtailable, 3000, On);
+            house.run_hours(1);
+            house.restart();
+        } else {
+            house.find("heater", Flexibility::Curtailable, 3000, On);
+        }
+        house.limit(Some(1000));
+        house.run_minutes(1);
+        assert_eq!(house.state("heater"), Off, "{seen_before}: {:?}", house.switched());
+    }
+}
+
+#[test]
+fn out_of_sight_for_a_while_and_still_on_it_does_not_begin_its_minimum_time_again() {
+    let mut house = House::new(HEATER, "12:00:00");
+    house.find("heater", Flexibility::Curtailable, 3000, Off);
+    house.tell("heater", On);
+    house.run_hours(1);
+    house.unseen_for("heater", 20);
+    house.limit(Some(1000));
+    house.run_minutes(1);
+    assert_eq!(house.state("heater"), Off, "{:?}", house.switched());
+}
+
+#[test]
+fn what_was_switched_on_just_before_a_restart_has_its_minimum_time_and_its_five_minutes_after_it() {
+    let seldom = "[[load]]\nudn = 'uuid:heater'\nplan = 'yes'\nprice-max = 0.35\n";
+    for (config, minutes) in [(HEATER, 30), (seldom, 5)] {
+        let mut house = House::new(config, "16:00:00");
+        house.find("heater", Flexibility::Curtailable, 3000, On);
+        house.run_to("27T20:01:00");
+        assert_eq!(house.switched(), ["27T17:00 heater off price", "27T20:00 heater on price"]);
+        house.restart();
+        house.rule(r#"{"kind":"price-max","appliance":"uuid:heater","price":0.2}"#);
+        house.run_to(&format!("27T20:{:02}:50", minutes - 1));
+        assert_eq!(house.state("heater"), On, "{:?}", house.switched());
+        house.run_to(&format!("27T20:{:02}:10", minutes));
+        assert_eq!(house.state("heater"), Off, "{:?}", house.switched());
+    }
+}
+
+#[test]
+fn why_names_a_limit_that_ended_while_the_gateway_did_not_run() {
+    for stored in [true, false] {
+        let mut house = House::new("[[rule]]\nkind = 'plan'\nplan = 'limits'\n[plan]\nfloor-w = 0\n", "12:00:00");
+        house.find("boiler", Flexibility::Curtailable, 3000, On);
+        house.limit_for(Some(1000), Some(3600));
+        house.run_minutes(10);
+        assert_eq!(house.state("boiler"), Off);
+        house.now.wall += Duration::from_secs(7200);
+        house.now.boot = house.now.boot + Duration::from_secs(7200);
+        let limits = house.stated.clone().filter(|_| stored);
+        house.restart_under(limits);
+        house.run_minutes(20);
+        let ended = if stored { "at 2026-11-27T13:00:00Z" } else { "while the gateway was not running" };
+        let decided = house.planner.decisions(&udn("boiler")).last().unwrap().because.clone();
+        let words = format!("limit 7 of the utility ended {ended}; now there is room for it again");
+        assert_eq!((&*decided, house.state("boiler")), (&*words, On));
+    }
+}
