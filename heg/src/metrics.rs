@@ -61,7 +61,7 @@ families! {
     PLAN_TOOK: Gauge "heg_plan_duration_seconds" [] "From the beginning of the last plan to its end, other work of the daemon included.";
     PLAN_COST: Gauge "heg_plan_cost" ["currency"] "What the plan that is followed costs.";
     PLAN_GAP: Gauge "heg_plan_gap_ratio" [] "How far the plan is above the least possible cost at most; absent while that is not known, as where work is left undone.";
-    PLAN_LOADS: Gauge "heg_plan_loads" [] "Appliances in the plan.";
+    PLAN_LOADS: Gauge "heg_plan_loads" [] "Appliances in the plan, and those that are not asked again yet.";
     PLAN_UNDONE: Gauge "heg_plan_undone_loads" [] "Of those, whose work is left undone, wholly or in part.";
     PRICE: Gauge "heg_price_per_kwh" ["currency"] "What a kWh costs now.";
     PRICES_UNTIL: Gauge "heg_prices_until_time_seconds" [] "Until when prices are known, seconds since 1970.";

@@ -165,7 +165,13 @@ impl Explained<'_> {
 
     /// When an amount of energy is not taken although it is not all there yet, and why. `alone` is where it would be taken without a cap,
     /// `free` without minimum times too.
-    fn pauses(&self, energy: &Energy, runs: &[(Span, std::ops::Range<usize>)], alone: &[u16], free: &[u16]) -> Vec<Run> {
+    fn pauses(
+        &self,
+        energy: &Energy,
+        runs: &[(Span, std::ops::Range<usize>)],
+        alone: &[u16],
+        free: &[u16],
+    ) -> Vec<Run> {
         let grid = &self.setup.grid;
         let ordered = self.setup.loads[self.i].ordered.filter(|o| o.on).map(|o| o.until);
         let mut pauses = Vec::new();
@@ -176,7 +182,8 @@ impl Explained<'_> {
             let slot = energy.first() + j;
             let (span, full) = (energy.part(grid, j), self.room[slot] < energy.watts);
             let is_in = |slots: &[u16]| slots.binary_search(&(slot as u16)).is_ok();
-            let why = if full && (is_in(alone) || self.placement.missing > 0 || ordered.is_some_and(|o| span.start < o)) {
+            let why = if full && (is_in(alone) || self.placement.missing > 0 || ordered.is_some_and(|o| span.start < o))
+            {
                 Why::Cap
             } else if self.kept {
                 Why::Hysteresis

@@ -61,7 +61,6 @@ impl Planner {
 
     /// What keeps work that was asked for from being planned, as far as is known.
     fn in_the_way(&self, udn: &Udn, now: Now) -> Option<String> {
-        let known = self.standings.get(udn).map(|standing| standing.load.clone());
         let load = Load::new(udn, None, self.settings.loads.get(udn), &self.book, now.wall);
         if load.consent.0 != Consent::Yes {
             return Some("nobody at home has said that it may be planned: hegctl rule add ID plan yes".to_owned());
@@ -72,7 +71,7 @@ impl Planner {
             return Some(format!("it is taken out of the plan{end} by rule {id}: hegctl rule remove {id}"));
         }
         // Of one that was not seen yet nobody knows what it will say of itself.
-        match known?.task {
+        match &self.standings.get(udn)?.load.task {
             Err(obstacle) => Some(obstacle.to_string()),
             Ok(_) => None,
         }

@@ -173,7 +173,7 @@ impl Planner {
         let (still, words) = match cause {
             Cause::Utility(id) => match self.limit_end(id) {
                 Some(end) if end.is_none_or(|end| end > at) => (true, String::new()),
-                Some(Some(end)) => (false, format!("limit {id} of the utility ended at {:.0}", timestamp(end))),
+                Some(Some(end)) => (false, format!("limit {id} of the utility ended at {}", self.local(end))),
                 _ => (false, format!("limit {id} of the utility ended while the gateway was not running")),
             },
             _ => (self.cap(at).as_ref().is_some_and(failsafe), "the failsafe limit ended with a restart".to_owned()),

@@ -184,7 +184,7 @@ impl Planner {
     }
 
     /// What leaves no room, where the plan says that nothing is left.
-    fn limited(&self, at: i64) -> Limited {
+    pub(super) fn limited(&self, at: i64) -> Limited {
         match self.cap(at) {
             Some(cap) => Limited::By(cap.cause),
             None if self.is_rising(at) => Limited::Comeback,

@@ -122,7 +122,7 @@ impl Planner {
     /// Its loads, and those that have none in it because they are not asked again yet.
     pub fn planned(&self) -> impl Iterator<Item = PlannedLoad<'_>> {
         let at = self.last.wall.as_second();
-        let whose = |udn: &Udn| self.current.as_ref().is_some_and(|current| current.of(udn).is_some());
+        let whose = move |udn: &Udn| self.current.as_ref().is_some_and(|current| current.of(udn).is_some());
         let unwilling = self.standings.iter().filter_map(move |(udn, standing)| {
             let refused = standing.unwilling.as_ref().filter(|u| u.until > at && !whose(udn))?;
             let may = standing.load.consent.0 != Consent::No && standing.load.task.is_ok();
@@ -197,7 +197,8 @@ impl Planner {
             (Why::MinimumTime, "a minimum time"),
             (Why::Override, "what a person has ordered on"),
         ];
-        let runs: Vec<Why> = current.plan.loads.iter().filter_map(|l| l.runs.iter().find(holds)).map(|r| r.why).collect();
+        let runs: Vec<Why> =
+            current.plan.loads.iter().filter_map(|l| l.runs.iter().find(holds)).map(|r| r.why).collect();
         let mut by: Vec<_> = stays.into_iter().filter(|(why, _)| runs.contains(why)).map(|(_, words)| words).collect();
         if by.is_empty() {
             by.push("what is not planned");

@@ -277,7 +277,13 @@ impl Output {
             WatchLine::Journal { entry: e } => {
                 let reason = if e.reason.is_empty() { String::new() } else { format!(": {}", clean(&e.reason)) };
                 let name = clean(e.name.as_deref().unwrap_or("-"));
-                line(&format!("{}  {name}  {} by {}: {}{reason}", self.local(&e.time), action_words(&e.action, &self.zone), e.cause, e.outcome))
+                line(&format!(
+                    "{}  {name}  {} by {}: {}{reason}",
+                    self.local(&e.time),
+                    action_words(&e.action, &self.zone),
+                    e.cause,
+                    e.outcome
+                ))
             }
         }
     }
