@@ -5,6 +5,7 @@
 use std::fmt::Write as _;
 
 use daemon_kit::html::Escaped;
+use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use crate::gateway::Gateway;

@@ -95,7 +95,7 @@ impl Explained<'_> {
         let mut pauses = Vec::new();
         self.held_up(cycle.earliest(), &mut pauses);
         let waits = Span { start: cycle.earliest(), end: at }.within(self.setup.grid.span());
-        waits.into_iter().for_each(|span| extend(&mut pauses, Run { span, why }));
+        pauses.extend(waits.map(|span| Run { span, why }));
         (vec![Run { span: Span { start: at, end: at + seconds }, why }], pauses, energy)
     }
 

@@ -1,7 +1,10 @@
 //! Changes of the rules, by people and by what was switched by hand; and how a rule is kept.
 #![forbid(unsafe_code)]
 
+use upnp::ids::Udn;
+
 use super::standing::Standing;
+use super::work::Work;
 use super::{Planner, Slot, Soon};
 use crate::journal::{Cause, Ending};
 use crate::now::Now;
@@ -82,8 +85,10 @@ impl Planner {
         let (Some(udn), RuleId::Made(number)) = (&rule.appliance, rule.id) else { return };
         let (What::Run | What::Charge(_), Some(until)) = (&rule.what, rule.until) else { return };
         let standing = self.standings.get(udn);
-        let its = |standing: &&Standing| standing.work.as_ref().is_some_and(|work| work.rule == Some(number));
-        if standing.filter(its).is_some_and(|standing| standing.load.task.is_ok()) {
+        let its = |work: &Option<Work>| work.as_ref().is_some_and(|work| work.rule == Some(number));
+        let told = |standing: &Standing| its(&standing.work) && standing.load.task.is_ok();
+        // Of one that is in the store alone it is told when it is found.
+        if standing.is_some_and(told) || self.restored.get(udn).is_some_and(|left| its(&left.work)) {
             return;
         }
         let why = match standing {
