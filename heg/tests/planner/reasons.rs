@@ -227,5 +227,5 @@ fn time_without_a_price_is_shown_with_the_plan() {
     house.run_minutes(1);
     let view = PlanView::new(&house.planner, &house.gateway, house.now);
     let from: Vec<&str> = view.unpriced.iter().map(|span| &*span.start).collect();
-    assert_eq!(from, ["2026-11-28T01:00:00Z"]);
+    assert_eq!(from, ["2026-11-28T01:00:00.000Z"]);
 }
