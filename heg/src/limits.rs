@@ -282,11 +282,11 @@ pub const PRICES_ROLL_S: i64 = 3600;
 /// What the plan has switched is not switched back by the next one within this, s, unless a limit holds: some cents are not worth a charge
 /// begun for seconds.
 pub const PLAN_SWITCH_APART_S: u32 = 300;
+/// An appliance that was not heard since the gateway's start is not ordered within this, s: whoever is there answers the first searches by then.
+pub const START_FINDS_WITHIN_S: i64 = 60;
 /// Work is planned to be done so long before its time is over, s, where that leaves enough of it: an order is tried again for twenty seconds, and
-/// an appliance may take a minute to obey.
+/// an appliance may take a minute to obey. Where work begins and ends with the quarter hours it is that of a quarter hour.
 pub const PLAN_RESERVE_S: i64 = 120;
-/// Slots of a plan are cut at the latest moments of so many works: each slot more costs time, and deadlines are at the same hours mostly.
-pub const PLAN_WORK_EDGES_MAX: usize = 32;
 /// Plans are made at least so far apart, s: several changes at once make one plan.
 pub const PLAN_APART_S: i64 = 5;
 /// A plan of few loads is searched so often for each pair of them: all the ways they fit together are soon seen.
@@ -301,8 +301,11 @@ pub const PLAN_RETRY_MAX_S: i64 = 3600;
 pub const COMMANDED_WITHIN_S: i64 = 60;
 /// A change of state so long after an order of the plan's that nobody confirmed is still its, s: until it would be asked again at the latest.
 pub const LATE_OBEYED_S: i64 = PLAN_RETRY_MAX_S;
-/// A cycle that has run for so many quarters of its length is done: machines weigh what is in them, and end sooner than their programme says.
-pub const CYCLE_DONE_QUARTERS: i64 = 3;
+/// Work that has run for so many quarters of its length, or has taken so much of its energy, is done when the appliance goes off: machines weigh
+/// what is in them, and a battery was not as empty as somebody thought.
+pub const WORK_DONE_QUARTERS: u8 = 3;
+/// A charge that goes off again so soon after it was let go on, s, has all it can take.
+pub const FULL_WITHIN_S: i64 = 600;
 /// What was measured of an appliance counts for so long after it went off, s: else it would be let on again for the power it says, and so on.
 pub const MEASURED_KEPT_S: i64 = 3600;
 /// Under a limit a plan is made anew for a power that was measured to be other than planned by more than this part of it.

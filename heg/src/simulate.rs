@@ -53,6 +53,8 @@ use machine::Machine;
 const TURNS_MAX: u32 = 1_000_000;
 /// A machine that is switched on again by the planner so soon after it was switched off is counted, s.
 const SOON_S: i64 = 300;
+/// Machines are found so long after a process of the gateway has begun, s.
+const FOUND_AFTER_S: i64 = 3;
 /// Under this name the home draws its delays, and the utility knows it.
 pub const HOME: &str = "2fac1234-31f8-41b4-a222-0800cafe0001";
 /// The person who lives there.
@@ -99,6 +101,8 @@ pub struct House {
     written: VecDeque<(Batch, Timestamp)>,
     prices_kept: Option<Vec<u8>>,
     questions: VecDeque<Question>,
+    /// When the machines answer the search of a process that has begun again.
+    found_at: Option<i64>,
     /// Orders of the planner's under way, by the number of their decision.
     ordered: BTreeSet<u64>,
     /// Money and energy of days that the planner of a process before knew.
@@ -147,6 +151,7 @@ impl House {
             written: VecDeque::new(),
             prices_kept: None,
             questions: VecDeque::new(),
+            found_at: None,
             ordered: BTreeSet::new(),
             sums: BTreeMap::new(),
         };
@@ -219,10 +224,7 @@ impl House {
         self.requests.clear();
         self.questions.clear();
         self.ordered.clear();
-        let there = self.machines.iter().filter(|(_, m)| m.conduct != Conduct::Silent);
-        for udn in there.map(|(udn, _)| udn.clone()).collect::<Vec<_>>() {
-            self.found(&udn);
-        }
+        self.found_at = Some(self.now.wall.as_second() + FOUND_AFTER_S);
         self.settle();
     }
 
@@ -370,7 +372,11 @@ impl House {
             let end = self.now.boot_at(until);
             let at = self.now.wall.as_second();
             let machines = self.machines.values().filter_map(|machine| machine.next_edge(&self.zone, at));
-            let edge = machines.chain(self.judge.next_edge(at)).min().map(|at| self.now.boot_at(timestamp(at)));
+            let edge = machines
+                .chain(self.judge.next_edge(at))
+                .chain(self.found_at)
+                .min()
+                .map(|at| self.now.boot_at(timestamp(at)));
             let next = [self.minds.poll_timeout(), edge].into_iter().flatten().min().unwrap_or(end).min(end);
             // Whole seconds: each turn brings time on.
             let step = next.since(self.now.boot).as_secs_f64().ceil().max(1.0);

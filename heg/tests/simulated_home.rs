@@ -58,6 +58,7 @@ fn twenty_appliances_save_money_keep_their_limit_and_their_comfort_and_spare_the
     );
     assert_eq!((figures.dropped, figures.refused, figures.switched_back), (0, 0, 0), "{figures:?}");
     assert!(figures.sums.saved() * 20 > figures.sums.at_once, "less than a twentieth was saved: {figures:?}");
+    assert_eq!(house.days().len() as i64, DAYS, "what was used before midnight is of the day before");
     assert!(figures.switched_most <= 24, "{figures:?}");
     assert!(a_day < WRITTEN_A_DAY_MAX, "{a_day} bytes a day");
     let kept = store.journal(&JournalQuery { limit: 100_000, ..Default::default() }).unwrap();
@@ -122,9 +123,9 @@ fn what_rules_say_an_appliance_is_goes_for_the_simulated_machine_too() {
     let text = "[[load]]\nudn = 'uuid:boiler'\nplan = 'yes'\n\
                 [[rule]]\nkind = 'kind'\nappliance = 'uuid:boiler'\nflexibility = 'Interruptible'\n\
                 [[rule]]\nkind = 'power'\nappliance = 'uuid:boiler'\nwatts = 2000\n\
-                [[rule]]\nkind = 'every-day'\nappliance = 'uuid:boiler'\nwindow = '00:30:00-07:00:00'\nenergy-wh = 4000\n\
+                [[rule]]\nkind = 'every-day'\nappliance = 'uuid:boiler'\nwindow = { start = '00:30:00', end = '07:00:00' }\nenergy-wh = 4000\n\
                 [[rule]]\nkind = 'kind'\nappliance = 'uuid:washer'\nflexibility = 'Deferrable'\nphases = [{ minutes = 60, watts = 1500 }]\n\
-                [[rule]]\nkind = 'every-day'\nappliance = 'uuid:washer'\nwindow = '08:00:00-20:00:00'\n\
+                [[rule]]\nkind = 'every-day'\nappliance = 'uuid:washer'\nwindow = { start = '08:00:00', end = '20:00:00' }\n\
                 [[rule]]\nkind = 'plan'\nappliance = 'uuid:washer'\nplan = 'yes'\n\
                 [[load]]\nudn = 'uuid:lamp'\n";
     std::fs::write(&path, text).unwrap();

@@ -11,7 +11,7 @@ use super::{Planner, daily};
 use crate::gateway::Gateway;
 use crate::limits::{
     PLAN_AHEAD_MAX_S, PLAN_AHEAD_MIN_S, PLAN_REBUILDS_PER_PAIR, PLAN_RESERVE_S, PLAN_SLOT_S, PLAN_SWITCH_APART_S,
-    PLAN_WINDOWS_MAX, PLAN_WORK_EDGES_MAX,
+    PLAN_WINDOWS_MAX,
 };
 use crate::plan::slots::{LimitSpan, Outlook, SlotsError, cut};
 use crate::plan::{self, Before, Budget, LoadId, Now, Override, Phase, Problem, Span};
@@ -39,8 +39,7 @@ impl Planner {
         }
         // A minimum time or a person's order ends within a quarter hour: what it holds up waits no longer than that.
         let orders = loads.iter().filter_map(|load| Some(load.ordered?.until));
-        let latest = loads.iter().filter_map(latest_edge).take(PLAN_WORK_EDGES_MAX);
-        let edges: Vec<i64> = loads.iter().filter_map(minimum_ends).chain(orders).chain(latest).collect();
+        let edges: Vec<i64> = loads.iter().filter_map(minimum_ends).chain(orders).collect();
         let slots = cut(&Outlook {
             span,
             slot_s: PLAN_SLOT_S,
@@ -110,8 +109,7 @@ impl Planner {
                 } else if work.start >= span.end {
                     return None;
                 } else {
-                    let left_s = (u64::from(work.left_wh()) * 3600).div_ceil(u64::from(watts.max(1)));
-                    let deadline = in_time(work, span.start, i64::try_from(left_s).unwrap_or(i64::MAX));
+                    let deadline = in_time(work, span.start, takes_s(work.left_wh(), watts));
                     plan::Work::Energy { watts, energy_wh: work.left_wh(), earliest: work.start, deadline }
                 }
             }
@@ -263,20 +261,25 @@ fn minimum_ends(load: &plan::Load) -> Option<i64> {
     }
 }
 
-/// Whether it began to be wanted after that instant, within the time in which nothing is switched back.
+/// Whether it began to be wanted after that instant, within the time in which nothing is switched back, or would be done too late after that.
 fn begins_since(work: &plan::Work, since: i64) -> bool {
-    let soon = since..=since + i64::from(PLAN_SWITCH_APART_S);
-    // What is wanted already has a beginning before, or that of the plan.
-    matches!(work, plan::Work::Presence { wanted, .. } if wanted.iter().any(|span| soon.contains(&span.start)))
+    let free = since + i64::from(PLAN_SWITCH_APART_S);
+    let soon = since..=free;
+    match work {
+        // What is wanted already has a beginning before, or that of the plan.
+        plan::Work::Presence { wanted, .. } => wanted.iter().any(|span| soon.contains(&span.start)),
+        plan::Work::Energy { watts, energy_wh, earliest, deadline } => {
+            soon.contains(earliest) || free.saturating_add(takes_s(*energy_wh, *watts)) > *deadline
+        }
+        plan::Work::Cycle { phases, earliest, deadline, .. } => {
+            soon.contains(earliest) || free.saturating_add(cycle_s(phases)) > *deadline
+        }
+    }
 }
 
-/// When a cycle has to begin at the latest, or a charge to end: they need not do with the quarter hour before.
-fn latest_edge(load: &plan::Load) -> Option<i64> {
-    match &load.work {
-        plan::Work::Cycle { phases, deadline, running_since: None, .. } => Some(deadline - cycle_s(phases)),
-        plan::Work::Energy { deadline, .. } => Some(*deadline),
-        plan::Work::Cycle { .. } | plan::Work::Presence { .. } => None,
-    }
+/// How long an amount of energy takes, s.
+fn takes_s(energy_wh: u32, watts: u32) -> i64 {
+    i64::try_from((u64::from(energy_wh) * 3600).div_ceil(u64::from(watts.max(1)))).unwrap_or(i64::MAX)
 }
 
 /// The instant as the rest of the gateway has it.

@@ -30,7 +30,9 @@ impl Planner {
             }
             let (Some(wanted), Some(on)) = (ruling.on, standing.on) else { continue };
             let busy = || gateway.commands().iter().any(|c| c.udn == *udn && switches(c.verb).is_some());
-            if wanted == on || standing.ordered.is_some() || matches!(ruling.by, Ruler::Control(_)) || busy() {
+            let awaited = !standing.heard && self.finds_until(at).is_some();
+            if wanted == on || awaited || standing.ordered.is_some() || matches!(ruling.by, Ruler::Control(_)) || busy()
+            {
                 continue;
             }
             orders.push((udn.clone(), wanted, ruling.by));

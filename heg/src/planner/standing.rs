@@ -34,6 +34,10 @@ pub(super) struct Standing {
     pub(super) found_on: bool,
     /// Since when it is out of sight, s, having been on.
     pub(super) unseen_since: Option<i64>,
+    /// It was heard since the start.
+    pub(super) heard: bool,
+    /// It answers, as far as is known.
+    pub(super) reachable: bool,
     /// What it draws while on, W.
     pub(super) power_w: u32,
     /// What it was measured to draw when it was last on, W, and until when that counts once it is off.
@@ -140,16 +144,18 @@ pub(super) struct Unwilling {
     pub(super) over: bool,
     /// How often in a row.
     pub(super) times: u32,
+    /// It was not reached.
+    pub(super) unreachable: bool,
     /// Why, in its words.
     pub(super) why: Box<str>,
 }
 
 impl Unwilling {
     /// Once more, later than the last time.
-    pub(super) fn again(before: Option<&Self>, why: &str, now: i64) -> Self {
+    pub(super) fn again(before: Option<&Self>, why: &str, unreachable: bool, now: i64) -> Self {
         let times = before.map_or(0, |b| b.times) + 1;
         let delay = (PLAN_RETRY_FIRST_S << (times - 1).min(8)).min(PLAN_RETRY_MAX_S);
-        Self { until: now + delay, over: false, times, why: why.into() }
+        Self { until: now + delay, over: false, times, unreachable, why: why.into() }
     }
 }
 
@@ -162,6 +168,8 @@ impl Standing {
             since: 0,
             found_on: false,
             unseen_since: None,
+            heard: false,
+            reachable: false,
             power_w: 0,
             measured: None,
             ours: None,
@@ -216,9 +224,33 @@ impl Standing {
         !self.found_on && self.since + i64::from(self.load.minimum_on_s) > at
     }
 
+    /// It was so before, and is as it is now by its own word since `told`. Gives since when it has been on out of sight, where that is over.
+    pub(super) fn seen(&mut self, was: Option<bool>, decided: Option<&Decision>, told: i64, at: i64) -> Option<i64> {
+        match (was, self.on) {
+            (was, is) if was == is => None,
+            (Some(true), None) => {
+                self.unseen_since = Some(at);
+                None
+            }
+            // On before and after, so it was on meanwhile, as far as anybody can know.
+            (None, Some(true)) if self.unseen_since.is_some() => self.unseen_since.take(),
+            (None, Some(true)) => {
+                let from = self.first_seen_on(decided, at);
+                self.since = decided.filter(|_| !self.found_on).map_or(told, |decided| decided.at.as_second()).min(at);
+                from
+            }
+            _ => {
+                (self.unseen_since, self.found_on) = (None, false);
+                // By a clock that has been set back since it would be on its minimum time for hours.
+                self.since = told.min(at);
+                None
+            }
+        }
+    }
+
     /// It is on, and was not seen since the start of the gateway: what is known of it from before, by what was last decided and what is in the
     /// store. Since when it has been on, where its work has to count that.
-    pub(super) fn first_seen_on(&mut self, decided: Option<&Decision>, at: i64) -> Option<i64> {
+    fn first_seen_on(&mut self, decided: Option<&Decision>, at: i64) -> Option<i64> {
         self.found_on = decided.is_none_or(|decided| decided.act != Act::On);
         let switched = decided.filter(|decided| decided.act == Act::On)?;
         // Who was switched on by the plan stays so for a little while, as without a restart.
@@ -248,7 +280,7 @@ impl Standing {
             // Beyond what it was to take: by hand, or because it would not go off.
             (Ok(Task::Energy { .. } | Task::Presence { .. }), _) => {
                 let cost = cost.unwrap_or(0);
-                ledger.add(udn, Sums { cost, at_once: cost, energy_ws, not_used: 0 }, span.end, zone);
+                ledger.add(udn, Sums { cost, at_once: cost, energy_ws, not_used: 0 }, span.start, zone);
             }
             _ => {}
         }

@@ -38,6 +38,9 @@ pub(super) struct Work {
     pub(super) cost: i64,
     /// Whether every price was known.
     pub(super) priced: bool,
+    /// It went off once by itself, or by a hand, with little taken.
+    #[serde(default)]
+    pub(super) stopped: bool,
     /// Whether it is done.
     pub(super) done: bool,
     /// The beginning of the last daily window whose work is done or over; that is not asked for again.
@@ -57,6 +60,7 @@ impl Work {
             counted: None,
             cost: 0,
             priced: true,
+            stopped: false,
             done: false,
             past: None,
         }
@@ -98,9 +102,20 @@ impl Work {
         u32::try_from(left_ws.div_ceil(3600)).unwrap_or(u32::MAX)
     }
 
-    /// What it cost, and what it would have cost at once; nothing where a price is not known.
-    pub(super) fn sums(&self, task: &Task, power_w: u32, tariff: &Tariff) -> Sums {
-        let sums = match task {
+    /// What it used, where it is not known what that cost.
+    pub(super) fn used(&self, task: &Task) -> Sums {
+        let energy_ws = match task {
+            Task::Cycle { phases, .. } if self.began.is_some() => cycle_ws(phases),
+            Task::Cycle { .. } => 0,
+            Task::Energy { .. } | Task::Presence { .. } => self.taken_ws,
+        };
+        Sums { cost: self.cost, at_once: self.cost, energy_ws, not_used: 0 }
+    }
+
+    /// What it cost, and what it would have cost at once; `None` where a price is not known.
+    pub(super) fn sums(&self, task: &Task, power_w: u32, tariff: &Tariff) -> Option<Sums> {
+        match task {
+            Task::Cycle { .. } if self.began.is_none() => Some(Sums::default()),
             Task::Cycle { phases, .. } => self.began.and_then(|began| {
                 let (cost, energy_ws) = (cycle_cost(phases, began, tariff)?, cycle_ws(phases));
                 Some(Sums { cost, at_once: cycle_cost(phases, self.start, tariff)?, energy_ws, not_used: 0 })
@@ -111,8 +126,7 @@ impl Work {
                 let at_once = tariff.cost(span, power_w).filter(|_| self.priced);
                 at_once.map(|at_once| Sums { cost: self.cost, at_once, energy_ws: self.taken_ws, not_used: 0 })
             }
-        };
-        sums.unwrap_or_default()
+        }
     }
 }
 

@@ -248,7 +248,10 @@ impl Judge {
                         findings.undone_failsafe += 1;
                     } else {
                         findings.undone += 1;
-                        note(&mut self.faults, at, Some(udn), "not done in time");
+                        let short = work.span.seconds() < work.takes_s(machine);
+                        let what = "not done in time";
+                        let what = if short { "not done in time, which is shorter than its work" } else { what };
+                        note(&mut self.faults, at, Some(udn), what);
                     }
                 }
             }
@@ -317,7 +320,8 @@ impl Judge {
             self.findings.over_excused_s += span.seconds();
         }
         let limited = self.limited.is_some_and(|last| at - last <= self.comeback_s + LOOK_EVERY_S);
-        let begins = may.failsafe && !std::mem::replace(&mut self.failsafe, may.failsafe);
+        let failsafe = std::mem::replace(&mut self.failsafe, may.failsafe);
+        let begins = may.failsafe && !failsafe;
         for (udn, duty) in self.duties.iter_mut().filter(|_| begins) {
             let Some(machine) = machines.get(udn) else { continue };
             duty.daily.iter_mut().chain(&mut duty.asked).for_each(|work| work.failsafe_begins(machine, at));
@@ -406,9 +410,13 @@ impl Duty {
 impl Work {
     /// Whether a limit left less of its time than it needs.
     fn is_excused(&self, machine: &Machine) -> bool {
+        self.limited_s > 0 && self.span.seconds() - self.limited_s < self.takes_s(machine)
+    }
+
+    /// How long the machine has to run for it, s.
+    fn takes_s(&self, machine: &Machine) -> i64 {
         let energy_s = self.need_ws / u64::from(machine.facts.rated_power.count().max(1));
-        let needed = if self.need_ws > 0 { i64::try_from(energy_s).unwrap_or(i64::MAX) } else { machine.cycle_s() };
-        self.span.seconds() - self.limited_s < needed
+        if self.need_ws > 0 { i64::try_from(energy_s).unwrap_or(i64::MAX) } else { machine.cycle_s() }
     }
 
     /// The failsafe limit begins: a work that is open, and that could still be done in what is left of its time, may lack that later.
@@ -561,6 +569,17 @@ mod tests {
     }
 
     #[test]
+    fn what_has_no_time_at_all_is_not_excused_by_a_limit_that_never_was() {
+        let (mut judge, machines, _) = one(
+            "kind = 'Interruptible', power-w = 2000, energy-wh = 4000, every-day = { start = '01:00:00', end = '02:00:00' }",
+        );
+        judge.look(&machines, HOUR);
+        judge.look(&machines, 2 * HOUR);
+        assert_eq!((judge.findings.undone, judge.findings.undone_limited), (1, 0));
+        assert_eq!(judge.faults[0].what, "not done in time, which is shorter than its work");
+    }
+
+    #[test]
     fn a_failsafe_that_came_when_there_was_just_time_enough_is_told_and_excuses_nothing_that_was_late_before() {
         const CAR: &str = "kind = 'Interruptible', power-w = 2000, energy-wh = 4000, \
                            every-day = { start = '01:00:00', end = '05:00:00' }";
@@ -573,6 +592,9 @@ mod tests {
             let (mut judge, machines, _) = one(CAR);
             judge.look(&machines, HOUR);
             let may = |limit_w: Option<u32>| May { limit_w, failsafe: failsafe && limit_w.is_some(), fuse_w: None };
+            // One that was over long before is no matter.
+            judge.watch(&machines, 0, may(Some(4200)), Span { start: 0, end: 60 });
+            judge.watch(&machines, 0, may(None), Span { start: 60, end: HOUR });
             judge.watch(&machines, 0, may(None), Span { start: HOUR, end: begins });
             judge.watch(&machines, 0, may(Some(4200)), Span { start: begins, end: begins + 5400 });
             judge.look(&machines, 5 * HOUR);

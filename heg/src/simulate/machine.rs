@@ -7,7 +7,6 @@ use daemon_kit::clock::next_occurrence;
 use energy_model::{DailyWindow, Flexibility, MacAddress, PowerState, RegId, TimeOfDay, Watts};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use upnp::ids::Udn;
 
 use crate::gateway::Request;
 use crate::plan::{Phase, Span};

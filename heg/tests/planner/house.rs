@@ -97,6 +97,16 @@ impl House {
         }
     }
 
+    /// With appliances as they were known, of which none is heard yet.
+    pub(super) fn restart_unseen(&mut self) {
+        let appliances = self.gateway.registry().iter().map(|a| a.profile().clone()).collect();
+        self.gateway = Gateway::new(settings(), Restored { appliances, ..Restored::default() }, self.now);
+        let rows = std::mem::take(&mut self.rows).into_iter().collect();
+        self.planner = Planner::new("home", self.config.planning(TimeZone::UTC), rows, self.now);
+        self.journal.iter().for_each(|entry| self.planner.remember(entry));
+        self.prices();
+    }
+
     pub(super) fn find(&mut self, name: &str, flexibility: Flexibility, watts: u32, state: PowerState) {
         let (minimum_on_s, minimum_off_s, importance) = (0, 0, self.importance);
         let facts = Facts { rated_power: Watts::new(watts), importance, flexibility, minimum_on_s, minimum_off_s };
@@ -104,6 +114,7 @@ impl House {
         self.found(name);
     }
 
+    /// It answers a search.
     pub(super) fn found(&mut self, name: &str) {
         let found = Found {
             udn: udn(name),

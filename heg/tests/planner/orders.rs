@@ -127,3 +127,20 @@ fn an_order_that_is_refused_leaves_nothing_to_go_on_again() {
     assert_eq!(house.switched().len(), 1);
     assert!(!house.rows.keys().any(|slot| slot.key().starts_with("paused")), "{:?}", house.rows);
 }
+
+#[test]
+fn an_order_ends_in_the_second_in_which_it_ends_also_within_it() {
+    let mut house = House::new(PUMP, "12:02:00");
+    house.find("pump", Flexibility::Curtailable, 3000, On);
+    house.rule(r#"{"kind":"off","appliance":"uuid:pump","until":"2026-11-27T12:08:20.4Z"}"#);
+    house.run_to("27T12:08:20");
+    assert_eq!(house.state("pump"), Off);
+    house.run_to("27T12:08:21");
+    assert!(house.planner.book().iter().next().is_none());
+    assert_eq!(house.state("pump"), On, "{:?}", house.switched());
+    house.rule(
+        r#"{"kind":"off","appliance":"uuid:pump","from":"2026-11-27T12:09:40.7Z","until":"2026-11-27T12:12:00Z"}"#,
+    );
+    house.run_to("27T12:09:41");
+    assert_eq!(house.state("pump"), Off, "{:?}", house.switched());
+}

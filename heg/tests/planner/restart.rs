@@ -158,3 +158,27 @@ fn why_names_a_limit_that_ended_while_the_gateway_did_not_run() {
         assert_eq!((&*decided, house.state("boiler")), (&*words, On));
     }
 }
+
+#[test]
+fn what_is_due_at_the_start_is_ordered_when_the_appliance_is_found_and_not_before() {
+    let washer =
+        "[[load]]\nudn = 'uuid:washer'\nplan = 'yes'\nkind = 'Deferrable'\nphases = [{ minutes = 60, watts = 2000 }]\n";
+    for silent_s in [2, 600] {
+        let mut house = House::new(washer, "17:00:00");
+        house.find("washer", Flexibility::Deferrable, 2000, Off);
+        // It becomes dearer from now on.
+        let run =
+            r#"{"kind":"run","appliance":"uuid:washer","until":"2026-11-27T18:30:00Z","from":"2026-11-27T17:01:00Z"}"#;
+        house.rule(run);
+        house.run_for(Duration::from_secs(5));
+        house.now.wall += Duration::from_secs(90);
+        house.now.boot = house.now.boot + Duration::from_secs(90);
+        house.restart_unseen();
+        house.run_for(Duration::from_secs(silent_s));
+        // Nobody is ordered that nobody has heard; after a while it is tried, and not heard of again before it is there.
+        assert_eq!(house.switched().is_empty(), silent_s < 60, "{:?}", house.switched());
+        house.found("washer");
+        house.run_for(Duration::from_secs(10));
+        assert_eq!(house.state("washer"), On, "{silent_s}: {:?}", house.switched());
+    }
+}

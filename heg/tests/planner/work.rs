@@ -231,7 +231,7 @@ fn work_is_planned_to_be_done_a_little_before_its_deadline_unless_its_time_is_to
     house.find("washer", Flexibility::Deferrable, 2000, Off);
     house.run_hours(10);
     // From 03:00 it would be cheapest, and done as its time is over.
-    assert_eq!(house.switched(), ["28T02:58 washer on price"]);
+    assert_eq!(house.switched(), ["28T02:45 washer on price"]);
     let mut house = House::new(washer, "20:00:00");
     house.find("washer", Flexibility::Deferrable, 2000, Off);
     house.rule(r#"{"kind":"run","appliance":"uuid:washer","until":"2026-11-27T21:00:30Z"}"#);
@@ -253,4 +253,46 @@ fn what_is_left_undone_of_a_charge_is_told_once_and_of_the_whole_of_it() {
     house.run_hours(2);
     let without: Vec<_> = house.journal.iter().filter(|e| e.action.starts_with("plan without")).collect();
     assert_eq!(without.iter().map(|e| &*e.action).collect::<Vec<_>>(), ["plan without 25 %"]);
+}
+
+#[test]
+fn a_charge_that_goes_off_early_goes_on_when_a_hands_time_is_over_and_is_full_when_it_goes_off_again_soon() {
+    for full in [false, true] {
+        let mut house = House::new(CAR, "18:30:00");
+        house.find("car", Flexibility::Interruptible, 4000, Off);
+        house.run_to("28T02:15:00");
+        house.tell("car", Off);
+        house.run_minutes(1);
+        let stopped = house.entry("plan work");
+        assert_eq!((stopped.ending, &*stopped.reason), (Ending::Observed, "went off with 1000 of 8000 Wh taken"));
+        assert!(matches!(house.ruler("car"), Ruler::OrderOff(_)));
+        house.run_to("28T04:14:00");
+        assert_eq!(house.state("car"), Off, "what a hand has switched off stays off for a while");
+        house.run_to("28T04:20:00");
+        assert_eq!(house.state("car"), On, "{:?}", house.switched());
+        if full {
+            house.tell("car", Off);
+        }
+        house.run_to("28T07:30:00");
+        let done = house.entry("plan work");
+        assert_eq!((done.ending, house.state("car")), (Ending::Done, Off), "{full}");
+        assert_eq!(done.reason.starts_with("went off with 1333 of 8000 Wh taken"), full, "{}", done.reason);
+    }
+}
+
+#[test]
+fn a_charge_that_is_asked_for_does_not_wait_for_five_minutes_to_pass() {
+    let mut house = House::new(SELDOM, "12:00:00");
+    house.find("car", Flexibility::Interruptible, 4000, Off);
+    let rule =
+        house.rule(r#"{"kind":"charge","energy-wh":8000,"appliance":"uuid:car","until":"2026-11-27T14:00:00Z"}"#);
+    house.run_minutes(30);
+    house.change(Change::Remove(rule));
+    house.run_for(Duration::from_secs(20));
+    assert_eq!(house.state("car"), Off);
+    house.rule(r#"{"kind":"charge","energy-wh":4000,"appliance":"uuid:car","until":"2026-11-27T13:31:00Z"}"#);
+    house.run_for(Duration::from_secs(10));
+    assert_eq!(house.state("car"), On, "{:?}", house.switched());
+    house.run_to("27T13:35:00");
+    assert_eq!(house.entry("plan work").ending, Ending::Done);
 }
