@@ -1,6 +1,6 @@
 //! A home in virtual time: the gateway's minds as they run, over machines that do as they are told, or don't. PURE.
 //!
-//! In: the configuration's `[[load]]`s, each as a machine, prices, the utility's word, and what people and machines do beside
+//! In: the configuration's `[[load]]`s and `[[rule]]`s, each appliance as a machine, prices, the utility's word, and what people and machines do beside
 //! ([`House::press`], [`House::set_conduct`], [`House::ask`], [`House::request`]). Out: [`Figures`]; what the gateway writes, which goes to
 //! whoever lets time pass; and what it asks the utility, if it has one ([`House::poll_question`]). The process may end and begin again from
 //! what was written ([`House::restart`]).
@@ -26,12 +26,13 @@ use crate::config::Config;
 use crate::gateway::{AskId, Gateway, Input, Request, Restored};
 use crate::home;
 use crate::home::minds::{self, Minds};
-use crate::journal::Ending;
+use crate::journal::{Ending, Entry};
 use crate::now::Now;
 use crate::plan::Span;
 use crate::plan::slots::PriceSpan;
 use crate::planner::{self, Act, Change, Decision, Planner, Sums};
 use crate::prices::{HomePrices, News};
+use crate::rules::What;
 use crate::rules::form::{Kind, RuleForm};
 use crate::rules::load::Load;
 use crate::store::batch::Batch;
@@ -52,6 +53,8 @@ use machine::Machine;
 const TURNS_MAX: u32 = 1_000_000;
 /// A machine that is switched on again by the planner so soon after it was switched off is counted, s.
 const SOON_S: i64 = 300;
+/// Machines are found so long after a process of the gateway has begun, s.
+const FOUND_AFTER_S: i64 = 3;
 /// Under this name the home draws its delays, and the utility knows it.
 pub const HOME: &str = "2fac1234-31f8-41b4-a222-0800cafe0001";
 /// The person who lives there.
@@ -98,6 +101,8 @@ pub struct House {
     written: VecDeque<(Batch, Timestamp)>,
     prices_kept: Option<Vec<u8>>,
     questions: VecDeque<Question>,
+    /// When the machines answer the search of a process that has begun again.
+    found_at: Option<i64>,
     /// Orders of the planner's under way, by the number of their decision.
     ordered: BTreeSet<u64>,
     /// Money and energy of days that the planner of a process before knew.
@@ -115,13 +120,13 @@ struct Switchings {
 /// Why there is nothing to simulate.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SimulateError {
-    /// No load says what it is.
-    #[error("no [[load]] of the configuration has `kind` and its power; name at least one")]
+    /// Of no load is said what it is.
+    #[error("no [[load]] or [[rule]] of the configuration says an appliance's kind and its power; name at least one")]
     NoLoads,
 }
 
 impl House {
-    /// The home of a configuration, each `[[load]]` that says what it is as a machine; `start` is when time begins.
+    /// The home of a configuration, each `[[load]]` as a machine, and what `[[rule]]`s of kind `kind` name; `start` is when time begins.
     ///
     /// # Errors
     /// There is no such load.
@@ -146,22 +151,28 @@ impl House {
             written: VecDeque::new(),
             prices_kept: None,
             questions: VecDeque::new(),
+            found_at: None,
             ordered: BTreeSet::new(),
             sums: BTreeMap::new(),
         };
-        for form in &config.load {
+        // In the configuration's order, and after them those that are known by a rule of kind `kind` alone.
+        let by_rule = settings.rules.iter().filter(|rule| matches!(rule.what, What::Kind(..)));
+        let by_rule = by_rule.filter_map(|rule| rule.appliance.clone());
+        let all: Vec<Udn> = config.load.iter().filter_map(|form| Udn::parse(&form.udn).ok()).chain(by_rule).collect();
+        for udn in all {
+            if house.machines.contains_key(&udn) {
+                continue;
+            }
             let number = u16::try_from(house.machines.len() + 1).unwrap_or(u16::MAX);
-            let (udn, machine) = match Machine::new(form, number, start.as_second()) {
-                Ok(made) => made,
+            let load = Load::new(&udn, None, loads.get(&udn), house.minds.planner().book(), start);
+            match Machine::new(&load, number, start.as_second()) {
+                Ok(machine) => _ = house.machines.insert(udn.clone(), machine),
                 Err(why) => {
-                    house.left_out.push((form.udn.clone(), why));
+                    house.left_out.push((udn.to_string(), why));
                     continue;
                 }
-            };
-            let book = house.minds.planner().book();
-            let load = Load::new(&udn, Some(&machine.facts), loads.get(&udn), book, start);
-            house.judge.add(udn.clone(), form, load.consent.0);
-            house.machines.insert(udn.clone(), machine);
+            }
+            house.judge.add(udn.clone(), &load);
             house.found(&udn);
         }
         house.judge.look(&house.machines, start.as_second());
@@ -204,22 +215,16 @@ impl House {
         }
     }
 
-    /// The process is killed: what it has not written is lost.
-    pub fn killed(&mut self) {
-        self.judge.killed(self.now.wall.as_second());
-    }
-
-    /// The process begins (again), from what is in the database. What was not written is lost, as if its power had been cut.
-    pub fn restart(&mut self, restored: Restored) {
+    /// The process begins (again), from what is in the database, of which `decided` are the journal's last decisions. What was not written is
+    /// lost, as if its power had been cut.
+    pub fn restart(&mut self, restored: Restored, decided: &[Entry]) {
         self.keep_days();
         self.minds = minds(&self.config, &self.zone, restored, self.now);
+        self.minds.remember(decided);
         self.requests.clear();
         self.questions.clear();
         self.ordered.clear();
-        let there = self.machines.iter().filter(|(_, m)| m.conduct != Conduct::Silent);
-        for udn in there.map(|(udn, _)| udn.clone()).collect::<Vec<_>>() {
-            self.found(&udn);
-        }
+        self.found_at = Some(self.now.wall.as_second() + FOUND_AFTER_S);
         self.settle();
     }
 
@@ -367,14 +372,20 @@ impl House {
             let end = self.now.boot_at(until);
             let at = self.now.wall.as_second();
             let machines = self.machines.values().filter_map(|machine| machine.next_edge(&self.zone, at));
-            let edge = machines.chain(self.judge.next_edge(at)).min().map(|at| self.now.boot_at(timestamp(at)));
+            let edge = machines
+                .chain(self.judge.next_edge(at))
+                .chain(self.found_at)
+                .min()
+                .map(|at| self.now.boot_at(timestamp(at)));
             let next = [self.minds.poll_timeout(), edge].into_iter().flatten().min().unwrap_or(end).min(end);
             // Whole seconds: each turn brings time on.
             let step = next.since(self.now.boot).as_secs_f64().ceil().max(1.0);
             let step = Duration::from_secs(step as u64).min(end.since(self.now.boot));
             let span = Span { start: at, end: (self.now.wall + step).as_second() };
-            let limit_w = self.minds.planner().cap(at).map(|cap| cap.watts.count());
-            self.judge.watch(&self.machines, self.drawn_w(), May { limit_w, fuse_w: self.fuse_w }, span);
+            let cap = self.minds.planner().cap(at);
+            let failsafe = cap.is_some_and(|cap| !matches!(cap.cause, crate::envelope::Cause::Limit(_)));
+            let may = May { limit_w: cap.map(|cap| cap.watts.count()), failsafe, fuse_w: self.fuse_w };
+            self.judge.watch(&self.machines, self.drawn_w(), may, span);
             self.now.boot = self.now.boot + step;
             self.now.wall += step;
             self.machines_go_on();
