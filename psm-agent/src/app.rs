@@ -37,7 +37,7 @@ use crate::limits::{
 };
 use crate::link::Links;
 use crate::logind::{self, DelayLock};
-use crate::operation::{self, Driver};
+use crate::operation::{Driver, OperationError, Seen};
 use crate::privileges;
 use crate::probe::{Probe, Told};
 use crate::rtc::Rtc;
@@ -60,7 +60,7 @@ enum Done {
     Gathered(CommandId, Circumstances),
     Switched(CommandId, Result<Operation, String>),
     Suspended(CommandId, Result<(), String>),
-    Looked(operation::Outcome),
+    Looked(Result<Seen, OperationError>),
     Asleep(Result<bool, BusError>),
     Locked(Result<DelayLock, BusError>),
     Wakes(Result<Abilities, String>),
@@ -111,7 +111,7 @@ struct App {
     lock: Lock,
     lock_again_at: Option<BootTime>,
     look_at: Option<BootTime>,
-    last_look: Result<(), String>,
+    last_look: Result<Seen, String>,
     stop_by: Option<BootTime>,
     /// Why the configuration was not taken when it was last read again.
     config_error: Option<String>,
@@ -192,7 +192,7 @@ impl App {
             system: format!("Linux/{}", kernel_says("/proc/sys/kernel/osrelease").unwrap_or_else(|| "0".to_owned())),
             seed: getrandom::u64().map_err(|e| anyhow::anyhow!("no randomness: {e}")).context(Exit::OsErr)?,
         };
-        let seen = operation.as_ref().map_or(Operation::Unknown, |seen| *seen);
+        let seen = operation.as_ref().map_or(Operation::Unknown, |seen| seen.operation);
         let agent = Agent::new(&config, &identity, saved, seen, wall(), now())?;
         let links = Links::new(config.wake.arm);
         if let Err(error) = &links {
@@ -224,8 +224,8 @@ impl App {
             tickets: Tickets::default(),
             lock: Lock::None("not asked for yet".to_owned()),
             lock_again_at: None,
-            look_at: driver.look_again(operation.is_ok()).map(|after| now() + after),
-            last_look: operation.map(drop).map_err(|e| e.to_string()),
+            look_at: driver.look_again(operation.as_ref().is_ok_and(|seen| !seen.is_hollow)).map(|after| now() + after),
+            last_look: operation.map_err(|e| e.to_string()),
             stop_by: None,
             config_error: None,
             unsaved: None,
@@ -411,9 +411,9 @@ impl App {
             Done::Switched(id, result) => self.agent.handle_switched(id, result, now),
             Done::Suspended(id, result) => self.agent.handle_suspended(id, result, now),
             Done::Looked(Ok(seen)) => {
-                self.look_at = self.driver.look_again(true).map(|after| now + after);
-                self.last_look = Ok(());
-                self.seen(seen, now);
+                self.look_at = self.driver.look_again(!seen.is_hollow).map(|after| now + after);
+                self.last_look = Ok(seen);
+                self.seen(seen.operation, now);
             }
             Done::Looked(Err(error)) => {
                 self.look_at = self.driver.look_again(false).map(|after| now + after);
@@ -680,7 +680,8 @@ impl App {
             config_error: self.config_error.as_deref(),
             unsaved: self.unsaved.as_ref().map(|(why, _)| why.as_str()),
         });
-        self.agent.handle_sources(self.driver.describe(), list);
+        let is_hollow = self.last_look.as_ref().is_ok_and(|seen| seen.is_hollow);
+        self.agent.handle_sources(self.driver.describe_seen(is_hollow), list);
     }
 
     fn reload(&mut self, now: BootTime) {
@@ -761,13 +762,13 @@ fn not_asked<T>() -> Known<T> {
 
 /// Connects to the bus and looks at the operation, so that the first thing the device tells is so. Bounded; what is not
 /// known by then comes later as a change.
-async fn first_look(bus: &mut Bus, driver: &Driver) -> (bool, operation::Outcome) {
+async fn first_look(bus: &mut Bus, driver: &Driver) -> (bool, Result<Seen, OperationError>) {
     let mut up = false;
     let looked = tokio::time::timeout(FIRST_LOOK_WITHIN, async {
         up = matches!(bus.next().await, BusEvent::Up);
         driver.look(bus.caller()).await
     });
-    let looked = looked.await.unwrap_or(Err(operation::OperationError::Timeout));
+    let looked = looked.await.unwrap_or(Err(OperationError::Timeout));
     if let Err(error) = &looked {
         tracing::warn!(%error, "operation not seen");
     }
