@@ -11,7 +11,7 @@ mod tests {
     use jiff::tz::TimeZone;
     use psm_agent::agent::{Agent, Effect, RequestNumber, Wake};
     use psm_agent::commands::{Circumstances, CommandId};
-    use psm_agent::config::Config;
+    use psm_agent::config::{Config, DriverKind};
     use psm_agent::device::Identity;
     use psm_agent::limits::{ANNOUNCEMENT_WITHIN, LAST_EVENT_WITHIN, SLEEP_DOUBTED_EVERY};
     use psm_agent::safety::{Inhibitor, Order, Supply};
@@ -36,8 +36,11 @@ mod tests {
         notifies: Vec<HttpRequest>,
     }
 
+    /// Of an appliance whose work is a unit, if it says nothing else.
     fn config(text: &str) -> Config {
-        daemon_kit::config::parse(text, std::path::Path::new("test.toml")).unwrap()
+        let mut config: Config = daemon_kit::config::parse(text, std::path::Path::new("test.toml")).unwrap();
+        config.operation.driver.get_or_insert(DriverKind::Unit);
+        config
     }
 
     impl Fixture {
