@@ -37,7 +37,7 @@ use crate::limits::{
 };
 use crate::link::Links;
 use crate::logind::{self, DelayLock};
-use crate::operation::{Driver, OperationError, Seen};
+use crate::operation::{self, Driver, OperationError, Seen};
 use crate::privileges;
 use crate::probe::{Probe, Told};
 use crate::rtc::Rtc;
