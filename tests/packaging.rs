@@ -174,6 +174,36 @@ fn everything_that_the_packages_name_is_there() {
     }
 }
 
+#[test]
+fn documents_in_a_package_lead_to_what_is_in_it_too() {
+    let mut packages: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (list, lines) in lists() {
+        if let Some((package, "install" | "examples")) = list.rsplit_once('.') {
+            packages.entry(package.to_owned()).or_default().extend(lines);
+        }
+    }
+    let sources: Vec<_> = files("docs").into_iter().chain(["SECURITY.md".to_owned()]).collect();
+    let mut seen = 0;
+    for (package, lines) in &packages {
+        let packed = |path: &str| lines.iter().any(|line| covers(line, path));
+        for document in sources.iter().filter(|path| path.ends_with(".md") && packed(path)) {
+            let text = read(document);
+            let links = text.split("](").skip(1).filter_map(|rest| rest.split(['#', ')']).next());
+            for link in links.filter(|link| !link.is_empty() && !link.contains("://")) {
+                let mut parts: Vec<_> = document.split('/').collect();
+                parts.pop();
+                for part in link.split('/') {
+                    if part == ".." { drop(parts.pop()) } else { parts.push(part) }
+                }
+                let target = parts.join("/");
+                assert!(packed(&target), "{package} has {document}, which leads to {target}, which is not in it");
+                seen += 1;
+            }
+        }
+    }
+    assert!(seen > 20, "only {seen} links");
+}
+
 /// What debian/ takes from where: the lists by their name, and links as lists of one.
 fn lists() -> BTreeMap<String, Vec<String>> {
     let mut lists = BTreeMap::new();
