@@ -182,7 +182,7 @@ impl Agent {
             wake: Wake::default(),
             supply: Supply::default(),
             meter: Meter::new(saved.watt_ms, power, now),
-            off_is_power_off: config.operation.kind() == DriverKind::Machine,
+            off_is_power_off: config.operation.driver == DriverKind::Machine,
             commands: BTreeMap::new(),
             next_command: 0,
             expected: None,

@@ -167,13 +167,13 @@ impl Default for Network {
 #[serde(rename_all = "kebab-case")]
 pub enum DriverKind {
     /// A systemd unit or target.
+    #[default]
     Unit,
     /// Commands.
     Command,
     /// A GPIO line.
     Gpio,
     /// The machine itself: ON while it is up.
-    #[default]
     Machine,
 }
 
@@ -181,10 +181,10 @@ pub enum DriverKind {
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct Operation {
-    /// How the operation is switched; see [`Operation::kind`].
-    pub driver: Option<DriverKind>,
-    /// driver `unit`: its name; see [`Operation::unit`].
-    pub unit: Option<String>,
+    /// How the operation is switched.
+    pub driver: DriverKind,
+    /// driver `unit`: its name.
+    pub unit: String,
     /// driver `command`: program and arguments that switch it on.
     pub on_command: Vec<String>,
     /// driver `command`: program and arguments that switch it off.
@@ -204,8 +204,8 @@ pub struct Operation {
 impl Default for Operation {
     fn default() -> Self {
         Self {
-            driver: None,
-            unit: None,
+            driver: DriverKind::Unit,
+            unit: "appliance.target".to_owned(),
             on_command: vec![],
             off_command: vec![],
             status_command: vec![],
@@ -214,30 +214,6 @@ impl Default for Operation {
             gpio_active_low: false,
             look_every_s: 10,
         }
-    }
-}
-
-impl Operation {
-    /// How the operation is switched.
-    pub fn kind(&self) -> DriverKind {
-        self.driver.unwrap_or_default()
-    }
-
-    /// driver `unit`: its name.
-    pub fn unit(&self) -> &str {
-        self.unit.as_deref().unwrap_or("appliance.target")
-    }
-
-    /// A key of another driver than the default, and that driver.
-    fn of_another(&self) -> Option<(&'static str, &'static str)> {
-        let command = [&self.on_command, &self.off_command, &self.status_command].iter().any(|c| !c.is_empty());
-        [
-            (self.unit.is_some(), ("unit", "unit")),
-            (command, ("on-command, off-command, status-command", "command")),
-            (self.gpio_line.is_some(), ("gpio-line", "gpio")),
-        ]
-        .into_iter()
-        .find_map(|(is_set, names)| is_set.then_some(names))
     }
 }
 
@@ -399,13 +375,15 @@ impl Config {
     fn check(&self, path: &Path) -> Result<(), ConfigError> {
         let wrong = |key: &str, message: &str| Err(ConfigError::conflict(path, key, message));
         let o = &self.operation;
-        if let (None, Some((key, driver))) = (o.driver, o.of_another()) {
-            // Else it would be passed over, and OFF power the machine off.
-            let message = format!("`{key}` is nothing to the default, `machine`; say \"{driver}\"");
-            return wrong("operation.driver", &message);
+        let command = [&o.on_command, &o.off_command, &o.status_command].iter().any(|c| !c.is_empty());
+        if command && o.driver != DriverKind::Command {
+            return wrong("operation.driver", "there are commands, which only the driver `command` takes");
         }
-        match o.kind() {
-            DriverKind::Unit if !is_unit_name(o.unit()) => {
+        if o.gpio_line.is_some() && o.driver != DriverKind::Gpio {
+            return wrong("operation.driver", "there is a `gpio-line`, which only the driver `gpio` takes");
+        }
+        match o.driver {
+            DriverKind::Unit if !is_unit_name(&o.unit) => {
                 return wrong("operation.unit", "expected a unit's name with its type, as in `pump.service`");
             }
             DriverKind::Command => {
@@ -543,8 +521,7 @@ mod tests {
     #[test]
     fn an_empty_file_is_the_default() {
         assert_eq!(load("").unwrap(), Config::default());
-        let operation = Config::default().operation;
-        assert_eq!((operation.kind(), operation.unit()), (DriverKind::Machine, "appliance.target"));
+        assert_eq!(Config::default().operation.unit, "appliance.target");
     }
 
     #[test]
@@ -568,16 +545,16 @@ mod tests {
     fn keys_that_do_not_go_together_are_named() {
         for (text, message) in [
             (
-                "operation = { driver = \"unit\", unit = \"appliance\" }",
+                "operation.unit = \"appliance\"",
                 "operation.unit: expected a unit's name with its type, as in `pump.service`",
             ),
             (
-                "operation.unit = \"pump.service\"",
-                "operation.driver: `unit` is nothing to the default, `machine`; say \"unit\"",
+                "operation.on-command = [\"/bin/relay\"]",
+                "operation.driver: there are commands, which only the driver `command` takes",
             ),
             (
-                "operation.gpio-line = 3",
-                "operation.driver: `gpio-line` is nothing to the default, `machine`; say \"gpio\"",
+                "operation = { driver = \"machine\", gpio-line = 3 }",
+                "operation.driver: there is a `gpio-line`, which only the driver `gpio` takes",
             ),
             ("operation.driver = \"command\"", "operation.on-command: driver `command` needs it"),
             (

@@ -133,8 +133,8 @@ enum Kind {
 impl Driver {
     /// The driver of a configuration.
     pub fn new(config: &config::Operation) -> Self {
-        let kind = match config.kind() {
-            config::DriverKind::Unit => Kind::Unit { name: config.unit().to_owned(), path: unit_path(config.unit()) },
+        let kind = match config.driver {
+            config::DriverKind::Unit => Kind::Unit { name: config.unit.clone(), path: unit_path(&config.unit) },
             config::DriverKind::Command => Kind::Command {
                 on: config.on_command.as_slice().into(),
                 off: config.off_command.as_slice().into(),
@@ -545,7 +545,7 @@ mod tests {
         let flag = dir.join("on").display().to_string();
         let sh = |script: &str| vec!["/bin/sh".to_owned(), "-c".to_owned(), script.to_owned()];
         Driver::new(&config::Operation {
-            driver: Some(config::DriverKind::Command),
+            driver: config::DriverKind::Command,
             on_command: sh(&format!("touch {flag}")),
             off_command: sh(&format!("rm {flag}")),
             status_command: sh(&format!("test -e {flag}")),
@@ -590,8 +590,7 @@ mod tests {
 
     #[test]
     fn a_unit_without_a_bus_says_why_it_cannot_be_switched() {
-        let driver = config::Operation { driver: Some(config::DriverKind::Unit), ..config::Operation::default() };
-        let driver = Driver::new(&driver);
+        let driver = Driver::new(&config::Operation::default());
         let error = block_on(driver.switch(true, no_bus())).unwrap_err();
         assert_eq!(error.to_string(), "no system bus: none here");
     }
@@ -610,11 +609,7 @@ mod tests {
     #[test]
     fn a_unit_is_looked_at_again_only_while_it_is_not_seen() {
         let every = |driver| {
-            let driver = Driver::new(&config::Operation {
-                driver: Some(driver),
-                look_every_s: 7,
-                ..config::Operation::default()
-            });
+            let driver = Driver::new(&config::Operation { driver, look_every_s: 7, ..config::Operation::default() });
             [true, false].map(|seen| driver.look_again(seen).map(|after| after.as_secs()))
         };
         assert_eq!(every(config::DriverKind::Unit), [None, Some(7)]);
@@ -623,8 +618,9 @@ mod tests {
     }
 
     #[test]
-    fn as_installed_the_machine_itself_is_the_appliance() {
-        let driver = Driver::new(&config::Operation::default());
+    fn a_machine_that_is_the_appliance_itself_is_on_and_says_what_off_does() {
+        let machine = config::Operation { driver: config::DriverKind::Machine, ..config::Operation::default() };
+        let driver = Driver::new(&machine);
         assert_eq!(block_on(driver.look(no_bus())).unwrap(), Operation::On.into());
         assert!(driver.off_is_power_off());
         assert_eq!(driver.describe_seen(false), "this machine, off powers it off");
@@ -632,8 +628,7 @@ mod tests {
 
     #[test]
     fn a_target_that_holds_nothing_says_what_to_do() {
-        let unit = config::Operation { driver: Some(config::DriverKind::Unit), ..config::Operation::default() };
-        let said = Driver::new(&unit).describe_seen(true);
+        let said = Driver::new(&config::Operation::default()).describe_seen(true);
         assert!(said.starts_with("unit appliance.target, which holds nothing yet: "), "{said}");
         assert!(said.contains("driver = \"machine\""), "{said}");
     }
@@ -641,7 +636,7 @@ mod tests {
     #[test]
     fn a_gpio_chip_that_is_not_there_is_named() {
         let driver = Driver::new(&config::Operation {
-            driver: Some(config::DriverKind::Gpio),
+            driver: config::DriverKind::Gpio,
             gpio_chip: "/nonexistent/gpiochip".into(),
             gpio_line: Some(4),
             ..config::Operation::default()

@@ -24,7 +24,7 @@ fn three_machines_form_a_home_by_installing_packages() {
         )?;
         freezer.run(&format!("{INSTALL} /debs/new/psm-agent.deb"))?;
         freezer.wait_status("psm-agent", &["gateway found: Energy gateway on gateway"], SOON)?;
-        gateway.wait_status("heg-gateway", &["1 appliance: 1 ON"], SOON)?;
+        gateway.wait_status("heg-gateway", &["1 appliance: 1 OFF"], SOON)?;
         obeys(&gateway, &freezer)?;
         // The way out that a machine has; by it the utility finds its own address.
         server.run(&format!("ip route add default via {}", lan.ipv4(GATEWAY_NUMBER)))?;
@@ -44,7 +44,8 @@ fn three_machines_form_a_home_by_installing_packages() {
 
 /// A command to the gateway switches the appliance's work, through systemd, by an agent that is not root.
 fn obeys(gateway: &Container, freezer: &Container) -> Result<()> {
-    freezer.run("printf \"[operation]\\ndriver = 'unit'\\nlook-every-s = 1\\n\" >>/etc/psm/psm-agent.toml; systemctl restart psm-agent")?;
+    freezer
+        .run("printf \"[operation]\\nlook-every-s = 1\\n\" >>/etc/psm/psm-agent.toml; systemctl restart psm-agent")?;
     freezer.wait_status(
         "psm-agent",
         &["OFF", "appliance.target, which holds nothing yet", "driver = \"machine\""],

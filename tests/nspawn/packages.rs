@@ -70,12 +70,18 @@ fn first_run(machine: &Container) -> Result<()> {
     // Both are on this machine, so each finds the other.
     machine.wait_status(
         "heg-gateway",
-        &["1 appliance: 1 ON", "host0", "hegctl enrol TOKEN", "firewall as host"],
+        &["1 appliance: 1 OFF", "host0", "hegctl enrol TOKEN", "firewall as host"],
         SOON,
     )?;
     machine.wait_status(
         "psm-agent",
-        &["ON", "this machine, off powers it off", "gateway found: Energy gateway on box", "hegctl appliances"],
+        &[
+            "OFF",
+            "appliance.target, which holds nothing yet",
+            "driver = \"machine\"",
+            "gateway found: Energy gateway on box",
+            "hegctl appliances",
+        ],
         SOON,
     )?;
     machine.wait_status("heg-utility", &["0 sites", "utilityctl init"], SOON)?;
@@ -163,7 +169,7 @@ fn agent_is_not_root(machine: &Container) -> Result<()> {
 
 /// Work that the configuration names and nobody has is told, and seen once it is there.
 fn work_that_is_missing(machine: &Container) -> Result<()> {
-    machine.run("cp -p /etc/psm/psm-agent.toml /root; printf \"[operation]\\ndriver = 'unit'\\nunit = 'pump.service'\\nlook-every-s = 1\\n\" >>/etc/psm/psm-agent.toml")?;
+    machine.run("cp -p /etc/psm/psm-agent.toml /root; printf \"[operation]\\nunit = 'pump.service'\\nlook-every-s = 1\\n\" >>/etc/psm/psm-agent.toml")?;
     machine.run("systemctl restart psm-agent")?;
     let missing = "no operation: unit pump.service does not exist; see [operation] in psm-agent.toml(5)";
     machine.wait_status("psm-agent", &["ON", missing], SOON)?;
@@ -187,7 +193,7 @@ fn reload(machine: &Container) -> Result<()> {
     machine.run("printf '[nonsense]\\n' >>/etc/heg/heg-gateway.toml; systemctl reload heg-gateway")?;
     machine.wait_status("heg-gateway", &["the configuration was not reloaded", "nonsense"], SOON)?;
     machine.run("sed -i '/nonsense/d' /etc/heg/heg-gateway.toml; systemctl reload heg-gateway")?;
-    machine.wait_status("heg-gateway", &["1 appliance: 1 ON"], SOON)?;
+    machine.wait_status("heg-gateway", &["1 appliance: 1 OFF"], SOON)?;
     for ((unit, _), pid) in SERVICES.iter().zip(pids) {
         ensure!(machine.property(unit, "MainPID")? == pid?, "{unit} was started again");
         machine.ensure_active(unit)?;

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use psm_agent::agent::{Agent, Effect, RequestNumber, Wake};
 use psm_agent::commands::{Circumstances, CommandId};
-use psm_agent::config::{Config, DriverKind};
+use psm_agent::config::Config;
 use psm_agent::device::Identity;
 use psm_agent::gateway_link::{RequestAnswer, Ticket};
 use psm_agent::limits::LAST_EVENT_WITHIN;
@@ -107,9 +107,7 @@ pub(crate) struct Machine {
 }
 
 impl Machine {
-    pub(crate) fn new(name: &str, n: u8, mut config: Config, calendar: Calendar, seed: u64) -> Self {
-        // Its work is switched beside it: the machine stays up.
-        config.operation.driver = Some(DriverKind::Unit);
+    pub(crate) fn new(name: &str, n: u8, config: Config, calendar: Calendar, seed: u64) -> Self {
         Self {
             name: name.to_owned(),
             uuid: format!("{n:08x}-aaaa-4aaa-8aaa-aaaaaaaaaaaa"),

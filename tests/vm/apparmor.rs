@@ -16,7 +16,7 @@ fn every_daemon_does_its_work_under_its_profile() {
     if !sandbox::is_inside() && std::env::var_os("VM_DEBS").is_none() {
         return sandbox::skip("AppArmor's profiles of gateway, utility and centre need the packages: make vm-deb");
     }
-    let agent = "[operation]\ndriver = 'unit'\nlook-every-s = 1\n";
+    let agent = "[operation]\nlook-every-s = 1\n";
     test(Setting { agent, state: "OFF", ..Setting::default() }, |home| {
         // Rules by nft, the search by multicast, a command by SOAP to the agent beside it, and what that does by systemd.
         home.launch("systemctl start heg-firewall heg-gateway heg-utility")?.finish(BOOT_S_MAX)?;
