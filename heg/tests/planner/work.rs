@@ -231,7 +231,7 @@ fn work_is_planned_to_be_done_a_little_before_its_deadline_unless_its_time_is_to
     house.find("washer", Flexibility::Deferrable, 2000, Off);
     house.run_hours(10);
     // From 03:00 it would be cheapest, and done as its time is over.
-    assert_eq!(house.switched(), ["28T02:45 washer on price"]);
+    assert_eq!(house.switched(), ["28T02:45 washer on window"]);
     let mut house = House::new(washer, "20:00:00");
     house.find("washer", Flexibility::Deferrable, 2000, Off);
     house.rule(r#"{"kind":"run","appliance":"uuid:washer","until":"2026-11-27T21:00:30Z"}"#);
