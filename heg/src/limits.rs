@@ -52,8 +52,10 @@ pub const JOURNAL_PENDING_MAX: usize = 2000;
 pub const JOURNAL_ANSWER_MAX: u32 = 1000;
 /// Journal entries on the presentation page and in `status`.
 pub const RECENT_ENTRIES: usize = 20;
-/// Old entries are looked for at most this often: retention is in days.
-pub const PRUNE_EVERY: Duration = Duration::from_secs(3600);
+/// Entries that are too old are taken out at most this often: retention is in days, and each time some pages are written.
+pub const PRUNE_OLD_EVERY: Duration = Duration::from_secs(86_400);
+/// The oldest of too many entries go at most this often.
+pub const PRUNE_MANY_EVERY: Duration = Duration::from_secs(3600);
 /// Between two entries so far apart the clock has leapt, or the gateway was off for long, ms.
 pub const JOURNAL_LEAP_MS: i64 = 30 * 86_400_000;
 /// After such a leap entries are not dropped for their age for so long, ms: time to set a wrong clock right.
@@ -64,6 +66,9 @@ pub const JOURNAL_LEAP_ENTRIES: u32 = 4096;
 pub const STORE_RETRY_FIRST: Duration = Duration::from_secs(5);
 /// Longest delay between two attempts to write: a disk with room again is used within minutes.
 pub const STORE_RETRY_MAX: Duration = Duration::from_secs(300);
+/// Pages in the database's log when it is copied into the database: some days of a home of twenty appliances, 4 MB of the disk, and the
+/// index of the log, which is in memory, of one block (32 KiB; it holds 4062 pages).
+pub const LOG_PAGES: u32 = 1000;
 /// Databases set aside as damaged that are kept; the oldest goes when another is added.
 pub const SET_ASIDE_MAX: usize = 3;
 

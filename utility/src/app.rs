@@ -141,32 +141,7 @@ impl App {
             let every = Duration::from_secs(config.power_system.every_s.into());
             tokio::spawn(look(Feed::new(source, every), readings));
         }
-        let mut accepting = Vec::new();
-        let mut places = [CONNECTIONS_MAX, HOME_CONNECTIONS_MAX].map(|max| (Arc::new(Semaphore::new(max)), max));
-        let per_peer = [CONNECTIONS_MAX, HOME_CONNECTIONS_PER_PEER_MAX];
-        let served = [
-            ("operators", for_operators, console.router()),
-            ("homes", for_homes, homes.router(console.broadcast_router())),
-        ];
-        for (((whom, listeners, router), (places, _)), per_peer_max) in
-            served.into_iter().zip(&mut places).zip(per_peer)
-        {
-            let peers = Peers::default();
-            for listener in listeners {
-                let address = listener.local_addr().context(Exit::OsErr)?;
-                tracing::info!(whom, %address, "listening");
-                let listening = Listening {
-                    router: router.clone(),
-                    metrics: metrics.clone(),
-                    places: places.clone(),
-                    peers: peers.clone(),
-                    per_peer_max,
-                    proxies: config.homes.proxies.clone().into(),
-                    stopping: stop.clone(),
-                };
-                accepting.push(tokio::spawn(accept(listener, listening)));
-            }
-        }
+        let places = [CONNECTIONS_MAX, HOME_CONNECTIONS_MAX].map(|max| (Arc::new(Semaphore::new(max)), max));
         if config.homes.call {
             tokio::spawn(call_homes(homes.clone(), service.store().hints()));
         }
@@ -193,15 +168,47 @@ impl App {
             timer: BootTimer::new().context(Exit::OsErr)?,
             due: Due { contacts: now + CONTACTS_EVERY, prune: now, count: now, member: now },
             troubles: BTreeMap::new(),
-            accepting,
+            accepting: Vec::new(),
             places,
             stopping,
         };
         app.look_at_membership().await;
+        app.show_troubles();
+        // Nobody is answered before that is known.
+        app.serve(for_operators, for_homes)?;
         let (store, state, rules) = (app.service.store().backend(), state_dir.display(), app.rules.len());
         tracing::info!(store, %state, rules, "started");
         app.systemd.ready(&app.status_line());
         Ok(app)
+    }
+
+    /// Takes connections from now on.
+    fn serve(&mut self, for_operators: Vec<TcpListener>, for_homes: Vec<TcpListener>) -> anyhow::Result<()> {
+        let per_peer = [CONNECTIONS_MAX, HOME_CONNECTIONS_PER_PEER_MAX];
+        let served = [
+            ("operators", for_operators, self.console.router()),
+            ("homes", for_homes, self.homes.router(self.console.broadcast_router())),
+        ];
+        for (((whom, listeners, router), (places, _)), per_peer_max) in
+            served.into_iter().zip(&mut self.places).zip(per_peer)
+        {
+            let peers = Peers::default();
+            for listener in listeners {
+                let address = listener.local_addr().context(Exit::OsErr)?;
+                tracing::info!(whom, %address, "listening");
+                let listening = Listening {
+                    router: router.clone(),
+                    metrics: self.metrics.clone(),
+                    places: places.clone(),
+                    peers: peers.clone(),
+                    per_peer_max,
+                    proxies: self.config.homes.proxies.clone().into(),
+                    stopping: self.stopping.subscribe(),
+                };
+                self.accepting.push(tokio::spawn(accept(listener, listening)));
+            }
+        }
+        Ok(())
     }
 
     /// One turn; `false` when it is time to end.
@@ -234,10 +241,14 @@ impl App {
         };
         let now = clock::boottime();
         self.let_time_pass(now).await;
-        self.console.set_troubles(self.troubles.values().cloned().collect());
+        self.show_troubles();
         self.systemd.status(&self.status_line());
         self.systemd.watchdog(now);
         going_on
+    }
+
+    fn show_troubles(&self) {
+        self.console.set_troubles(self.troubles.values().cloned().collect());
     }
 
     /// Something changed, here or at another replica.

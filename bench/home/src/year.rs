@@ -46,6 +46,7 @@ const FLOOR_S: i64 = 86_400;
 const PRICES_FILE: &str = "prices.json";
 const MEMBERSHIP_FILE: &str = "membership";
 const CURRENCY: &str = "EUR";
+const NO_PROCESS: &str = "the gateway is not there";
 
 /// What is simulated.
 #[derive(Clone, Debug)]
@@ -135,7 +136,8 @@ struct Year<'a> {
     zone: &'a TimeZone,
     dir: &'a Path,
     house: House,
-    store: Store,
+    /// `None` while the gateway's process is not there.
+    store: Option<Store>,
     utility: Utility,
     machines: Vec<Udn>,
     events: Events,
@@ -166,7 +168,7 @@ impl<'a> Year<'a> {
             dir,
             machines: house.machines().cloned().collect(),
             house,
-            store: Store::open(&dir.join(heg::store::FILE), RETENTION, start)?.store,
+            store: Some(Store::open(&dir.join(heg::store::FILE), RETENTION, start)?.store),
             utility: Utility::new(start.as_second()),
             events: Events::new(),
             happened: std::collections::BTreeMap::new(),
@@ -291,7 +293,8 @@ impl<'a> Year<'a> {
     }
 
     fn run_to(&mut self, until: i64) -> Result<()> {
-        let (store, transactions) = (&mut self.store, &mut self.transactions);
+        let store = self.store.as_mut().context(NO_PROCESS)?;
+        let transactions = &mut self.transactions;
         let mut failed = None;
         self.house.run_to(Timestamp::from_second(until)?, |batch, now| {
             *transactions += u64::from(!batch.is_empty());
@@ -304,7 +307,7 @@ impl<'a> Year<'a> {
     fn write(&mut self) -> Result<()> {
         while let Some((batch, at)) = self.house.poll_written() {
             self.transactions += u64::from(!batch.is_empty());
-            self.store.write(&batch, at)?;
+            self.store.as_mut().context(NO_PROCESS)?.write(&batch, at)?;
         }
         Ok(())
     }
@@ -364,10 +367,14 @@ impl<'a> Year<'a> {
         }
         self.write()?;
         let now = self.house.time();
+        if orderly {
+            // What is killed stays open meanwhile, so that its log is found as it was left.
+            self.store = None;
+        }
         let Opened { store, restored, set_aside } = Store::open(&self.dir.join(heg::store::FILE), RETENTION, now)?;
         ensure!(set_aside.is_none(), "the database was damaged: {set_aside:?}");
-        self.store = store;
-        let decided = self.store.decided()?;
+        let decided = store.decided()?;
+        self.store = Some(store);
         self.house.restart(restored, &decided);
         self.utility.restarted(at);
         self.begin()

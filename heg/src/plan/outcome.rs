@@ -26,6 +26,8 @@ pub enum Why {
     Kept,
     /// A person ordered it.
     Override,
+    /// Nobody says when it is to run, so it is left on.
+    LeftOn,
 }
 
 impl fmt::Display for Why {
@@ -40,6 +42,7 @@ impl fmt::Display for Why {
             Self::MinimumTime => "minimum time",
             Self::Kept => "not to be switched off",
             Self::Override => "ordered by a person",
+            Self::LeftOn => "left on",
         })
     }
 }
@@ -75,12 +78,14 @@ pub enum DropReason {
     WindowTooShort,
     /// Its power alone is more than the cap leaves in its window.
     CapBelowPower,
-    /// Loads of more or equal importance, or running ones, take what the cap leaves.
+    /// Other loads take what the cap leaves: of more or equal importance, running, ordered on, or on for a minimum time.
     CapTaken,
     /// It has to stay off for its minimum time first.
     MinimumTime,
     /// A person ordered it off.
     Override,
+    /// The appliance has refused, or did not answer, and is not asked again yet.
+    NotAsked,
 }
 
 impl fmt::Display for DropReason {
@@ -91,6 +96,7 @@ impl fmt::Display for DropReason {
             Self::CapTaken => "the cap is taken by other loads",
             Self::MinimumTime => "its minimum time off has not passed",
             Self::Override => "ordered off by a person",
+            Self::NotAsked => "it is not asked again yet",
         })
     }
 }

@@ -307,7 +307,7 @@ impl Planner {
     fn others_decided(&mut self, udn: &Udn, on: bool, cause: Cause, outcome: &Outcome, now: Now) {
         let Some((kind, mut because)) = decisions::others(cause) else { return };
         if kind == "control" && outcome.is_success() {
-            because += &format!(" until {:.0}", timestamp(now.wall.as_second() + self.settings.by_hand_s));
+            because += &format!(" until {}", self.local(now.wall.as_second() + self.settings.by_hand_s));
         }
         let decision = self.decisions.enter(Decision {
             id: 0,
@@ -331,6 +331,7 @@ impl Planner {
             for rule in &ended {
                 self.unsave(rule);
                 self.rule_ended(rule, rule.until.map_or(at, |until| until.as_second()), "ended at");
+                self.asked_in_vain(rule, now);
             }
             self.everything_changed(at);
         }
@@ -448,7 +449,7 @@ impl Planner {
             None => "what it saved is not known, as a price is not".to_owned(),
         };
         let (ending, reason) = match undone {
-            true => (Ending::Dropped, format!("not done by {:.0}", timestamp(work.end))),
+            true => (Ending::Dropped, format!("not done by {}", self.local(work.end))),
             false if work.left_wh() > 0 => {
                 (Ending::Done, format!("went off with {} of {} Wh taken; {saved}", work.taken_ws / 3600, work.need_wh))
             }

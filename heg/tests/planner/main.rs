@@ -30,6 +30,7 @@ mod house;
 mod limits;
 mod orders;
 mod plan;
+mod reasons;
 mod restart;
 mod says;
 mod work;

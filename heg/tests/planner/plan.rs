@@ -54,7 +54,7 @@ fn above_its_highest_price_it_pauses_and_goes_on_afterwards_but_a_hand_goes_befo
     house.run_to("27T18:30:00");
     assert_eq!(house.switched(), ["27T17:00 pump off price"]);
     assert!(
-        house.why("pump").starts_with("0.4200 EUR/kWh now; on again at 2026-11-27T20:00:00Z"),
+        house.why("pump").starts_with("0.4200 EUR/kWh now; on again at 2026-11-27 20:00:00+00:00"),
         "{}",
         house.why("pump")
     );

@@ -152,7 +152,7 @@ fn why_names_a_limit_that_ended_while_the_gateway_did_not_run() {
         let limits = house.stated.clone().filter(|_| stored);
         house.restart_under(limits);
         house.run_minutes(20);
-        let ended = if stored { "at 2026-11-27T13:00:00Z" } else { "while the gateway was not running" };
+        let ended = if stored { "at 2026-11-27 13:00:00+00:00" } else { "while the gateway was not running" };
         let decided = house.planner.decisions(&udn("boiler")).last().unwrap().because.clone();
         let words = format!("limit 7 of the utility ended {ended}; now there is room for it again");
         assert_eq!((&*decided, house.state("boiler")), (&*words, On));

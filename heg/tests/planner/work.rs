@@ -174,7 +174,7 @@ fn what_is_not_used_is_no_saving_and_what_a_limit_pauses_is_not_counted_at_all()
     house.run_to("27T23:00:00");
     // From 17:00 to 20:00 at 38, 42 and 40 cents.
     let off = house.entry("plan off");
-    assert_eq!(&*off.reason, "0.3800 EUR/kWh now; on again at 2026-11-27T20:00:00Z; saves 1.2000 EUR");
+    assert_eq!(&*off.reason, "0.3800 EUR/kWh now; on again at 2026-11-27 20:00:00+00:00; saves 1.2000 EUR");
     let sums = |house: &House| *house.planner.days().last().unwrap().1;
     assert_eq!((sums(&house).saved(), sums(&house).not_used), (0, 1_200_000));
     house.limit(Some(500));
@@ -230,7 +230,7 @@ fn work_is_planned_to_be_done_a_little_before_its_deadline_unless_its_time_is_to
     let mut house = House::new(&nightly, "20:00:00");
     house.find("washer", Flexibility::Deferrable, 2000, Off);
     house.run_hours(10);
-    // From 03:00 it would be cheapest, and done as its time is over.
+    // From 03:00 it would be cheapest, and done as its time is over; 02:45 is the latest that leaves a little.
     assert_eq!(house.switched(), ["28T02:45 washer on window"]);
     let mut house = House::new(washer, "20:00:00");
     house.find("washer", Flexibility::Deferrable, 2000, Off);

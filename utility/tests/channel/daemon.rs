@@ -24,15 +24,25 @@ struct Daemon {
     homes: SocketAddr,
 }
 
-/// An address that nobody listens at.
-fn free() -> SocketAddr {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
-}
+/// How often another program may take an address first.
+const STARTS_MAX: usize = 5;
 
 impl Daemon {
     async fn new() -> Self {
+        for _ in 0..STARTS_MAX {
+            if let Some(daemon) = Self::at_free_addresses().await {
+                return daemon;
+            }
+        }
+        panic!("no address stays free");
+    }
+
+    /// `None`: somebody else listens there now.
+    async fn at_free_addresses() -> Option<Self> {
         let dir = tempfile::tempdir().unwrap();
-        let (console, homes) = (free(), free());
+        let [console, homes] = [(); 2]
+            .map(|()| std::net::TcpListener::bind("127.0.0.1:0").unwrap())
+            .map(|listener| listener.local_addr().unwrap());
         let state = dir.path().join("state");
         let text = format!(
             "state-dir = '{}'\n[console]\nlisten = ['{console}']\n[homes]\nlisten = ['{homes}']\nreachable = '{homes}'\n",
@@ -41,8 +51,21 @@ impl Daemon {
         fs::write(dir.path().join("utility.toml"), text).unwrap();
         let child = Self::spawn(&dir);
         let mut daemon = Self { dir, child, console, homes };
-        daemon.answers().await;
-        daemon
+        let ended = until("the server answers, or ends", async || {
+            if daemon.ctl(&["status"]).status.success() {
+                return Some(None);
+            }
+            daemon.child.try_wait().unwrap().map(Some)
+        })
+        .await;
+        let Some(ended) = ended else { return Some(daemon) };
+        let log = daemon.log();
+        assert!(log.contains("Address already in use"), "{ended}: {log}");
+        None
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
     }
 
     fn spawn(dir: &tempfile::TempDir) -> Child {
@@ -80,8 +103,7 @@ impl Daemon {
     fn expect(&self, code: i32, args: &[&str]) -> String {
         let out = self.ctl(args);
         let said = format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
-        let log = fs::read_to_string(self.dir.path().join("log")).unwrap_or_default();
-        assert_eq!(out.status.code(), Some(code), "{args:?}: {said}\n{log}");
+        assert_eq!(out.status.code(), Some(code), "{args:?}: {said}\n{}", self.log());
         said
     }
 
@@ -96,6 +118,9 @@ impl Drop for Daemon {
         if self.child.try_wait().unwrap().is_none() {
             let _ = self.child.kill();
             let _ = self.child.wait();
+        }
+        if std::thread::panicking() {
+            eprintln!("{}", self.log());
         }
     }
 }

@@ -7,6 +7,8 @@ use comfy_table::{ContentArrangement, Table, presets};
 use heg::api::prices::PricesView;
 use heg::api::utility::{LimitView, UtilityView};
 use heg::api::{ApplianceView, EntryView, OutcomeView, RegistrationView, StatusView, WatchLine};
+use heg::journal::action_words;
+use heg::now::local;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
@@ -142,7 +144,7 @@ impl Output {
             table.add_row([
                 self.local(&e.time),
                 clean(e.name.as_deref().unwrap_or("-")),
-                e.action.clone(),
+                action_words(&e.action, &self.zone),
                 e.cause.clone(),
                 e.outcome.clone(),
                 clean(&e.reason),
@@ -275,15 +277,21 @@ impl Output {
             WatchLine::Journal { entry: e } => {
                 let reason = if e.reason.is_empty() { String::new() } else { format!(": {}", clean(&e.reason)) };
                 let name = clean(e.name.as_deref().unwrap_or("-"));
-                line(&format!("{}  {name}  {} by {}: {}{reason}", self.local(&e.time), e.action, e.cause, e.outcome))
+                line(&format!(
+                    "{}  {name}  {} by {}: {}{reason}",
+                    self.local(&e.time),
+                    action_words(&e.action, &self.zone),
+                    e.cause,
+                    e.outcome
+                ))
             }
         }
     }
 
-    /// A moment of the API as local date and time.
+    /// A moment of the API as local date and time, as [`local`] shows it.
     pub(crate) fn local(&self, moment: &str) -> String {
         match moment.parse::<Timestamp>() {
-            Ok(at) => self.zone.to_datetime(at).strftime("%Y-%m-%d %H:%M:%S").to_string(),
+            Ok(at) => local(at, &self.zone),
             Err(_) => moment.to_owned(),
         }
     }

@@ -19,17 +19,20 @@ impl Output {
 
     pub(crate) fn plan(&self, p: &PlanView) -> io::Result<()> {
         let mut pairs = Pairs::default();
-        pairs.add(
-            "Made",
-            p.made
-                .as_deref()
-                .map_or_else(|| "no plan: nobody has said that anything may be planned".into(), |at| self.local(at)),
-        );
+        let none = match p.loads.is_empty() {
+            true => "no plan: nobody has said that anything may be planned",
+            false => "no plan: nothing can be planned now",
+        };
+        pairs.add("Made", p.made.as_deref().map_or_else(|| none.into(), |at| self.local(at)));
         pairs.maybe("Limit", p.limit.as_ref().map(|(watts, why)| format!("{watts} W, {why}")));
         if p.made.is_some() {
             let gap =
                 p.gap_percent.map(|gap| format!(", at most {gap:.1} % above the least possible")).unwrap_or_default();
             pairs.add("Cost", format!("{:.4} {}{gap}", p.cost, p.currency));
+        }
+        for span in &p.unpriced {
+            let (from, to) = (self.local(&span.start), self.local(&span.end));
+            pairs.add("No price", format!("{from} to {to}: counted as the dearest that is known"));
         }
         for trouble in &p.troubles {
             pairs.add("TROUBLE", clean(trouble));
@@ -54,7 +57,7 @@ impl Output {
         line(&format!("{made}  plan: {} appliances, cost {:.4} {}{limit}", p.loads.len(), p.cost, p.currency))?;
         p.loads.iter().try_for_each(|load| {
             let rows = self.runs(load);
-            let words: Vec<_> = rows.iter().map(|[from, to, why]| format!("{from} to {to} ({why})")).collect();
+            let words: Vec<_> = rows.iter().map(|[from, to, why]| stretch(from, to, why)).collect();
             line(&format!("    {}  {}", clean(&load.name), words.join("; ")))
         })
     }
@@ -69,7 +72,11 @@ impl Output {
             .map(|(run, off)| [self.local(&run.start), self.local(&run.end), format!("{off}{}", run.why)]);
         let dropped =
             load.dropped.iter().map(|(percent, why)| ["-".into(), "-".into(), format!("without {percent} %: {why}")]);
-        let rows: Vec<_> = rows.chain(dropped).collect();
+        let later = load.unwilling.iter().map(|(until, why)| {
+            let why = format!("not asked again before {}: {}", self.local(until), clean(why));
+            ["-".into(), "-".into(), why]
+        });
+        let rows: Vec<_> = rows.chain(dropped).chain(later).collect();
         if rows.is_empty() { vec![["-".into(), "-".into(), "not in the time that is planned".into()]] } else { rows }
     }
 
@@ -90,7 +97,7 @@ impl Output {
             w.unwilling.as_ref().map(|(until, why)| format!("until {}: {}", self.local(until), clean(why))),
         );
         for [from, to, why] in w.plan.iter().flat_map(|load| self.runs(load)) {
-            pairs.add("Plan", format!("{from} to {to}: {why}"));
+            pairs.add("Plan", stretch(&from, &to, &why));
         }
         for rule in &w.rules {
             let idle =
@@ -152,4 +159,9 @@ impl Output {
         }
         Ok(())
     }
+}
+
+/// What is left undone has no time.
+fn stretch(from: &str, to: &str, why: &str) -> String {
+    if from == "-" { why.to_owned() } else { format!("{from} to {to}: {why}") }
 }
