@@ -39,6 +39,8 @@ impl Conduct {
 /// See the module.
 #[derive(Clone, Debug)]
 pub(super) struct Machine {
+    /// For people.
+    pub(super) name: String,
     pub(super) facts: Facts,
     pub(super) state: PowerState,
     pub(super) since: i64,
@@ -71,7 +73,7 @@ impl Machine {
     /// # Errors
     /// It does not say what it is.
     pub(super) fn new(form: &LoadForm, number: u16, at: i64) -> Result<(Udn, Self), String> {
-        let settings = form.check().map_err(|error| error.to_string())?;
+        let udn = Udn::parse(&form.udn).map_err(|error| error.to_string())?;
         let [high, low] = number.to_be_bytes();
         let mac = MacAddress::new([2, 0, 0, 0, high, low]).map_err(|error| error.to_string())?;
         let flexibility = form.kind.ok_or("it has no `kind`")?;
@@ -88,6 +90,7 @@ impl Machine {
         let cycle = flexibility == Flexibility::Deferrable;
         let phases = form.phases.iter().map(|p| Phase { seconds: p.minutes * 60, watts: p.watts });
         let machine = Self {
+            name: udn.bare().to_owned(),
             facts,
             state,
             since: at,
@@ -105,7 +108,7 @@ impl Machine {
             later: None,
             last_cycle: None,
         };
-        Ok((settings.udn().clone(), machine))
+        Ok((udn, machine))
     }
 
     pub(super) fn is_on(&self) -> bool {

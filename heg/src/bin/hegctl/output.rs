@@ -50,6 +50,9 @@ impl Output {
         for trouble in &s.troubles {
             pairs.add("TROUBLE", trouble);
         }
+        for note in &s.notes {
+            pairs.add("Note", note);
+        }
         pairs.print()?;
         if !s.recent.is_empty() {
             line("\nLast events")?;
@@ -280,12 +283,12 @@ impl Output {
         }
     }
 
-    /// A moment of the API as local date and time.
+    /// A moment of the API as local date and time; in an hour that comes twice, with its offset from UTC.
     pub(crate) fn local(&self, moment: &str) -> String {
-        match moment.parse::<Timestamp>() {
-            Ok(at) => self.zone.to_datetime(at).strftime("%Y-%m-%d %H:%M:%S").to_string(),
-            Err(_) => moment.to_owned(),
-        }
+        let Ok(at) = moment.parse::<Timestamp>() else { return moment.to_owned() };
+        let local = at.to_zoned(self.zone.clone());
+        let twice = self.zone.to_ambiguous_timestamp(local.datetime()).is_ambiguous();
+        local.strftime(if twice { "%Y-%m-%d %H:%M:%S%:z" } else { "%Y-%m-%d %H:%M:%S" }).to_string()
     }
 }
 
@@ -354,5 +357,26 @@ impl Pairs {
             line(&format!("{name:width$}  {value}"))?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_in_the_hour_that_comes_twice_says_its_offset_and_no_other_does() {
+        let zone = TimeZone::posix("CET-1CEST,M3.5.0,M10.5.0/3").unwrap();
+        let output = Output::new(false, zone);
+        for (moment, shown) in [
+            ("2027-10-30T23:59:59Z", "2027-10-31 01:59:59"),
+            ("2027-10-31T00:30:00Z", "2027-10-31 02:30:00+02:00"),
+            ("2027-10-31T01:00:00Z", "2027-10-31 02:00:00+01:00"),
+            ("2027-10-31T02:00:00.000Z", "2027-10-31 03:00:00"),
+            ("2027-03-28T01:00:00Z", "2027-03-28 03:00:00"),
+            ("never", "never"),
+        ] {
+            assert_eq!(output.local(moment), shown);
+        }
     }
 }

@@ -6,6 +6,14 @@ use heg::api::planning::{DecisionView, LoadView, PlanView, RuleView, SavingsView
 
 use crate::output::{Output, Pairs, clean, line, print, table};
 
+/// In a table of times: there is none.
+const NEVER: &str = "-";
+
+/// A row of [`Output::runs`] in a line: what has no time stands without one.
+fn stretch([from, to, why]: &[String; 3]) -> String {
+    if from == NEVER { why.clone() } else { format!("{from} to {to}: {why}") }
+}
+
 impl Output {
     pub(crate) fn rules(&self, rules: &Vec<RuleView>) -> io::Result<()> {
         let mut table = table(["RULE", "ABOUT", "SAYS", "FROM", "UNTIL", "BY"]);
@@ -54,7 +62,7 @@ impl Output {
         line(&format!("{made}  plan: {} appliances, cost {:.4} {}{limit}", p.loads.len(), p.cost, p.currency))?;
         p.loads.iter().try_for_each(|load| {
             let rows = self.runs(load);
-            let words: Vec<_> = rows.iter().map(|[from, to, why]| format!("{from} to {to} ({why})")).collect();
+            let words: Vec<_> = rows.iter().map(stretch).collect();
             line(&format!("    {}  {}", clean(&load.name), words.join("; ")))
         })
     }
@@ -67,10 +75,16 @@ impl Output {
         let rows = all
             .into_iter()
             .map(|(run, off)| [self.local(&run.start), self.local(&run.end), format!("{off}{}", run.why)]);
-        let dropped =
-            load.dropped.iter().map(|(percent, why)| ["-".into(), "-".into(), format!("without {percent} %: {why}")]);
+        let dropped = load
+            .dropped
+            .iter()
+            .map(|(percent, why)| [NEVER.into(), NEVER.into(), format!("without {percent} %: {why}")]);
         let rows: Vec<_> = rows.chain(dropped).collect();
-        if rows.is_empty() { vec![["-".into(), "-".into(), "not in the time that is planned".into()]] } else { rows }
+        if rows.is_empty() {
+            vec![[NEVER.into(), NEVER.into(), "not in the time that is planned".into()]]
+        } else {
+            rows
+        }
     }
 
     pub(crate) fn why(&self, w: &WhyView) -> io::Result<()> {
@@ -89,8 +103,8 @@ impl Output {
             "Left alone",
             w.unwilling.as_ref().map(|(until, why)| format!("until {}: {}", self.local(until), clean(why))),
         );
-        for [from, to, why] in w.plan.iter().flat_map(|load| self.runs(load)) {
-            pairs.add("Plan", format!("{from} to {to}: {why}"));
+        for row in w.plan.iter().flat_map(|load| self.runs(load)) {
+            pairs.add("Plan", stretch(&row));
         }
         for rule in &w.rules {
             let idle =
@@ -151,5 +165,23 @@ impl Output {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::tz::TimeZone;
+
+    use super::*;
+
+    #[test]
+    fn what_is_left_undone_has_no_times_and_a_run_has_both() {
+        let run = serde_json::json!({"start": "2026-11-27T02:00:00Z", "end": "2026-11-27T03:00:00Z", "why": "price"});
+        let load = serde_json::json!({
+            "udn": "uuid:car", "name": "Car", "runs": [run], "pauses": [], "cost": 0.5, "dropped": [8, "not enough time"]
+        });
+        let rows = Output::new(false, TimeZone::UTC).runs(&serde_json::from_value(load).unwrap());
+        let lines: Vec<_> = rows.iter().map(stretch).collect();
+        assert_eq!(lines, ["2026-11-27 02:00:00 to 2026-11-27 03:00:00: price", "without 8 %: not enough time"]);
     }
 }

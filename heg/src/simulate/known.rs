@@ -1,0 +1,147 @@
+//! What a running gateway says of its home, as far as it makes sense in another time: what appliances are and ask for every day, and the
+//! rules that hold for good. PURE.
+#![forbid(unsafe_code)]
+
+use std::collections::BTreeMap;
+
+use energy_model::{DailyWindow, Importance, Watts};
+use jiff::Timestamp;
+use upnp::ids::Udn;
+
+use crate::api::planning::RuleView;
+use crate::api::{ApplianceView, RegistrationView};
+use crate::gateway::Request;
+use crate::plan::Phase;
+use crate::registry::Facts;
+use crate::rules::book::Book;
+use crate::rules::form::RuleForm;
+use crate::rules::load::{Load, LoadForm, Obstacle, PhaseForm, Task};
+use crate::rules::window::Window;
+use crate::rules::{Author, RuleId, units};
+
+/// See the module. Nothing at all is what is known without a gateway.
+#[derive(Clone, Debug, Default)]
+pub struct Known {
+    pub(super) appliances: BTreeMap<Udn, Told>,
+    pub(super) rules: Vec<RuleForm>,
+    /// What is left out, each with why.
+    pub(super) left_out: Vec<(String, String)>,
+}
+
+/// What is known of one appliance.
+#[derive(Clone, Debug)]
+pub(super) struct Told {
+    pub(super) name: String,
+    pub(super) facts: Option<Facts>,
+    /// What it is woken at and not sent to standby in.
+    pub(super) requests: Vec<Request>,
+    /// When it sleeps by itself.
+    pub(super) periods: Vec<DailyWindow>,
+}
+
+impl Known {
+    /// From the answers of `GET /v1/appliances` and `GET /v1/rules`. The configuration's rules are not taken from there.
+    pub fn new(appliances: &[ApplianceView], rules: &[RuleView]) -> Self {
+        let told = |view: &ApplianceView| Some((Udn::parse(&view.udn).ok()?, Told::new(view)));
+        let mut known = Self { appliances: appliances.iter().filter_map(told).collect(), ..Self::default() };
+        let made = |view: &&RuleView| view.id.parse::<RuleId>().is_ok_and(|id| matches!(id, RuleId::Made(_)));
+        for view in rules.iter().filter(made) {
+            // The days that are simulated are not those for which it was said.
+            if view.rule.from.is_some() || view.rule.until.is_some() {
+                let what = format!("rule {}: {}", view.id, view.words);
+                known.left_out.push((what, "it is for a time of its own".to_owned()));
+            } else {
+                known.rules.push(view.rule.clone());
+            }
+        }
+        known
+    }
+
+    /// How many appliances and rules.
+    pub fn counts(&self) -> (usize, usize) {
+        (self.appliances.len(), self.rules.len())
+    }
+
+    /// Enters the rules as people say them, in order. One that is not taken is left out, and said.
+    pub(super) fn enter(&mut self, book: &mut Book, now: Timestamp) {
+        for form in std::mem::take(&mut self.rules) {
+            match book.add(&form, Author::Person(super::UID), now) {
+                Ok(_) => self.rules.push(form),
+                Err(error) => self.left_out.push((format!("rule {}", form.words()), error.to_string())),
+            }
+        }
+    }
+}
+
+impl Told {
+    fn new(view: &ApplianceView) -> Self {
+        let facts = || {
+            Some(Facts {
+                rated_power: Watts::new(view.rated_power_w?),
+                importance: view.importance.as_deref().and_then(|word| word.parse().ok()).unwrap_or(Importance::Normal),
+                flexibility: view.flexibility.as_deref()?.parse().ok()?,
+                minimum_on_s: view.minimum_on_s.unwrap_or(0),
+                minimum_off_s: view.minimum_off_s.unwrap_or(0),
+            })
+        };
+        let window = |r: &RegistrationView| DailyWindow::new(r.start, r.stop?).ok();
+        let request = |r: &RegistrationView| match r.action.as_str() {
+            "WakeUpTime" => Some(Request::WakeUpTime(r.start)),
+            "NoStandbyPeriod" => window(r).map(Request::NoStandbyPeriod),
+            _ => None,
+        };
+        let period = |r: &RegistrationView| window(r).filter(|_| r.action == "StandbyPeriod");
+        Self {
+            name: view.name.clone(),
+            facts: facts(),
+            requests: view.registrations.iter().filter_map(request).collect(),
+            periods: view.registrations.iter().filter_map(period).collect(),
+        }
+    }
+}
+
+/// An appliance as `[[load]]` would say it if all that is known of it stood there.
+///
+/// # Errors
+/// What keeps it from being a machine.
+pub(super) fn form(udn: &Udn, load: &Load, said: Option<&LoadForm>) -> Result<LoadForm, String> {
+    let none = LoadForm {
+        udn: udn.to_string(),
+        kind: load.kind.map(|(kind, _)| kind),
+        plan: Some(load.consent.0),
+        importance: Some(load.importance.0),
+        power_w: Some(load.power_w).filter(|watts| *watts > 0),
+        // Of a cycle the power is that of its steps, where nobody says another.
+        rest_w: if load.power_w > 0 { load.rest_w } else { said.map_or(0, |form| form.rest_w) },
+        phases: Vec::new(),
+        energy_wh: None,
+        every_day: None,
+        only: Vec::new(),
+        keep_on: Vec::new(),
+        price_max: None,
+        minimum_on_s: Some(load.minimum_on_s),
+        minimum_off_s: Some(load.minimum_off_s),
+        start_cost: units(load.start_cost),
+    };
+    let step = |phase: &Phase| PhaseForm { minutes: phase.seconds / 60, watts: phase.watts };
+    let windows = || load.keep_on.iter().map(|(window, _)| *window).collect::<Vec<Window>>();
+    match &load.task {
+        Ok(Task::Presence { only, price_max, .. }) => Ok(LoadForm {
+            only: only.clone(),
+            keep_on: windows(),
+            price_max: price_max.map(|(price, _)| units(price)),
+            ..none
+        }),
+        Ok(Task::Cycle { phases, every_day }) => {
+            Ok(LoadForm { phases: phases.iter().map(step).collect(), every_day: *every_day, ..none })
+        }
+        Ok(Task::Energy { every_day }) => Ok(LoadForm {
+            every_day: every_day.map(|(window, _)| window),
+            energy_wh: every_day.map(|(_, wh)| wh),
+            ..none
+        }),
+        Err(Obstacle::Fixed) if load.power_w > 0 => Ok(none),
+        Err(Obstacle::Fixed) => Err(Obstacle::PowerUnknown.to_string()),
+        Err(obstacle) => Err(obstacle.to_string()),
+    }
+}
