@@ -6,7 +6,7 @@ SHELL := /bin/bash
 CARGO ?= $(shell .ci/cargo-path)
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: help setup build ebpf demo test lint doc unit e2e attacks vm nspawn interop fuzz bench man completions install install-files clean \
+.PHONY: help setup build ebpf demo test lint doc unit e2e attacks vm vm-deb nspawn interop fuzz bench man completions install install-files clean \
 	deb deb-arm64 deb-armhf deb-armv6 arm-test dist lintian apt-repo install-test source-test reproducible sbom copyright
 
 # Said before anything is installed.
@@ -55,6 +55,11 @@ attacks: ## the attacks of the paper's Table III, with sealed messages and witho
 vm: ## the agent on a real Debian kernel with systemd in QEMU: every way to sleep, wake and end (skipped without QEMU)
 	@.ci/setup build ebpf vm
 	@tests/vm/run
+
+vm-deb: ## the same with the packages installed in it, all daemons under their AppArmor profiles (builds the packages)
+	@.ci/setup build ebpf deb vm
+	@scripts/deb.sh
+	@VM_DEBS=target/deb tests/vm/run
 
 nspawn: ## the packages under a real systemd, in containers of Debian 12 and 13 (skipped where there can be none; as root)
 	$(needs_root)

@@ -6,6 +6,7 @@
 # It is called by its pins: with others another one is made. About 250 MB to fetch and 0.9 GB unpacked. No root is needed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+. scripts/debian.sh
 
 version=1.96.0+dfsg1-1~deb12u2
 llvm=22.1.8-1~deb12u1
@@ -26,10 +27,7 @@ fail() { echo "cross-toolchain: $*" >&2; exit 69; }
 [ "$(dpkg --print-architecture 2>/dev/null)" = amd64 ] || fail "it is made of Debian's packages for amd64, and this machine is no such Debian"
 helper=/usr/lib/apt/apt-helper
 [ -x $helper ] || fail "no $helper: apt is needed to fetch Debian packages"
-# Where apt itself gets the security updates from.
-archive=$(apt-get indextargets --format '$(REPO_URI)|$(LABEL)' 'Created-By: Packages' |
-    awk -F'|' '$2 == "Debian-Security" { sub(/\/$/, "", $1); print $1; exit }')
-[ -n "$archive" ] || fail "Debian's security archive is not among apt's sources, or apt-get update never ran"
+archive=$(archive_of Debian-Security)
 # apt would fetch as a user that may not write here.
 fetch() { $helper -qq -o APT::Sandbox::User="$(id -un)" download-file "$archive/$1" "$2" ${3:+"SHA256:$3"}; }
 

@@ -174,6 +174,62 @@ fn everything_that_the_packages_name_is_there() {
     }
 }
 
+#[test]
+fn documents_in_a_package_lead_to_what_is_in_it_too() {
+    let mut packages: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (list, lines) in lists() {
+        if let Some((package, "install" | "examples")) = list.rsplit_once('.') {
+            packages.entry(package.to_owned()).or_default().extend(lines);
+        }
+    }
+    let sources: Vec<_> = files("docs").into_iter().chain(["SECURITY.md".to_owned()]).collect();
+    let mut seen = 0;
+    for (package, lines) in &packages {
+        let packed = |path: &str| lines.iter().any(|line| covers(line, path));
+        for document in sources.iter().filter(|path| path.ends_with(".md") && packed(path)) {
+            let text = read(document);
+            let links = text.split("](").skip(1).filter_map(|rest| rest.split(['#', ')']).next());
+            for link in links.filter(|link| !link.is_empty() && !link.contains("://")) {
+                let mut parts: Vec<_> = document.split('/').collect();
+                parts.pop();
+                for part in link.split('/') {
+                    if part == ".." {
+                        parts.pop();
+                    } else {
+                        parts.push(part);
+                    }
+                }
+                let target = parts.join("/");
+                assert!(packed(&target), "{package} has {document}, which leads to {target}, which is not in it");
+                seen += 1;
+            }
+        }
+    }
+    assert!(seen > 20, "only {seen} links");
+}
+
+#[test]
+fn the_package_notes_where_ssh_is_served_and_follows_no_link_of_the_daemons_user() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let at = |path: &str| dir.path().join(path);
+    std::fs::create_dir_all(at("etc/ssh/sshd_config.d")).expect("create");
+    std::fs::write(at("etc/ssh/sshd_config"), "#Port 1\nPort 2222\nUsePAM yes\n").expect("write");
+    std::fs::write(at("etc/ssh/sshd_config.d/own.conf"), "ListenAddress 192.0.2.1:2022\n").expect("write");
+    std::fs::create_dir_all(at("var/lib/heg")).expect("create");
+    std::fs::write(at("victim"), "of root\n").expect("write");
+    std::os::unix::fs::symlink(at("victim"), at("var/lib/heg/sshd-ports")).expect("link");
+    let mut script = Command::new("sh");
+    script.arg(root().join("debian/heg-gateway.postinst")).args(["configure", ""]).env("DPKG_ROOT", dir.path());
+    assert!(script.status().expect("sh").success());
+    assert_eq!(std::fs::read_to_string(at("victim")).expect("read"), "of root\n");
+    let noted = std::fs::read_to_string(at("var/lib/heg-firewall/sshd-ports")).expect("the note");
+    assert_eq!(noted, "Port 2222\nListenAddress 192.0.2.1:2022\n");
+    // Where the daemon looks for it, and may.
+    for reader in ["heg/src/firewall/ssh.rs", "packaging/apparmor/usr.bin.heg-gateway", "debian/heg-gateway.postrm"] {
+        assert!(read(reader).contains("/var/lib/heg-firewall"), "{reader}");
+    }
+}
+
 /// What debian/ takes from where: the lists by their name, and links as lists of one.
 fn lists() -> BTreeMap<String, Vec<String>> {
     let mut lists = BTreeMap::new();

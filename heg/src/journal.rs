@@ -6,9 +6,11 @@ use std::str::FromStr;
 
 use energy_model::RegId;
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use upnp::ids::Udn;
 use utility_wire::EventId;
 
+use crate::now::local;
 use crate::rules::RuleId;
 
 /// Who or what a thing happened for.
@@ -28,6 +30,8 @@ pub enum Cause {
     Window,
     /// The plan: minimum times, a running cycle, what was planned before.
     Plan,
+    /// The home's fuse or contract: it leaves no room, or has room again.
+    Fuse,
     /// The failsafe limit: the utility is not heard, or has not spoken since the start.
     Failsafe,
     /// A rule of a person's.
@@ -46,6 +50,7 @@ impl fmt::Display for Cause {
             Self::Price => f.write_str("price"),
             Self::Window => f.write_str("window"),
             Self::Plan => f.write_str("plan"),
+            Self::Fuse => f.write_str("fuse"),
             Self::Failsafe => f.write_str("failsafe"),
             Self::Rule(id) => write!(f, "rule:{id}"),
             Self::Gateway => f.write_str("gateway"),
@@ -64,6 +69,7 @@ impl Cause {
             Self::Price => "price",
             Self::Window => "window",
             Self::Plan => "plan",
+            Self::Fuse => "fuse",
             Self::Failsafe => "failsafe",
             Self::Rule(_) => "rule",
             Self::Gateway => "gateway",
@@ -74,7 +80,7 @@ impl Cause {
 /// A text that is no [`Cause`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "expected appliance, gateway, price, window, plan, failsafe, person:UID, registration:REGID, rule:ID or utility:ID"
+    "expected appliance, gateway, price, window, plan, fuse, failsafe, person:UID, registration:REGID, rule:ID or utility:ID"
 )]
 pub struct CauseError;
 
@@ -87,6 +93,7 @@ impl FromStr for Cause {
             None if s == "price" => Ok(Self::Price),
             None if s == "window" => Ok(Self::Window),
             None if s == "plan" => Ok(Self::Plan),
+            None if s == "fuse" => Ok(Self::Fuse),
             None if s == "failsafe" => Ok(Self::Failsafe),
             Some(("rule", id)) => id.parse().map(Self::Rule).map_err(|_| CauseError),
             Some(("person", uid)) => uid.parse().map(Self::Person).map_err(|_| CauseError),
@@ -95,6 +102,12 @@ impl FromStr for Cause {
             _ => Err(CauseError),
         }
     }
+}
+
+/// An action for people: the moment of `plan start MOMENT`, which the journal has in UTC, is local.
+pub fn action_words(action: &str, zone: &TimeZone) -> String {
+    let start = action.strip_prefix("plan start ").and_then(|at| at.parse::<Timestamp>().ok());
+    start.map_or_else(|| action.to_owned(), |at| format!("plan start {}", local(at, zone)))
 }
 
 /// How a thing ended, in one word for the journal, the API and scripts.
@@ -212,7 +225,7 @@ mod tests {
         for cause in
             [Cause::Person(1000), Cause::Appliance, Cause::Registration(reg), Cause::Utility(event), Cause::Gateway]
                 .into_iter()
-                .chain([Cause::Price, Cause::Window, Cause::Plan, Cause::Failsafe])
+                .chain([Cause::Price, Cause::Window, Cause::Plan, Cause::Fuse, Cause::Failsafe])
                 .chain([RuleId::Made(3), RuleId::Config(1)].map(Cause::Rule))
         {
             assert_eq!(cause.to_string().parse(), Ok(cause));

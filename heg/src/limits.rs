@@ -52,8 +52,10 @@ pub const JOURNAL_PENDING_MAX: usize = 2000;
 pub const JOURNAL_ANSWER_MAX: u32 = 1000;
 /// Journal entries on the presentation page and in `status`.
 pub const RECENT_ENTRIES: usize = 20;
-/// Old entries are looked for at most this often: retention is in days.
-pub const PRUNE_EVERY: Duration = Duration::from_secs(3600);
+/// Entries that are too old are taken out at most this often: retention is in days, and each time some pages are written.
+pub const PRUNE_OLD_EVERY: Duration = Duration::from_secs(86_400);
+/// The oldest of too many entries go at most this often.
+pub const PRUNE_MANY_EVERY: Duration = Duration::from_secs(3600);
 /// Between two entries so far apart the clock has leapt, or the gateway was off for long, ms.
 pub const JOURNAL_LEAP_MS: i64 = 30 * 86_400_000;
 /// After such a leap entries are not dropped for their age for so long, ms: time to set a wrong clock right.
@@ -64,6 +66,9 @@ pub const JOURNAL_LEAP_ENTRIES: u32 = 4096;
 pub const STORE_RETRY_FIRST: Duration = Duration::from_secs(5);
 /// Longest delay between two attempts to write: a disk with room again is used within minutes.
 pub const STORE_RETRY_MAX: Duration = Duration::from_secs(300);
+/// Pages in the database's log when it is copied into the database: some days of a home of twenty appliances, 4 MB of the disk, and the
+/// index of the log, which is in memory, of one block (32 KiB; it holds 4062 pages).
+pub const LOG_PAGES: u32 = 1000;
 /// Databases set aside as damaged that are kept; the oldest goes when another is added.
 pub const SET_ASIDE_MAX: usize = 3;
 
@@ -285,6 +290,11 @@ pub const PRICES_ROLL_S: i64 = 3600;
 /// What the plan has switched is not switched back by the next one within this, s, unless a limit holds: some cents are not worth a charge
 /// begun for seconds.
 pub const PLAN_SWITCH_APART_S: u32 = 300;
+/// An appliance that was not heard since the gateway's start is not ordered within this, s: whoever is there answers the first searches by then.
+pub const START_FINDS_WITHIN_S: i64 = 60;
+/// Work is planned to be done so long before its time is over, s, where that leaves enough of it: an order is tried again for twenty seconds, and
+/// an appliance may take a minute to obey. Where work begins and ends with the quarter hours it is that of a quarter hour.
+pub const PLAN_RESERVE_S: i64 = 120;
 /// Plans are made at least so far apart, s: several changes at once make one plan.
 pub const PLAN_APART_S: i64 = 5;
 /// A plan of few loads is searched so often for each pair of them: all the ways they fit together are soon seen.
@@ -299,8 +309,11 @@ pub const PLAN_RETRY_MAX_S: i64 = 3600;
 pub const COMMANDED_WITHIN_S: i64 = 60;
 /// A change of state so long after an order of the plan's that nobody confirmed is still its, s: until it would be asked again at the latest.
 pub const LATE_OBEYED_S: i64 = PLAN_RETRY_MAX_S;
-/// A cycle that has run for so many quarters of its length is done: machines weigh what is in them, and end sooner than their programme says.
-pub const CYCLE_DONE_QUARTERS: i64 = 3;
+/// Work that has run for so many quarters of its length, or has taken so much of its energy, is done when the appliance goes off: machines weigh
+/// what is in them, and a battery was not as empty as somebody thought.
+pub const WORK_DONE_QUARTERS: u8 = 3;
+/// A charge that goes off again so soon after it was let go on, s, has all it can take.
+pub const FULL_WITHIN_S: i64 = 600;
 /// What was measured of an appliance counts for so long after it went off, s: else it would be let on again for the power it says, and so on.
 pub const MEASURED_KEPT_S: i64 = 3600;
 /// Under a limit a plan is made anew for a power that was measured to be other than planned by more than this part of it.

@@ -60,8 +60,8 @@ families! {
     PLAN_MADE: Gauge "heg_plan_made_time_seconds" [] "When the plan that is followed was made, seconds since 1970.";
     PLAN_TOOK: Gauge "heg_plan_duration_seconds" [] "From the beginning of the last plan to its end, other work of the daemon included.";
     PLAN_COST: Gauge "heg_plan_cost" ["currency"] "What the plan that is followed costs.";
-    PLAN_GAP: Gauge "heg_plan_gap_ratio" [] "How far the plan is above the least possible cost at most.";
-    PLAN_LOADS: Gauge "heg_plan_loads" [] "Appliances in the plan.";
+    PLAN_GAP: Gauge "heg_plan_gap_ratio" [] "How far the plan is above the least possible cost at most; absent while that is not known, as where work is left undone.";
+    PLAN_LOADS: Gauge "heg_plan_loads" [] "Appliances in the plan, and those that are not asked again yet.";
     PLAN_UNDONE: Gauge "heg_plan_undone_loads" [] "Of those, whose work is left undone, wholly or in part.";
     PRICE: Gauge "heg_price_per_kwh" ["currency"] "What a kWh costs now.";
     PRICES_UNTIL: Gauge "heg_prices_until_time_seconds" [] "Until when prices are known, seconds since 1970.";
@@ -114,10 +114,6 @@ pub struct PlanReadings {
     pub cost: f64,
     /// How far above the least possible cost it is at most, as a ratio.
     pub gap: Option<f64>,
-    /// Appliances in it.
-    pub loads: usize,
-    /// Whose work is left undone.
-    pub undone: usize,
     /// By how much it exceeds the limit now, W.
     pub over_w: u32,
     /// What they are to draw now, W.
@@ -176,6 +172,8 @@ pub struct Readings {
     pub plan_took: Option<f64>,
     /// The plan that is followed.
     pub plan: Option<PlanReadings>,
+    /// Appliances in it, and those not asked again yet; of these, whose work is left undone.
+    pub planned: (usize, usize),
     /// ISO 4217; empty while it is not known.
     pub currency: String,
     /// What a kWh costs now.
@@ -269,8 +267,8 @@ impl Readings {
         out.maybe(PLAN_TOOK, self.plan_took);
         out.maybe_with(PLAN_COST, &[&self.currency], self.plan.map(|plan| plan.cost));
         out.maybe(PLAN_GAP, self.plan.and_then(|plan| plan.gap));
-        out.plain(PLAN_LOADS, self.plan.map_or(0, |plan| plan.loads));
-        out.plain(PLAN_UNDONE, self.plan.map_or(0, |plan| plan.undone));
+        out.plain(PLAN_LOADS, self.planned.0);
+        out.plain(PLAN_UNDONE, self.planned.1);
     }
 
     fn utility(&self, out: &mut Text) {
@@ -351,7 +349,8 @@ mod tests {
             decisions: [("price", 5), ("limit", 1)].into(),
             plans: 12,
             plan_took: Some(0.25),
-            plan: Some(PlanReadings { gap: Some(0.001), loads: 3, undone: 1, over_w: 200, ..PlanReadings::default() }),
+            plan: Some(PlanReadings { gap: Some(0.001), over_w: 200, ..PlanReadings::default() }),
+            planned: (3, 1),
             currency: "S\"E\\K\n".into(),
             price: Some(-0.05),
             prices_until: Some(1_800_000_000),

@@ -9,7 +9,8 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use crate::gateway::Gateway;
-use crate::journal::Entry;
+use crate::journal::{Entry, action_words};
+use crate::now::local;
 use crate::registrations::{Registration, Wish};
 use crate::registry::{Appliance, state_word};
 
@@ -117,7 +118,7 @@ impl Page<'_> {
             "<tr><td>{}<td>{}<td>{} <small>{}</small><td>{}{separator}{}</tr>",
             local(entry.at, zone),
             Escaped(appliance.unwrap_or("")),
-            Escaped(&entry.action),
+            Escaped(&action_words(&entry.action, zone)),
             Escaped(&entry.cause.to_string()),
             entry.ending,
             Escaped(&entry.reason),
@@ -131,8 +132,4 @@ fn wish(registration: &Registration) -> String {
         Wish::NoStandby(w) => format!("no standby {w}"),
         Wish::Standby(w) => format!("standby {w}"),
     }
-}
-
-fn local(at: Timestamp, zone: &TimeZone) -> String {
-    zone.to_datetime(at).strftime("%Y-%m-%d %H:%M:%S").to_string()
 }

@@ -36,7 +36,7 @@ use crate::gateway::{AskError, Gateway, Reply};
 use crate::journal::{Cause, Ending, Entry};
 use crate::limits::{
     CLOCK_KNOWN_FROM, ENDED_LIMITS_MAX, LIMIT_REACTION_S, PLAN_AHEAD_MAX_S, PLAN_APART_S, PLAN_ROLL_S, PLAN_SLOT_S,
-    PLAN_STEPS_PER_TURN, REASON_BYTES_MAX, SAVINGS_WRITE_EVERY_S, bounded,
+    PLAN_STEPS_PER_TURN, REASON_BYTES_MAX, SAVINGS_WRITE_EVERY_S, START_FINDS_WITHIN_S, bounded,
 };
 use crate::now::Now;
 use crate::plan::slots::LimitSpan;
@@ -174,6 +174,8 @@ pub struct Planner {
     accounted: Option<i64>,
     write_savings_at: i64,
     trouble: Option<Box<str>>,
+    /// When the process began.
+    started: BootTime,
     /// The second of the last whole turn, and whether something has come in since.
     turned: Option<i64>,
     has_news: bool,
@@ -214,6 +216,7 @@ impl Planner {
             accounted: None,
             write_savings_at: now.wall.as_second() + SAVINGS_WRITE_EVERY_S,
             trouble: None,
+            started: now.boot,
             turned: None,
             has_news: true,
             due: Some(now.wall.as_second()),
@@ -560,7 +563,8 @@ impl Planner {
     fn adopt(&mut self, now: Now) {
         let Some(Drawing { improver, whose, at, until, begun }) = self.drawing.take() else { return };
         self.made = (self.made.0 + 1, Some(now.boot.since(begun)));
-        let plan = improver.plan();
+        let mut plan = improver.plan();
+        self.of_whole_works(&mut plan, &whose);
         tracing::debug!(
             loads = whose.len(),
             cost = plan.cost,
@@ -584,6 +588,18 @@ impl Planner {
             self.save(Slot::Plan, row, Soon::Lazily);
         }
         self.tell_plan(now);
+    }
+
+    /// What is left undone of a charge is told as a part of the whole of it: of what is still to come it grows with each step.
+    fn of_whole_works(&self, plan: &mut Plan, whose: &[Udn]) {
+        for dropped in &mut plan.dropped {
+            let udn = plan.loads.iter().position(|load| load.id == dropped.id).and_then(|place| whose.get(place));
+            let work = udn.and_then(|udn| self.standings.get(udn)?.work.as_ref());
+            if let Some(work) = work.filter(|work| !work.done && work.need_wh > 0) {
+                let of_whole = u64::from(dropped.missing_ppm) * u64::from(work.left_wh()) / u64::from(work.need_wh);
+                dropped.missing_ppm = u32::try_from(of_whole).unwrap_or(u32::MAX).clamp(1, 1_000_000);
+            }
+        }
     }
 
     /// Runs of cycles and charges that have not begun: what hysteresis has to know after a restart. The rest is made anew as well.
@@ -618,6 +634,7 @@ impl Planner {
         let edge = (self.current.is_some() || self.may_plan()).then(|| next_roll(at));
         let runs = self.current.iter().flat_map(|c| &c.plan.loads).flat_map(|l| &l.runs);
         let runs = runs.flat_map(|run| [run.span.start, run.span.end]);
+        let finding = self.finds_until(at);
         let of_standings = self.standings.values().flat_map(|s| {
             let work = s.work.as_ref().filter(|w| !w.done);
             let over = s.control.map(|c| c.until);
@@ -628,15 +645,24 @@ impl Planner {
                 over,
                 s.woken.map(|w| w.1),
                 s.late.map(|(_, until)| until + 1),
+                finding.filter(|_| !s.heard),
             ]
         });
-        let rules = self.book.next_edge(timestamp(at)).map(|edge| edge.as_second());
+        // One within a second is there when that is over.
+        let whole = |edge: jiff::Timestamp| edge.as_second() + i64::from(edge.subsec_nanosecond() > 0);
+        let rules = self.book.next_edge(timestamp(at)).map(whole);
         let charging = || self.standings.values().any(|s| s.work.as_ref().is_some_and(|w| !w.done && w.taken_ws > 0));
         let savings = (self.ledger.is_unsaved() || charging()).then_some(self.write_savings_at);
         let caps = self.caps.iter().map(|(start, _)| *start);
         let reacted = self.over_since.map(|since| since + LIMIT_REACTION_S);
         let some = [edge, rules, savings, reacted].into_iter().chain(of_standings).flatten();
         some.chain(runs).chain(caps).filter(|due| *due > at).chain(self.plan_due).min()
+    }
+
+    /// Until when those that were not heard since the start are waited for, s since 1970; `None`: that time is over.
+    fn finds_until(&self, at: i64) -> Option<i64> {
+        let since = i64::try_from(self.last.boot.since(self.started).as_secs()).unwrap_or(i64::MAX);
+        (since < START_FINDS_WITHIN_S).then(|| at + START_FINDS_WITHIN_S - since)
     }
 
     /// When [`Self::handle_timeout`] wants to be called; never for `None`.

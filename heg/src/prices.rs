@@ -14,7 +14,7 @@ use upnp::time::BootTime;
 use utility_wire::{CurrencyCode, PriceSeries, UnixTime};
 
 use crate::journal::{Cause, Ending, Entry};
-use crate::limits::{PLAN_AHEAD_MAX_S, PRICES_ROLL_S, REASON_BYTES_MAX, bounded};
+use crate::limits::{PLAN_AHEAD_MAX_S, PRICES_KEPT_S, PRICES_ROLL_S, REASON_BYTES_MAX, bounded};
 use crate::now::Now;
 use crate::plan::Span;
 use crate::plan::slots::PriceSpan;
@@ -140,12 +140,13 @@ impl HomePrices {
         self.prices.coverage(unix(self.checked.wall)).and_then(|(_, until)| until)
     }
 
-    /// What the planner goes by: the prices from this hour on, as far ahead as it plans. Gaps stay gaps.
+    /// What the planner goes by: the prices as far ahead as it plans, and those of the last days, by which it reckons what was used. Gaps stay gaps.
     pub fn for_plan(&self, now: Now) -> Vec<PriceSpan> {
         let at = now.wall.as_second();
         let unix = |at: i64| UnixTime::new(u64::try_from(at).unwrap_or(0));
         let second = |at: UnixTime| i64::try_from(at.seconds()).unwrap_or(i64::MAX);
-        let slots = self.prices.slots(unix(at - at.rem_euclid(PRICES_ROLL_S)), unix(at + PLAN_AHEAD_MAX_S));
+        let slots =
+            self.prices.slots(unix(at - at.rem_euclid(PRICES_ROLL_S) - PRICES_KEPT_S), unix(at + PLAN_AHEAD_MAX_S));
         let span = |slot: &tariff::Slot| Span { start: second(slot.from), end: second(slot.until) };
         slots
             .iter()

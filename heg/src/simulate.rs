@@ -1,6 +1,7 @@
 //! A home in virtual time: the gateway's minds as they run, over machines that do as they are told, or don't. PURE.
 //!
-//! In: the configuration's `[[load]]`s and what a running gateway knows, each appliance as a machine, prices, the utility's word, and what people and machines do beside
+//! In: the configuration's `[[load]]`s and `[[rule]]`s and what a running gateway knows, each appliance as a machine, prices, the utility's
+//! word, and what people and machines do beside
 //! ([`House::press`], [`House::set_conduct`], [`House::ask`], [`House::request`]). Out: [`Figures`]; what the gateway writes, which goes to
 //! whoever lets time pass; and what it asks the utility, if it has one ([`House::poll_question`]). The process may end and begin again from
 //! what was written ([`House::restart`]).
@@ -27,15 +28,15 @@ use crate::config::Config;
 use crate::gateway::{AskId, Gateway, Input, Request, Restored};
 use crate::home;
 use crate::home::minds::{self, Minds};
-use crate::journal::Ending;
+use crate::journal::{Ending, Entry};
 use crate::now::Now;
 use crate::plan::Span;
 use crate::plan::slots::PriceSpan;
 use crate::planner::{self, Act, Change, Decision, Planner, Sums};
 use crate::prices::{HomePrices, News};
-use crate::rules::Consent;
 use crate::rules::form::{Kind, RuleForm};
 use crate::rules::load::{Load, Task};
+use crate::rules::{Consent, What};
 use crate::store::batch::Batch;
 use crate::utility::{self, Question, Utility};
 
@@ -56,6 +57,8 @@ use machine::Machine;
 const TURNS_MAX: u32 = 1_000_000;
 /// A machine that is switched on again by the planner so soon after it was switched off is counted, s.
 const SOON_S: i64 = 300;
+/// Machines are found so long after a process of the gateway has begun, s.
+const FOUND_AFTER_S: i64 = 3;
 /// Under this name the home draws its delays, and the utility knows it.
 pub const HOME: &str = "2fac1234-31f8-41b4-a222-0800cafe0001";
 /// The person who lives there.
@@ -104,6 +107,8 @@ pub struct House {
     written: VecDeque<(Batch, Timestamp)>,
     prices_kept: Option<Vec<u8>>,
     questions: VecDeque<Question>,
+    /// When the machines answer the search of a process that has begun again.
+    found_at: Option<i64>,
     /// Orders of the planner's under way, by the number of their decision.
     ordered: BTreeSet<u64>,
     /// Money and energy of days that the planner of a process before knew.
@@ -123,14 +128,14 @@ struct Switchings {
 pub enum SimulateError {
     /// No load says what it is; those that are left out, each with why.
     #[error(
-        "there is nothing to simulate: no [[load]] of the configuration, and no appliance of the gateway that may be planned, is known by \
-         kind and power"
+        "there is nothing to simulate: no [[load]] or [[rule]] of the configuration, and no appliance of the gateway that may be planned, \
+         says what kind of load it is and its power"
     )]
     NoLoads(Vec<(String, String)>),
 }
 
 impl House {
-    /// The home of a configuration, each `[[load]]` that says what it is as a machine; `start` is when time begins.
+    /// The home of a configuration, each `[[load]]` as a machine, and what `[[rule]]`s of kind `kind` name; `start` is when time begins.
     ///
     /// # Errors
     /// There is no such load.
@@ -139,7 +144,7 @@ impl House {
     }
 
     /// The home of a configuration and of what a running gateway knows: each appliance of which is known what it is, as a machine. One that
-    /// is in no `[[load]]` and may not be planned is left out: nobody knows when it is on.
+    /// the configuration does not name and that may not be planned is left out: nobody knows when it is on.
     ///
     /// # Errors
     /// There is no such appliance.
@@ -166,45 +171,50 @@ impl House {
             written: VecDeque::new(),
             prices_kept: None,
             questions: VecDeque::new(),
+            found_at: None,
             ordered: BTreeSet::new(),
             sums: BTreeMap::new(),
         };
         let mut book = house.minds.planner().book().clone();
         known.enter(&mut book, start);
         house.left_out.append(&mut known.left_out);
+        // In the configuration's order, after them those that are known by a rule of kind `kind` alone, and by the gateway alone.
         let mut all: Vec<Udn> = config.load.iter().filter_map(|form| Udn::parse(&form.udn).ok()).collect();
-        all.extend(known.appliances.keys().filter(|udn| !loads.contains_key(*udn)).cloned());
-        for udn in all {
-            let said = config.load.iter().find(|form| Udn::parse(&form.udn).as_ref() == Ok(&udn));
-            let told = known.appliances.get(&udn);
+        let by_rule = settings.rules.iter().filter(|rule| matches!(rule.what, What::Kind(..)));
+        all.extend(by_rule.filter_map(|rule| rule.appliance.clone()));
+        let configured = all.len();
+        all.extend(known.appliances.keys().cloned());
+        for (place, udn) in all.iter().enumerate() {
+            if all[..place].contains(udn) {
+                continue;
+            }
+            let told = known.appliances.get(udn);
+            let facts = told.and_then(|told| told.facts);
             let name = told.map_or_else(|| udn.bare(), |told| &told.name).to_owned();
-            let load = Load::new(&udn, told.and_then(|told| told.facts.as_ref()), loads.get(&udn), &book, start);
-            if said.is_none() && load.consent.0 == Consent::No {
+            let load = Load::new(udn, facts.as_ref(), loads.get(udn), &book, start);
+            if place >= configured && load.consent.0 == Consent::No {
                 house.left_out.push((name, "nobody has said that it may be planned".to_owned()));
                 continue;
             }
             let number = u16::try_from(house.machines.len() + 1).unwrap_or(u16::MAX);
-            let made = known::form(&udn, &load, said);
-            let made = made.and_then(|form| Ok((Machine::new(&form, number, start.as_second())?.1, form)));
-            let (mut machine, form) = match made {
-                Ok(made) => made,
+            let mut machine = match Machine::new(&load, number, start.as_second()) {
+                Ok(machine) => machine,
                 Err(why) => {
                     house.left_out.push((name, why));
                     continue;
                 }
             };
             machine.name = name;
-            if let Some(facts) = told.and_then(|told| told.facts) {
+            if let Some(facts) = facts {
                 (machine.facts.minimum_on_s, machine.facts.minimum_off_s) = (facts.minimum_on_s, facts.minimum_off_s);
             }
-            house.judge.add(udn.clone(), &form, load.consent.0);
+            house.judge.add(udn.clone(), &load);
             house.planned += usize::from(load.consent.0 == Consent::Yes);
-            let works = matches!(load.task, Ok(Task::Cycle { .. } | Task::Energy { .. }));
-            if works && form.every_day.is_none() {
+            if matches!(load.task, Ok(Task::Cycle { every_day: None, .. } | Task::Energy { every_day: None })) {
                 house.idle.push(udn.clone());
             }
             house.machines.insert(udn.clone(), machine);
-            house.found(&udn);
+            house.found(udn);
         }
         house.judge.look(&house.machines, start.as_second());
         if house.machines.is_empty() {
@@ -276,22 +286,16 @@ impl House {
         }
     }
 
-    /// The process is killed: what it has not written is lost.
-    pub fn killed(&mut self) {
-        self.judge.killed(self.now.wall.as_second());
-    }
-
-    /// The process begins (again), from what is in the database. What was not written is lost, as if its power had been cut.
-    pub fn restart(&mut self, restored: Restored) {
+    /// The process begins (again), from what is in the database, of which `decided` are the journal's last decisions. What was not written is
+    /// lost, as if its power had been cut.
+    pub fn restart(&mut self, restored: Restored, decided: &[Entry]) {
         self.keep_days();
         self.minds = minds(&self.config, &self.zone, restored, self.now);
+        self.minds.remember(decided);
         self.requests.clear();
         self.questions.clear();
         self.ordered.clear();
-        let there = self.machines.iter().filter(|(_, m)| m.conduct != Conduct::Silent);
-        for udn in there.map(|(udn, _)| udn.clone()).collect::<Vec<_>>() {
-            self.found(&udn);
-        }
+        self.found_at = Some(self.now.wall.as_second() + FOUND_AFTER_S);
         self.settle();
     }
 
@@ -439,14 +443,20 @@ impl House {
             let end = self.now.boot_at(until);
             let at = self.now.wall.as_second();
             let machines = self.machines.values().filter_map(|machine| machine.next_edge(&self.zone, at));
-            let edge = machines.chain(self.judge.next_edge(at)).min().map(|at| self.now.boot_at(timestamp(at)));
+            let edge = machines
+                .chain(self.judge.next_edge(at))
+                .chain(self.found_at)
+                .min()
+                .map(|at| self.now.boot_at(timestamp(at)));
             let next = [self.minds.poll_timeout(), edge].into_iter().flatten().min().unwrap_or(end).min(end);
             // Whole seconds: each turn brings time on.
             let step = next.since(self.now.boot).as_secs_f64().ceil().max(1.0);
             let step = Duration::from_secs(step as u64).min(end.since(self.now.boot));
             let span = Span { start: at, end: (self.now.wall + step).as_second() };
-            let limit_w = self.minds.planner().cap(at).map(|cap| cap.watts.count());
-            self.judge.watch(&self.machines, self.drawn_w(), May { limit_w, fuse_w: self.fuse_w }, span);
+            let cap = self.minds.planner().cap(at);
+            let failsafe = cap.is_some_and(|cap| !matches!(cap.cause, crate::envelope::Cause::Limit(_)));
+            let may = May { limit_w: cap.map(|cap| cap.watts.count()), failsafe, fuse_w: self.fuse_w };
+            self.judge.watch(&self.machines, self.drawn_w(), may, span);
             self.now.boot = self.now.boot + step;
             self.now.wall += step;
             self.machines_go_on();

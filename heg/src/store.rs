@@ -1,11 +1,7 @@
-//! The database: appliances, registrations, what is kept of the utility and of the plan, and the journal over a restart. IO, one file, one connection.
-//!
-//! Rollback journal (`DELETE`) rather than WAL: no shared-memory mapping (0.2 MB less resident), no second file that grows, and writes come
-//! in rare batches, so the extra fsync does not matter. `synchronous=EXTRA` also syncs the directory when the rollback journal goes:
-//! what was acknowledged is there after a power cut. A damaged file is set aside under a new name, never overwritten.
+//! The database: appliances, registrations, what is kept of the utility and of the plan, and the journal over a restart. IO, one database,
+//! one connection. What was acknowledged is there after a power cut. A damaged one is set aside under a new name, never overwritten;
+//! `file` says how both are held.
 
-use std::fs;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
@@ -13,14 +9,14 @@ use std::time::Duration;
 use daemon_kit::exit::Exit;
 use energy_model::{DailyWindow, RegId, TimeOfDay, Watts};
 use jiff::Timestamp;
-use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Row, Transaction, params};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, Transaction, params};
 use upnp::ids::Udn;
 
 use crate::gateway::Restored;
 use crate::journal::Entry;
 use crate::limits::{
-    DECIDED_LOOKED_THROUGH, DECIDED_MAX, JOURNAL_LEAP_ENTRIES, JOURNAL_LEAP_FRESH_MS, JOURNAL_LEAP_MS, PRUNE_EVERY,
-    SET_ASIDE_MAX,
+    DECIDED_LOOKED_THROUGH, DECIDED_MAX, JOURNAL_LEAP_ENTRIES, JOURNAL_LEAP_FRESH_MS, JOURNAL_LEAP_MS,
+    PRUNE_MANY_EVERY, PRUNE_OLD_EVERY,
 };
 use crate::planner;
 use crate::registrations::{Key, Registrant, Registration, Wish};
@@ -28,6 +24,7 @@ use crate::registry::{Facts, KnownBy, Profile};
 use crate::utility::Slot;
 
 pub mod batch;
+mod file;
 #[cfg(test)]
 mod tests;
 pub mod worker;
@@ -58,7 +55,6 @@ const MIGRATIONS: &[&str] = &[
         id INTEGER PRIMARY KEY, at INTEGER NOT NULL, udn TEXT, action TEXT NOT NULL, cause TEXT NOT NULL,
         ending TEXT NOT NULL, reason TEXT NOT NULL
     );
-    CREATE INDEX journal_at ON journal (at);
 ",
     "CREATE TABLE utility (key TEXT PRIMARY KEY NOT NULL, value BLOB NOT NULL);",
     "CREATE TABLE planner (key TEXT PRIMARY KEY NOT NULL, value TEXT NOT NULL) WITHOUT ROWID;",
@@ -174,7 +170,7 @@ impl Store {
         match Self::open_sound(path, retention) {
             Ok((store, restored)) => Ok(Opened { store, restored, set_aside: None }),
             Err(StoreError::Damaged(error)) => {
-                let aside = set_aside(path, now)?;
+                let aside = file::set_aside(path, now)?;
                 let note = format!(
                     "the database was damaged ({error}); it is now {} and a new one was begun",
                     aside.display()
@@ -190,20 +186,7 @@ impl Store {
     }
 
     fn open_sound(path: &Path, retention: Retention) -> Result<(Self, Restored), StoreError> {
-        // SQLite makes files that everybody may read; this one says when people are at home.
-        let private = fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path);
-        private.map_err(|source| StoreError::Open { path: path.to_owned(), source })?;
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(path, flags)?;
-        // A second gateway on the same file waits and then fails; the control socket stops it earlier.
-        connection.busy_timeout(Duration::from_secs(2))?;
-        connection.execute_batch(
-            "PRAGMA cache_size=-64; PRAGMA mmap_size=0; PRAGMA temp_store=MEMORY; PRAGMA foreign_keys=ON;
-             PRAGMA trusted_schema=OFF; PRAGMA cell_size_check=ON;",
-        )?;
-        connection.query_row("PRAGMA journal_mode=DELETE", [], |_| Ok(()))?;
-        connection.execute_batch("PRAGMA synchronous=EXTRA;")?;
-        check(&connection)?;
+        let connection = file::open(path)?;
         let mut store = Self { path: path.to_owned(), connection, retention, pruned: None, journal_rows: 0 };
         store.migrate()?;
         let rows: u32 = store.connection.query_row("SELECT count(*) FROM journal", [], |row| row.get(0))?;
@@ -225,7 +208,12 @@ impl Store {
             transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
             transaction.commit()?;
         }
-        Ok(())
+        // Of earlier versions, which do without as well: each entry was written a second time for it, and what is searched by time is read
+        // through as quickly. On a full disk it goes another time.
+        match self.connection.execute_batch("DROP INDEX IF EXISTS journal_at").map_err(StoreError::from) {
+            Err(error @ (StoreError::Damaged(_) | StoreError::Sqlite(_))) => Err(error),
+            _ => Ok(()),
+        }
     }
 
     fn restore(&self) -> Result<Restored, StoreError> {
@@ -292,31 +280,37 @@ impl Store {
         for (slot, value) in &batch.planner {
             let key = slot.key();
             match value {
-                Some(value) => {
-                    transaction.execute("INSERT OR REPLACE INTO planner VALUES (?1, ?2)", params![key, value])?
-                }
+                Some(value) => transaction.execute(
+                    "INSERT INTO planner VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = ?2",
+                    params![key, value],
+                )?,
                 None => transaction.execute("DELETE FROM planner WHERE key = ?1", [key])?,
             };
         }
         for (slot, value) in &batch.utility {
             let key = slot.key();
             match value {
-                Some(value) => {
-                    transaction.execute("INSERT OR REPLACE INTO utility VALUES (?1, ?2)", params![key, value])?
-                }
+                Some(value) => transaction.execute(
+                    "INSERT INTO utility VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = ?2",
+                    params![key, value],
+                )?,
                 None => transaction.execute("DELETE FROM utility WHERE key = ?1", [key])?,
             };
         }
         if batch.last_reg > 0 {
             put_last_reg(&transaction, batch.last_reg)?;
         }
-        let prune = self.pruned.is_none_or(|at| now.duration_since(at).unsigned_abs() >= PRUNE_EVERY);
+        let rows = self.journal_rows + batch.journal.len() as u64;
+        let since = self.pruned.map(|at| now.duration_since(at).unsigned_abs());
+        let old = since.is_none_or(|since| since >= PRUNE_OLD_EVERY);
+        let many = rows > self.retention.entries.into() && since.is_none_or(|since| since >= PRUNE_MANY_EVERY);
+        let prune = (old || many) && !batch.journal.is_empty();
         let leapt = prune && clock_has_leapt(&transaction, now)?;
         for entry in &batch.journal {
             put_entry(&transaction, entry)?;
         }
         let mut gone = 0;
-        if prune && !batch.journal.is_empty() {
+        if prune {
             let oldest = now.checked_sub(self.retention.age).unwrap_or(Timestamp::UNIX_EPOCH);
             // After a leap of the clock only their number counts: it may be set back, and by such a clock all are old.
             if !leapt {
@@ -326,16 +320,16 @@ impl Store {
             gone += transaction.execute(sql, [self.retention.entries])?;
         }
         transaction.commit()?;
-        self.journal_rows = (self.journal_rows + batch.journal.len() as u64).saturating_sub(gone as u64);
+        self.journal_rows = rows.saturating_sub(gone as u64);
         if prune {
             self.pruned = Some(now);
         }
         Ok(())
     }
 
-    /// Journal entries that it holds, and the size of its file, bytes.
+    /// Journal entries that it holds, and the size of its files, bytes.
     pub fn size(&self) -> (u64, u64) {
-        (self.journal_rows, fs::metadata(&self.path).map_or(0, |file| file.len()))
+        (self.journal_rows, file::bytes(&self.path))
     }
 
     /// The latest entries that fit, oldest first.
@@ -381,54 +375,6 @@ impl Store {
         let pages: i64 = self.connection.query_row("PRAGMA page_count", [], |row| row.get(0)).unwrap();
         let limit = if full { pages } else { 1_000_000 };
         self.connection.query_row(&format!("PRAGMA max_page_count={limit}"), [], |_| Ok(())).unwrap();
-    }
-}
-
-/// Reads every page once: damage is better found now than by the first wrong answer.
-fn check(connection: &Connection) -> Result<(), StoreError> {
-    let verdict: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
-    if verdict == "ok" {
-        return Ok(());
-    }
-    let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT);
-    Err(StoreError::Damaged(rusqlite::Error::SqliteFailure(code, Some(verdict))))
-}
-
-/// Renames a damaged database (and its rollback journal) and forgets the oldest such file beyond [`SET_ASIDE_MAX`].
-fn set_aside(path: &Path, now: Timestamp) -> Result<PathBuf, StoreError> {
-    let failed = |source| StoreError::SetAside { path: path.to_owned(), source };
-    let name = path.file_name().and_then(|n| n.to_str()).unwrap_or(FILE);
-    let aside = |n: u32| path.with_file_name(format!("{name}.damaged-{}-{n}", now.as_second()));
-    let target = (0..1000).map(aside).find(|p| !p.exists()).unwrap_or_else(|| aside(0));
-    fs::rename(path, &target).map_err(failed)?;
-    for suffix in ["-journal", "-wal", "-shm"] {
-        let companion = path.with_file_name(format!("{name}{suffix}"));
-        if companion.exists() {
-            let mut kept = target.clone().into_os_string();
-            kept.push(suffix);
-            fs::rename(&companion, kept).map_err(failed)?;
-        }
-    }
-    forget_oldest(path, name);
-    Ok(target)
-}
-
-fn forget_oldest(path: &Path, name: &str) {
-    let Some(dir) = path.parent().and_then(|dir| fs::read_dir(dir).ok()) else { return };
-    let prefix = format!("{name}.damaged-");
-    let mut old: Vec<_> = dir
-        .filter_map(Result::ok)
-        .map(|file| file.path())
-        .filter(|p| {
-            p.file_name().and_then(|n| n.to_str()).is_some_and(|n| n.starts_with(&prefix) && !n.ends_with("-journal"))
-        })
-        .collect();
-    old.sort();
-    let surplus = old.len().saturating_sub(SET_ASIDE_MAX);
-    for path in old.into_iter().take(surplus) {
-        if let Err(error) = fs::remove_file(&path) {
-            tracing::warn!(path = %path.display(), %error, "old damaged database not removed");
-        }
     }
 }
 

@@ -60,6 +60,7 @@ fn twenty_appliances_save_money_keep_their_limit_and_their_comfort_and_spare_the
     );
     assert_eq!((figures.dropped, figures.refused, figures.switched_back), (0, 0, 0), "{figures:?}");
     assert!(figures.sums.saved() * 20 > figures.sums.at_once, "less than a twentieth was saved: {figures:?}");
+    assert_eq!(house.days().len() as i64, DAYS, "what was used before midnight is of the day before");
     assert!(figures.switched_most <= 24, "{figures:?}");
     assert!(a_day < WRITTEN_A_DAY_MAX, "{a_day} bytes a day");
     let kept = store.journal(&JournalQuery { limit: 100_000, ..Default::default() }).unwrap();
@@ -197,6 +198,31 @@ fn what_a_running_gateway_knows_is_simulated_as_if_it_stood_in_the_configuration
         let Findings { works, undone, .. } = house.figures().findings;
         assert_eq!((works, undone, house.figures().sums.energy_ws / 3600), (1, 0, wh), "{:?}", house.faults());
     }
+}
+
+#[test]
+fn what_rules_say_an_appliance_is_goes_for_the_simulated_machine_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("heg.toml");
+    let text = "[[load]]\nudn = 'uuid:boiler'\nplan = 'yes'\n\
+                [[rule]]\nkind = 'kind'\nappliance = 'uuid:boiler'\nflexibility = 'Interruptible'\n\
+                [[rule]]\nkind = 'power'\nappliance = 'uuid:boiler'\nwatts = 2000\n\
+                [[rule]]\nkind = 'every-day'\nappliance = 'uuid:boiler'\nwindow = { start = '00:30:00', end = '07:00:00' }\nenergy-wh = 4000\n\
+                [[rule]]\nkind = 'kind'\nappliance = 'uuid:washer'\nflexibility = 'Deferrable'\nphases = [{ minutes = 60, watts = 1500 }]\n\
+                [[rule]]\nkind = 'every-day'\nappliance = 'uuid:washer'\nwindow = { start = '08:00:00', end = '20:00:00' }\n\
+                [[rule]]\nkind = 'plan'\nappliance = 'uuid:washer'\nplan = 'yes'\n\
+                [[load]]\nudn = 'uuid:lamp'\n";
+    std::fs::write(&path, text).unwrap();
+    let config = Config::load(Some(&path)).unwrap();
+    let start: Timestamp = "2026-11-27T00:00:00Z".parse().unwrap();
+    let mut house = House::new(&config, TimeZone::UTC, start).unwrap();
+    let left_out: Vec<_> = house.left_out().iter().map(|(udn, _)| udn.as_str()).collect();
+    assert_eq!((house.machines().count(), left_out), (2, vec!["lamp"]));
+    house.prices(prices(start.as_second()), "EUR");
+    house.run_to(at(start.as_second() + DAY), |_, _| ());
+    let figures = house.figures();
+    assert_eq!((figures.findings, figures.switched), (Findings { works: 2, ..Findings::default() }, 3), "{figures:?}");
+    assert_eq!(figures.sums.energy_ws, (4000 + 1500) * 3600);
 }
 
 /// Four machines with cycles, two that charge, fourteen that are on or off.

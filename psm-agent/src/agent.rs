@@ -220,6 +220,8 @@ impl Agent {
         self.appliance = config.appliance.clone();
         self.has_meter = config.appliance.power_meter.is_some();
         self.gateway.set_configured(wishes(config), now);
+        // Below which charge a battery is low may be another now.
+        self.device.set_supply(self.supply, self.battery_low(), now);
         if !self.has_meter {
             self.set_power(meter::expected(&self.appliance, self.state.state()), now);
         }
@@ -353,10 +355,7 @@ impl Agent {
         if let Some(power) = power {
             self.set_power(power, now);
         }
-        if supply != self.supply {
-            self.supply = supply;
-            self.device.set_supply(supply, self.battery_low(), now);
-        }
+        self.set_supply(supply, now);
         self.after(now);
     }
 
@@ -678,6 +677,14 @@ impl Agent {
     fn set_power(&mut self, power: Watts, now: BootTime) {
         self.meter.set(power, now);
         self.device.set_power(power, now);
+    }
+
+    /// Whoever looked at the power supplies: what differs is told to all.
+    pub(crate) fn set_supply(&mut self, supply: Supply, now: BootTime) {
+        if supply != self.supply {
+            self.supply = supply;
+            self.device.set_supply(supply, self.battery_low(), now);
+        }
     }
 }
 

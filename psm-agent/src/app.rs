@@ -4,13 +4,16 @@
 //! what the agent then orders is carried out. What takes time (bus calls, commands) runs beside the loop and comes back as
 //! one more input.
 
+mod reload;
+mod start;
+mod work;
+
 use core::time::Duration;
 use std::collections::BTreeMap;
-use std::future::Future;
 use std::path::{Path, PathBuf};
-use std::pin::Pin;
 
 use anyhow::Context as _;
+use daemon_kit::boot_counter;
 use daemon_kit::clock::{self, BootTimer, WallClockChanges};
 use daemon_kit::control::ControlServer;
 use daemon_kit::exit::Exit;
@@ -18,54 +21,28 @@ use daemon_kit::logging::Logging;
 use daemon_kit::memory::Trim;
 use daemon_kit::signals::{Signal, Signals};
 use daemon_kit::systemd::Systemd;
-use daemon_kit::{boot_counter, identity, state_dir};
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use upnp::time::{BootTime, earliest};
-use upnp_net::{InterfaceFilter, Net, NetConfig, NetEvent, Responder};
+use upnp_net::{Net, NetEvent, Responder};
 
+use self::work::{Done, Work};
 use crate::agent::{Agent, Effect, RequestNumber};
-use crate::bus::{Bus, BusError, BusEvent, BusSignal};
-use crate::commands::{Circumstances, CommandId};
-use crate::config::{Config, ProbeMode};
+use crate::bus::{Bus, BusEvent, BusSignal};
+use crate::config::Config;
 use crate::control::{self, Tickets};
-use crate::device::Identity;
 use crate::kernel;
-use crate::limits::{
-    BUS_RETRY_FIRST, BUS_RETRY_LONGEST, FACTS_WITHIN, FIRST_LOOK_WITHIN, GOODBYE_WITHIN, PROBE_LOADED_WITHIN,
-    STORE_AGAIN,
-};
+use crate::limits::{BUS_RETRY_LONGEST, STORE_AGAIN};
 use crate::link::Links;
-use crate::logind::{self, DelayLock};
-use crate::operation::{self, Driver};
-use crate::privileges;
+use crate::logind;
+use crate::operation::Driver;
 use crate::probe::{Probe, Told};
 use crate::rtc::Rtc;
-use crate::safety::{Known, Order};
 use crate::schedule::Wall;
 use crate::sources::{self, Lock, ProbeState};
 use crate::state::{Fact, Observation, Operation, Source};
 use crate::store::Store;
 use crate::supply;
-use crate::wake_service::{self, Abilities};
-
-/// Mode of the control socket: its owner and group. Whoever may write to it may make the gateway wake this machine.
-const SOCKET_MODE: u32 = 0o660;
-
-/// Work beside the loop.
-type Work = Pin<Box<dyn Future<Output = Done>>>;
-
-/// What came of it.
-enum Done {
-    Gathered(CommandId, Circumstances),
-    Switched(CommandId, Result<Operation, String>),
-    Suspended(CommandId, Result<(), String>),
-    Looked(operation::Outcome),
-    Asleep(Result<bool, BusError>),
-    Locked(Result<DelayLock, BusError>),
-    Wakes(Result<Abilities, String>),
-    Stopping(bool),
-}
 
 /// What wakes the loop.
 enum Event {
@@ -142,117 +119,7 @@ fn wall() -> Wall {
     Wall { at: clock::wall(), zone: clock::zone() }
 }
 
-/// The first line of a file of the kernel's.
-fn kernel_says(path: &str) -> Option<String> {
-    let text = std::fs::read_to_string(path).ok()?;
-    text.lines().next().map(|line| line.trim().to_owned()).filter(|line| !line.is_empty())
-}
-
 impl App {
-    async fn start(config: Config, config_path: Option<PathBuf>, logging: Logging) -> anyhow::Result<Self> {
-        let signals = Signals::new().context(Exit::OsErr)?;
-        let state_dir = config.state_dir();
-        state_dir::ensure(&state_dir)?;
-        let uuid = identity::load_or_create(&state_dir)?;
-        let (store, saved) = Store::open(&state_dir, clock::wall())?;
-        // Early: it is loaded while the bus and the network are asked.
-        let (mut probe, mut probe_state) = start_probe(&config.probe)?;
-        let driver = Driver::new(&config.operation);
-        let mut bus = Bus::new(logind::watches().into_iter().chain(driver.watch()).collect());
-        let (bus_is_up, operation) = first_look(&mut bus, &driver).await;
-        let net = Net::bind(NetConfig {
-            http_port: config.network.http_port,
-            interfaces: InterfaceFilter {
-                include: config.network.interfaces.clone(),
-                exclude: config.network.exclude_interfaces.clone(),
-                loopback: config.network.loopback,
-                private_only: false,
-            },
-            ipv6: config.network.ipv6,
-            multicast_ttl: config.network.multicast_ttl,
-            ..NetConfig::default()
-        })
-        .await
-        .context(Exit::Unavailable)?;
-        let control = ControlServer::bind(&config.socket(), SOCKET_MODE).await.context(Exit::Unavailable)?;
-        for interface in net.interfaces() {
-            for address in &interface.addresses {
-                tracing::info!(interface = interface.name, address = %address.address, port = net.http_port(), "bound");
-            }
-        }
-        // Before this start counts as one.
-        if let Some(probe) = probe.as_mut().filter(|_| config.probe.mode == ProbeMode::Required) {
-            probe_state = await_probe(probe).await?;
-        }
-        let identity = Identity {
-            uuid,
-            boot_id: boot_counter::next(&state_dir)?,
-            http_port: net.http_port(),
-            host_name: kernel_says("/proc/sys/kernel/hostname").unwrap_or_else(|| "appliance".to_owned()),
-            system: format!("Linux/{}", kernel_says("/proc/sys/kernel/osrelease").unwrap_or_else(|| "0".to_owned())),
-            seed: getrandom::u64().map_err(|e| anyhow::anyhow!("no randomness: {e}")).context(Exit::OsErr)?,
-        };
-        let seen = operation.as_ref().map_or(Operation::Unknown, |seen| *seen);
-        let agent = Agent::new(&config, &identity, saved, seen, wall(), now())?;
-        let links = Links::new(config.wake.arm);
-        if let Err(error) = &links {
-            tracing::warn!(%error, "links are not watched");
-        }
-        if let Err(error) = privileges::keep(privileges::MAIN) {
-            tracing::warn!(%error, "capabilities are kept");
-        }
-        let mut app = Self {
-            agent,
-            net,
-            probe,
-            probe_state,
-            bus,
-            links: links.ok(),
-            asking_cards: false,
-            rtc: Rtc::find(&config.wake.rtc, Path::new(crate::rtc::SYSFS)),
-            store,
-            state_dir,
-            boot_id: identity.boot_id,
-            control,
-            signals,
-            systemd: Systemd::from_env(),
-            timer: BootTimer::new().context(Exit::OsErr)?,
-            wall: WallClockChanges::new().context(Exit::OsErr)?,
-            work: FuturesUnordered::new(),
-            responders: BTreeMap::new(),
-            next_request: 0,
-            tickets: Tickets::default(),
-            lock: Lock::None("not asked for yet".to_owned()),
-            lock_again_at: None,
-            look_at: driver.look_again(operation.is_ok()).map(|after| now() + after),
-            last_look: operation.map(drop).map_err(|e| e.to_string()),
-            stop_by: None,
-            config_error: None,
-            unsaved: None,
-            stale: true,
-            driver,
-            trim: Trim::new(clock::boottime()),
-            config,
-            config_path,
-            logging,
-        };
-        if bus_is_up {
-            app.take_lock();
-        }
-        app.tell_wake();
-        app.read();
-        app.tell_sources();
-        let status = app.agent.status();
-        tracing::info!(
-            udn = status.udn,
-            operation = app.driver.describe(),
-            state = %status.power_state,
-            "started"
-        );
-        app.systemd.ready(&app.agent.status_line());
-        Ok(app)
-    }
-
     async fn run(&mut self) {
         while !self.tick().await {}
         tracing::info!("stopped");
@@ -394,77 +261,15 @@ impl App {
             self.agent.handle_fact(Fact::new(now, Source::Logind, what), now);
         }
         match self.driver.observation(signal) {
-            Some(Some(seen)) => self.seen(seen, now),
+            Some(Some(seen)) => self.seen(seen, now, now),
             Some(None) => self.look(),
             None => {}
         }
     }
 
-    fn seen(&mut self, seen: Operation, now: BootTime) {
-        let fact = Fact::new(now, Source::Operation, Observation::Operation(seen));
+    fn seen(&mut self, seen: Operation, at: BootTime, now: BootTime) {
+        let fact = Fact::new(at, Source::Operation, Observation::Operation(seen));
         self.agent.handle_fact(fact, now);
-    }
-
-    fn handle_done(&mut self, done: Done, now: BootTime) {
-        match done {
-            Done::Gathered(id, circumstances) => self.agent.handle_circumstances(id, circumstances, now),
-            Done::Switched(id, result) => self.agent.handle_switched(id, result, now),
-            Done::Suspended(id, result) => self.agent.handle_suspended(id, result, now),
-            Done::Looked(Ok(seen)) => {
-                self.look_at = self.driver.look_again(true).map(|after| now + after);
-                self.last_look = Ok(());
-                self.seen(seen, now);
-            }
-            Done::Looked(Err(error)) => {
-                self.look_at = self.driver.look_again(false).map(|after| now + after);
-                // What was seen last stays: a bus that hiccups stops no pump.
-                if error.is_absent() {
-                    self.seen(Operation::Unknown, now);
-                }
-                let why = error.to_string();
-                if self.last_look.as_ref().err() != Some(&why) {
-                    tracing::warn!(why, "operation not seen");
-                }
-                self.last_look = Err(why);
-            }
-            Done::Asleep(Ok(false)) => {
-                self.agent.handle_fact(Fact::new(now, Source::Logind, Observation::SleepEnds), now);
-            }
-            Done::Asleep(Ok(true)) => {}
-            Done::Asleep(Err(error)) => tracing::debug!(%error, "logind not asked whether the machine sleeps"),
-            // It came too late: the last event is out, and logind shall not wait for nothing.
-            Done::Locked(Ok(_))
-                if (self.agent.is_asleep() || self.agent.is_going_down()) && !self.agent.is_leaving() =>
-            {
-                self.lock = Lock::None("released, the machine goes to sleep or down".to_owned());
-            }
-            Done::Locked(Ok(lock)) => {
-                tracing::debug!("delay lock taken");
-                self.lock = Lock::Held(lock);
-            }
-            Done::Locked(Err(error)) if logind::is_busy(&error) => {
-                tracing::debug!(%error, "no delay lock yet");
-                self.lock = Lock::None(error.to_string());
-                self.lock_again_at = Some(now + BUS_RETRY_FIRST);
-            }
-            Done::Locked(Err(error)) => {
-                tracing::warn!(%error, "no delay lock: the gateway may not hear of a sleep in time");
-                self.lock = Lock::None(error.to_string());
-                self.lock_again_at = Some(now + BUS_RETRY_LONGEST);
-            }
-            Done::Wakes(learned) => {
-                self.asking_cards = false;
-                if let Some(links) = &mut self.links {
-                    links.handle_abilities(learned);
-                }
-                self.tell_wake();
-                self.agent.handle_links_changed();
-            }
-            Done::Stopping(machine_goes_down) => {
-                self.agent.handle_stop(machine_goes_down, now);
-                self.stop_by = Some(now + GOODBYE_WITHIN);
-            }
-        }
     }
 
     fn handle_timer(&mut self, now: BootTime) {
@@ -496,17 +301,8 @@ impl App {
                 Effect::Reply(ticket, answer) => self.tickets.answer(ticket, &answer),
                 Effect::Store => self.save(),
                 Effect::Gather(id, order) => self.gather(id, order),
-                Effect::Switch(id, on) => {
-                    let work = self.driver.switch(on, self.bus.caller());
-                    self.work.push(Box::pin(async move { Done::Switched(id, work.await.map_err(|e| e.to_string())) }));
-                }
-                Effect::Suspend(id) => {
-                    let bus = self.bus.caller();
-                    self.work.push(Box::pin(async move {
-                        let suspended = async { logind::suspend(&bus?).await };
-                        Done::Suspended(id, suspended.await.map_err(|e| e.to_string()))
-                    }));
-                }
+                Effect::Switch(id, on) => self.switch(id, on),
+                Effect::Suspend(id) => self.suspend(id),
                 Effect::Look => self.look(),
                 Effect::LookAtLinks => {
                     if let Some(links) = &mut self.links {
@@ -549,91 +345,6 @@ impl App {
             tracing::info!("state written again");
         }
         self.stale |= was_unsaved != self.unsaved.is_some();
-    }
-
-    fn look(&mut self) {
-        self.look_at = None;
-        let work = self.driver.look(self.bus.caller());
-        self.work.push(Box::pin(async move { Done::Looked(work.await) }));
-    }
-
-    /// Has the network cards asked where this process may not, but not on the way to sleep.
-    fn ask_cards(&mut self) {
-        if self.asking_cards || self.agent.is_asleep() || self.agent.is_leaving() {
-            return;
-        }
-        let Ok(bus) = self.bus.caller() else { return };
-        if self.links.as_mut().is_some_and(Links::take_unasked) {
-            self.asking_cards = true;
-            self.work.push(Box::pin(async move { Done::Wakes(wake_service::ask(bus).await) }));
-        }
-    }
-
-    fn ask_whether_asleep(&mut self) {
-        let bus = self.bus.caller();
-        self.work.push(Box::pin(async move {
-            let asked = async { logind::preparing_for_sleep(&bus?).await };
-            Done::Asleep(asked.await)
-        }));
-    }
-
-    fn take_lock(&mut self) {
-        if matches!(self.lock, Lock::Held(_) | Lock::Asked) {
-            return;
-        }
-        let Ok(bus) = self.bus.caller() else { return };
-        self.lock = Lock::Asked;
-        self.lock_again_at = None;
-        self.work.push(Box::pin(async move { Done::Locked(logind::inhibit(&bus).await) }));
-    }
-
-    /// Gathers what an order is judged by; what does not answer in time counts as not known.
-    fn gather(&mut self, id: CommandId, order: Order) {
-        let bus = self.bus.caller();
-        let units = self.config.safety.busy_units.clone();
-        let machine = order == Order::Standby || self.driver.off_is_power_off();
-        self.work.push(Box::pin(async move {
-            let supply = supply::read(Path::new(supply::SYSFS));
-            let mut circumstances = Circumstances {
-                inhibitors: not_asked(),
-                sessions: not_asked(),
-                busy: if units.is_empty() { Ok(vec![]) } else { not_asked() },
-                possible: not_asked(),
-                supply,
-            };
-            let limit = tokio::time::sleep(FACTS_WITHIN);
-            let asking = async {
-                let failed = |e: BusError| e.to_string();
-                match bus {
-                    Ok(bus) => {
-                        if machine {
-                            let can = if order == Order::Standby { "CanSuspend" } else { "CanPowerOff" };
-                            circumstances.possible = logind::possible(&bus, can).await.map_err(failed);
-                            circumstances.inhibitors = logind::inhibitors(&bus).await.map_err(failed);
-                            circumstances.sessions = logind::active_sessions(&bus).await.map_err(failed);
-                        }
-                        if !units.is_empty() && order != Order::On {
-                            circumstances.busy = operation::running_units(&bus, &units).await.map_err(failed);
-                        }
-                    }
-                    Err(error) => {
-                        let why = error.to_string();
-                        circumstances.possible = Err(why.clone());
-                        circumstances.inhibitors = Err(why.clone());
-                        circumstances.sessions = Err(why.clone());
-                        if !units.is_empty() {
-                            circumstances.busy = Err(why);
-                        }
-                    }
-                }
-            };
-            tokio::select! {
-                biased;
-                () = asking => {}
-                () = limit => tracing::warn!("logind or systemd did not answer in time"),
-            }
-            Done::Gathered(id, circumstances)
-        }));
     }
 
     fn read(&mut self) {
@@ -682,94 +393,4 @@ impl App {
         });
         self.agent.handle_sources(self.driver.describe(), list);
     }
-
-    fn reload(&mut self, now: BootTime) {
-        self.systemd.reloading();
-        match Config::load(self.config_path.as_deref()) {
-            Ok(new) => {
-                // The socket may have been named on the command line.
-                let new = Config { control: self.config.control.clone(), ..new };
-                for key in self.config.needs_restart(&new) {
-                    tracing::warn!(key, "changed; takes effect after a restart");
-                }
-                self.logging.set(&new.log.level);
-                if let Some(links) = &mut self.links {
-                    links.set_arm(new.wake.arm);
-                }
-                // The same clock is kept, with what is known of its alarm.
-                if new.wake.rtc != self.config.wake.rtc {
-                    self.rtc = Rtc::find(&new.wake.rtc, Path::new(crate::rtc::SYSFS));
-                }
-                self.agent.handle_config(&new, now);
-                self.agent.handle_wall(wall(), now);
-                self.config = Config { operation: self.config.operation.clone(), ..new };
-                self.tell_wake();
-                self.config_error = None;
-                tracing::info!("configuration read again");
-            }
-            Err(error) => {
-                let error = format!("{:#}", anyhow::Error::from(error));
-                tracing::warn!(error, "new configuration not taken, the old one is kept");
-                self.config_error = Some(error);
-            }
-        }
-        self.tell_sources();
-        self.systemd.ready(&self.agent.status_line());
-    }
-
-    /// SIGTERM. Whether the machine goes down is known from logind, or else asked of systemd.
-    fn begin_stop(&mut self, now: BootTime) {
-        if self.stop_by.is_some() {
-            return;
-        }
-        self.systemd.stopping();
-        self.stop_by = Some(now + GOODBYE_WITHIN + FACTS_WITHIN);
-        let bus = self.bus.caller();
-        let known = self.agent.is_going_down();
-        self.work.push(Box::pin(async move {
-            let asked = async { operation::system_is_stopping(&bus?).await };
-            let asked = async { tokio::time::timeout(FACTS_WITHIN, asked).await };
-            Done::Stopping(known || matches!(asked.await, Ok(Ok(true))))
-        }));
-    }
-}
-
-/// The probe's thread, if the configuration wants it.
-fn start_probe(config: &crate::config::Probe) -> anyhow::Result<(Option<Probe>, ProbeState)> {
-    if config.mode == ProbeMode::Off {
-        return Ok((None, ProbeState::Off));
-    }
-    let probe = Probe::start(&config.object).context(Exit::OsErr)?;
-    Ok((Some(probe), ProbeState::Loading))
-}
-
-/// Waits until the probe reads, which the configuration requires.
-async fn await_probe(probe: &mut Probe) -> anyhow::Result<ProbeState> {
-    let required = "probe.mode is \"required\"";
-    match tokio::time::timeout(PROBE_LOADED_WITHIN, probe.next()).await {
-        Ok(Told::Reads(attached)) => Ok(ProbeState::Reads(attached)),
-        Ok(Told::Failed(error)) => Err(error).context(required).context(Exit::Unavailable),
-        Ok(Told::Event(_)) | Err(_) => {
-            Err(anyhow::anyhow!("not loaded in time").context(required).context(Exit::Unavailable))
-        }
-    }
-}
-
-fn not_asked<T>() -> Known<T> {
-    Err("logind or systemd did not answer in time".to_owned())
-}
-
-/// Connects to the bus and looks at the operation, so that the first thing the device tells is so. Bounded; what is not
-/// known by then comes later as a change.
-async fn first_look(bus: &mut Bus, driver: &Driver) -> (bool, operation::Outcome) {
-    let mut up = false;
-    let looked = tokio::time::timeout(FIRST_LOOK_WITHIN, async {
-        up = matches!(bus.next().await, BusEvent::Up);
-        driver.look(bus.caller()).await
-    });
-    let looked = looked.await.unwrap_or(Err(operation::OperationError::Timeout));
-    if let Err(error) = &looked {
-        tracing::warn!(%error, "operation not seen");
-    }
-    (up, looked)
 }

@@ -66,6 +66,18 @@ enum Reply {
     GoToSleep { number: RequestNumber, call: ActionCall, period: SleepPeriod },
 }
 
+impl Command {
+    /// How long its caller wants the machine to sleep.
+    fn sleep_for(&self) -> Option<Duration> {
+        match &self.reply {
+            Some(Reply::GoToSleep { period: SleepPeriod::Seconds(seconds), .. }) => {
+                Some(Duration::from_secs((*seconds).into()))
+            }
+            _ => None,
+        }
+    }
+}
+
 /// Something logind accepted and has yet to announce.
 #[derive(Debug)]
 pub struct Expected {
@@ -236,6 +248,7 @@ impl Agent {
         if let Some(id) = suspend {
             // What is answered as failed is not carried out.
             self.commands.remove(&id);
+            self.does_not_sleep(now);
             self.effects.retain(|e| !matches!(e, Effect::Suspend(other) if *other == id));
         }
         let refusal = Refusal::new(RefusalKind::OperationFailed, reason.clone());
@@ -263,6 +276,22 @@ impl Agent {
             || self.commands.values().any(|c| c.committed && c.order == order)
     }
 
+    /// Whether nothing is left to be done.
+    fn is_fulfilled(&self, order: Order) -> bool {
+        match order {
+            Order::On => self.state.state() == PowerState::On && self.state.operation() == Operation::On,
+            Order::Off => self.state.state() == PowerState::Off,
+            Order::Standby => self.state.state() == PowerState::Standby || self.is_under_way(order),
+        }
+    }
+
+    /// A machine that is about to go takes no orders.
+    fn transition(&self) -> Option<Refusal> {
+        let leaving = self.state.is_asleep() || self.state.is_going_down() || self.expected.is_some();
+        let what = if self.state.is_going_down() { "going down" } else { "going to sleep" };
+        leaving.then(|| Refusal::new(RefusalKind::Transition, format!("it is {what} just now")))
+    }
+
     /// A StandbyPeriod is on.
     pub(crate) fn begin_standby_period(&mut self, reg_id: RegId, now: BootTime) {
         self.begin(Order::Standby, state::Asked::Schedule(reg_id.number()), None, now);
@@ -272,24 +301,18 @@ impl Agent {
     fn begin(&mut self, order: Order, asked: state::Asked, reply: Option<Reply>, now: BootTime) {
         tracing::debug!(%order, %asked, "order");
         let command = Command { order, asked, reply, committed: false, announced: false };
-        let leaving = self.state.is_asleep() || self.state.is_going_down();
-        let done = match order {
-            Order::On => self.state.state() == PowerState::On && self.state.operation() == Operation::On,
-            Order::Off => self.state.state() == PowerState::Off,
-            Order::Standby => self.state.state() == PowerState::Standby || self.is_under_way(order),
-        };
-        if done {
+        if self.is_fulfilled(order) {
             return self.succeed(command, now);
         }
-        if leaving || self.expected.is_some() {
-            let what = if self.state.is_going_down() { "going down" } else { "going to sleep" };
-            return self.refuse(command, &Refusal::new(RefusalKind::Transition, format!("it is {what} just now")), now);
+        if let Some(refusal) = self.transition() {
+            return self.refuse(command, &refusal, now);
         }
         if let Some(other) = self.commands.values().find(|c| c.order != order) {
             let reason = format!("{} is under way", other.order);
             return self.refuse(command, &Refusal::new(RefusalKind::Transition, reason), now);
         }
         if self.commands.len() >= COMMANDS_MAX {
+            self.tell_schedule(&command.asked, now);
             return self.answer(command, Err(UpnpError::new(ErrorCode::DEVICE_BUSY)), None, now);
         }
         let id = CommandId(self.next_command);
@@ -302,7 +325,14 @@ impl Agent {
     pub fn handle_circumstances(&mut self, id: CommandId, circumstances: Circumstances, now: BootTime) {
         self.now = now;
         let Some(command) = self.commands.remove(&id) else { return };
-        self.supply = circumstances.supply;
+        self.set_supply(circumstances.supply, now);
+        // It may have gone, or be about to, since the facts were asked for: an order then would come to the next waking.
+        if self.is_fulfilled(command.order) {
+            return self.succeed(command, now);
+        }
+        if let Some(refusal) = self.transition() {
+            return self.refuse(command, &refusal, now);
+        }
         let facts = Facts {
             state: self.state.state(),
             held_for: self.held_for(now),
@@ -314,14 +344,10 @@ impl Agent {
             supply: circumstances.supply,
             possible: circumstances.possible,
             network_wakes: self.wake.method.is_some_and(|m| m != WakeMethod::None),
-            alarm_wakes: self.wake.alarm && (self.schedule.wake_at(now).is_some() || self.sleep_for.is_some()),
+            alarm_wakes: self.wake.alarm && (self.schedule.wake_at(now).is_some() || command.sleep_for().is_some()),
         };
         if let Err(refusal) = judge(command.order, &self.rules, &facts) {
-            self.sleep_for = None;
             return self.refuse(command, &refusal, now);
-        }
-        if command.order == Order::Standby && self.is_under_way(Order::Standby) {
-            return self.succeed(command, now);
         }
         self.state.handle_order(command.order.leads_to(), command.asked.clone(), now);
         if command.order == Order::Standby {
@@ -390,7 +416,15 @@ impl Agent {
     fn failed(&mut self, order: Order, asked: &state::Asked, reason: String, now: BootTime) {
         let refusal = Refusal::new(RefusalKind::OperationFailed, reason);
         self.refused(order.action(), &asked.to_string(), &refusal, now);
-        self.tell_schedule(asked, false, now);
+        if order == Order::Standby {
+            self.does_not_sleep(now);
+        }
+    }
+
+    /// A suspend came to nothing: what was wanted of it is not wanted of the next, and a period that had joined it tries again.
+    fn does_not_sleep(&mut self, now: BootTime) {
+        self.sleep_for = None;
+        self.schedule.handle_not_slept(now);
     }
 
     fn refuse(&mut self, command: Command, refusal: &Refusal, now: BootTime) {
@@ -403,7 +437,7 @@ impl Agent {
         if !(repeated && matches!(command.asked, state::Asked::Schedule(_))) {
             self.refused(command.order.action(), &by, refusal, now);
         }
-        self.tell_schedule(&command.asked, false, now);
+        self.tell_schedule(&command.asked, now);
         self.answer(command, Err(refusal.clone().into()), None, now);
     }
 
@@ -413,6 +447,7 @@ impl Agent {
 
     /// Answers whoever waits for the order. `suspend`: the suspend that follows.
     fn answer(&mut self, command: Command, result: Result<(), UpnpError>, suspend: Option<CommandId>, now: BootTime) {
+        let sleep_for = command.sleep_for();
         match command.reply {
             None => {}
             Some(Reply::TableI { number, call, caller, address, subject }) => {
@@ -427,6 +462,10 @@ impl Agent {
                 self.effects.extend(response.map(|response| Effect::Answer(number, response)));
             }
             Some(Reply::GoToSleep { number, call, period }) => {
+                // One that is asleep already has its alarm set.
+                if result.is_ok() && !self.state.is_asleep() {
+                    self.sleep_for = sleep_for;
+                }
                 let power_state = self.sleep_state();
                 let result = result.map(|()| GoToSleepReply { sleep_period: period, power_state }.into_arguments());
                 self.effects.push_back(Effect::Answer(number, call.respond(result)));
@@ -434,11 +473,11 @@ impl Agent {
         }
     }
 
-    fn tell_schedule(&mut self, asked: &state::Asked, slept: bool, now: BootTime) {
+    fn tell_schedule(&mut self, asked: &state::Asked, now: BootTime) {
         if let state::Asked::Schedule(number) = asked
             && let Ok(reg_id) = RegId::new(*number)
         {
-            self.schedule.handle_outcome(reg_id, slept, now);
+            self.schedule.handle_refused(reg_id, now);
         }
     }
 
@@ -500,12 +539,7 @@ impl Agent {
                     .into_arguments()
             }
             Call::GoToSleep(a) => {
-                let wanted = match a.recommended_sleep_period {
-                    SleepPeriod::Seconds(seconds) if self.wake.alarm => Some(Duration::from_secs(seconds.into())),
-                    SleepPeriod::Seconds(_) | SleepPeriod::Infinite => None,
-                };
-                let period = if wanted.is_some() { a.recommended_sleep_period } else { SleepPeriod::Infinite };
-                self.sleep_for = wanted;
+                let period = if self.wake.alarm { a.recommended_sleep_period } else { SleepPeriod::Infinite };
                 let asked = state::Asked::Command(call.peer.ip().to_string());
                 self.begin(Order::Standby, asked, Some(Reply::GoToSleep { number, call, period }), now);
                 return None;

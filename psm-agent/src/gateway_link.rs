@@ -606,8 +606,16 @@ fn refuse(gateway: &mut Gateway, wish: Wish, fault: &UpnpError, now: BootTime) {
 }
 
 fn forget(gateway: &mut Gateway, reg_id: RegId) {
-    gateway.surplus.remove(&reg_id);
-    gateway.registered.retain(|_, id| *id != reg_id);
+    let Gateway { registered, confirmed, surplus, .. } = gateway;
+    surplus.remove(&reg_id);
+    registered.retain(|wish, id| {
+        let stays = *id != reg_id;
+        if !stays {
+            // Confirmed after it was taken back, while its call was under way: wished again it must be told again.
+            confirmed.remove(wish);
+        }
+        stays
+    });
 }
 
 /// A job as an action with its arguments.

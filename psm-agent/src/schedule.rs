@@ -112,8 +112,8 @@ pub struct Registration {
 /// An order to the loop.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
-    /// A StandbyPeriod is on: send the machine to sleep, if that is safe. The outcome comes back by
-    /// [`Schedule::handle_outcome`].
+    /// A StandbyPeriod is on: send the machine to sleep, if that is safe. What comes of it comes back by
+    /// [`Schedule::handle_slept`], [`Schedule::handle_refused`] or [`Schedule::handle_not_slept`].
     GoToStandby {
         /// The period's registration.
         reg_id: RegId,
@@ -258,13 +258,24 @@ impl Schedule {
         self.handle_timeout(now);
     }
 
-    /// What came of a [`Effect::GoToStandby`]: the machine sleeps, or it was refused or failed and is tried again while
-    /// the period lasts.
-    pub fn handle_outcome(&mut self, reg_id: RegId, slept: bool, now: BootTime) {
-        let retry = self.wall_at(now) + SignedDuration::try_from(STANDBY_RETRY_EVERY).unwrap_or(SignedDuration::ZERO);
+    /// A [`Effect::GoToStandby`] was refused: it is tried again while the period lasts.
+    pub fn handle_refused(&mut self, reg_id: RegId, now: BootTime) {
+        let retry = self.retry_at(now);
         if let Some(progress) = self.progress.get_mut(&reg_id) {
-            progress.stage = if slept { Stage::Done } else { Stage::RetryAt(retry) };
+            progress.stage = Stage::RetryAt(retry);
         }
+    }
+
+    /// A suspend that was begun came to nothing, whoever asked for it: periods that wait for it try again.
+    pub fn handle_not_slept(&mut self, now: BootTime) {
+        let retry = self.retry_at(now);
+        for progress in self.progress.values_mut().filter(|progress| progress.stage == Stage::Ordered) {
+            progress.stage = Stage::RetryAt(retry);
+        }
+    }
+
+    fn retry_at(&self, now: BootTime) -> Timestamp {
+        self.wall_at(now) + SignedDuration::try_from(STANDBY_RETRY_EVERY).unwrap_or(SignedDuration::ZERO)
     }
 
     /// The machine fell asleep, whoever asked: who wakes it in the middle of a period keeps it awake.
@@ -452,12 +463,12 @@ mod tests {
     #[test]
     fn a_period_over_midnight_begins_every_evening_and_wakes_every_morning() {
         let mut f = Fixture::at("2026-06-01T12:00:00");
-        let reg_id = f.period("22:00:00-06:00:00");
+        f.period("22:00:00-06:00:00");
         let seen = f.run_until("2026-06-01T22:00:30");
         assert_eq!(seen.len(), 1);
         assert!(seconds_apart(seen[0].0, at("2026-06-01T22:00:00")) <= 1);
         assert_eq!(f.schedule.wake_at(f.now), Some(at("2026-06-02T06:00:00")));
-        f.schedule.handle_outcome(reg_id, true, f.now);
+        f.schedule.handle_slept(f.now);
         assert_eq!(f.run_until("2026-06-02T21:59:00"), []);
         assert_eq!(f.schedule.wake_at(f.now), None);
         assert_eq!(f.run_until("2026-06-02T22:01:00").len(), 1);
@@ -493,7 +504,7 @@ mod tests {
         for wall in ["2026-06-01T22:00:10", "2026-06-01T22:05:30", "2026-06-01T22:11:00", "2026-06-01T22:30:00"] {
             for _ in f.run_until(wall) {
                 tries += 1;
-                f.schedule.handle_outcome(reg_id, false, f.now);
+                f.schedule.handle_refused(reg_id, f.now);
             }
         }
         assert_eq!(tries, 3, "at 22:00, 22:05 and 22:10");

@@ -425,7 +425,7 @@ impl Damage {
 
 fn set_aside(state: &std::path::Path) -> Result<Vec<String>> {
     let names = fs::read_dir(state)?.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
-    Ok(names.filter(|name| name.contains("damaged") && !name.ends_with("-journal")).collect())
+    Ok(names.filter(|name| name.contains("damaged") && !name.ends_with("-wal")).collect())
 }
 
 fn run(host: &Host, lab: &Lab, program: &str, arguments: &[&str]) -> Result<Output> {

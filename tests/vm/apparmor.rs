@@ -14,9 +14,7 @@ const UNITS: [&str; 4] = ["heg-gateway", "psm-agent", "heg-utility", "heg-kmc"];
 #[test]
 fn every_daemon_does_its_work_under_its_profile() {
     if !sandbox::is_inside() && std::env::var_os("VM_DEBS").is_none() {
-        return sandbox::skip(
-            "AppArmor's profiles of gateway, utility and centre need the packages: VM_DEBS=DIR make vm",
-        );
+        return sandbox::skip("AppArmor's profiles of gateway, utility and centre need the packages: make vm-deb");
     }
     let agent = "[operation]\nlook-every-s = 1\n";
     test(Setting { agent, state: "OFF", ..Setting::default() }, |home| {

@@ -7,7 +7,6 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use daemon_kit::state_dir;
 use heg::config::Config;
-use heg::gateway::Restored;
 use heg::planner::Sums;
 use heg::prices::{News, Settings, Watched};
 use heg::rules::form::{Kind, RuleForm};
@@ -47,6 +46,7 @@ const FLOOR_S: i64 = 86_400;
 const PRICES_FILE: &str = "prices.json";
 const MEMBERSHIP_FILE: &str = "membership";
 const CURRENCY: &str = "EUR";
+const NO_PROCESS: &str = "the gateway is not there";
 
 /// What is simulated.
 #[derive(Clone, Debug)]
@@ -136,7 +136,8 @@ struct Year<'a> {
     zone: &'a TimeZone,
     dir: &'a Path,
     house: House,
-    store: Store,
+    /// `None` while the gateway's process is not there.
+    store: Option<Store>,
     utility: Utility,
     machines: Vec<Udn>,
     events: Events,
@@ -167,7 +168,7 @@ impl<'a> Year<'a> {
             dir,
             machines: house.machines().cloned().collect(),
             house,
-            store: Store::open(&dir.join(heg::store::FILE), RETENTION, start)?.store,
+            store: Some(Store::open(&dir.join(heg::store::FILE), RETENTION, start)?.store),
             utility: Utility::new(start.as_second()),
             events: Events::new(),
             happened: std::collections::BTreeMap::new(),
@@ -293,7 +294,8 @@ impl<'a> Year<'a> {
     }
 
     fn run_to(&mut self, until: i64) -> Result<()> {
-        let (store, transactions) = (&mut self.store, &mut self.transactions);
+        let store = self.store.as_mut().context(NO_PROCESS)?;
+        let transactions = &mut self.transactions;
         let mut failed = None;
         self.house.run_to(Timestamp::from_second(until)?, |batch, now| {
             *transactions += u64::from(!batch.is_empty());
@@ -306,7 +308,7 @@ impl<'a> Year<'a> {
     fn write(&mut self) -> Result<()> {
         while let Some((batch, at)) = self.house.poll_written() {
             self.transactions += u64::from(!batch.is_empty());
-            self.store.write(&batch, at)?;
+            self.store.as_mut().context(NO_PROCESS)?.write(&batch, at)?;
         }
         Ok(())
     }
@@ -360,21 +362,21 @@ impl<'a> Year<'a> {
         ] {
             *self.happened.entry(what).or_default() += u64::from(in_it);
         }
+        // One that is killed writes nothing any more.
         if orderly {
             self.house.stop();
-        } else {
-            self.house.killed();
         }
         self.write()?;
         let now = self.house.time();
+        if orderly {
+            // What is killed stays open meanwhile, so that its log is found as it was left.
+            self.store = None;
+        }
         let Opened { store, restored, set_aside } = Store::open(&self.dir.join(heg::store::FILE), RETENTION, now)?;
         ensure!(set_aside.is_none(), "the database was damaged: {set_aside:?}");
-        self.store = store;
-        self.begin_again(restored, at)
-    }
-
-    fn begin_again(&mut self, restored: Restored, at: i64) -> Result<()> {
-        self.house.restart(restored);
+        let decided = store.decided()?;
+        self.store = Some(store);
+        self.house.restart(restored, &decided);
         self.utility.restarted(at);
         self.begin()
     }

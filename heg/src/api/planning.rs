@@ -48,6 +48,16 @@ pub struct RunView {
     pub why: String,
 }
 
+/// A stretch of time.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct SpanView {
+    /// From.
+    pub start: String,
+    /// To.
+    pub end: String,
+}
+
 /// One appliance in the plan.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -64,6 +74,9 @@ pub struct LoadView {
     pub cost: f64,
     /// What of its work is left undone, percent, and why.
     pub dropped: Option<(u32, String)>,
+    /// Until when it is not asked again because it refused or did not answer, and what it said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unwilling: Option<(String, String)>,
     /// Who decides over it now, where that is not the plan, by docs/precedence.md.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ruler: Option<String>,
@@ -86,6 +99,9 @@ pub struct PlanView {
     pub limit: Option<(u32, String)>,
     /// Each appliance that is planned.
     pub loads: Vec<LoadView>,
+    /// Time for which there is no price; it is planned, and counted in `cost`, as if it were the dearest that is known.
+    #[serde(default)]
+    pub unpriced: Vec<SpanView>,
     /// What is not well, each a sentence.
     pub troubles: Vec<String>,
 }
@@ -106,7 +122,7 @@ pub struct DecisionView {
     pub act: String,
     /// For `start`: when it is to start.
     pub start: Option<String>,
-    /// The kind of input that decided: `price`, `window`, `plan`, `limit`, `failsafe`, `rule`, `registration`, `control` (of the utility),
+    /// The kind of input that decided: `price`, `window`, `plan`, `limit`, `fuse`, `failsafe`, `rule`, `registration`, `control` (of the utility),
     /// `person`, `appliance` or `gateway`.
     pub kind: String,
     /// What decided: `price`, `window`, `rule:ID`, `utility:ID` and so on, as in the journal.
@@ -230,6 +246,12 @@ impl RunView {
     }
 }
 
+impl SpanView {
+    fn new(span: &Span) -> Self {
+        Self { start: instant(span.start), end: instant(span.end) }
+    }
+}
+
 impl LoadView {
     fn new(gateway: &Gateway, load: &PlannedLoad<'_>, by: Ruler) -> Self {
         Self {
@@ -239,6 +261,7 @@ impl LoadView {
             pauses: load.pauses.iter().map(RunView::new).collect(),
             cost: units(load.cost),
             dropped: load.dropped.map(|d| (d.missing_ppm.div_ceil(10_000), d.reason.to_string())),
+            unwilling: load.unwilling.map(|(until, why)| (instant(until), why.to_owned())),
             ruler: Some(by).filter(|by| !matches!(by, Ruler::Plan(_) | Ruler::Nobody)).map(|by| by.to_string()),
         }
     }
@@ -255,13 +278,10 @@ impl PlanView {
             made: plan.map(|(_, made)| instant(made)),
             currency: planner.currency().to_owned(),
             cost: units(plan.map_or(0, |(plan, _)| plan.cost)),
-            // Where work is left undone the bound is too loose to say anything.
-            gap_percent: plan
-                .filter(|(plan, _)| plan.dropped.is_empty())
-                .and_then(|(plan, _)| plan.gap_ppm())
-                .map(|ppm| ppm as f64 / 1e4),
+            gap_percent: plan.and_then(|(plan, _)| plan.gap_ppm()).map(|ppm| ppm as f64 / 1e4),
             limit: cap.map(|cap| (cap.watts.count(), cap.cause.to_string())),
             loads: planner.planned().map(|load| LoadView::new(gateway, &load, by(load.udn))).collect(),
+            unpriced: plan.map(|(plan, _)| plan.unpriced.iter().map(SpanView::new).collect()).unwrap_or_default(),
             troubles: planner.troubles(),
         }
     }

@@ -151,7 +151,7 @@ fn respond(request: ControlRequest, reply: Reply) {
         Reply::Registered(reg) => done(String::new(), Some(reg.number()), Some("gateway")),
         Reply::Withdrawn(Key::Here(reg)) => done(String::new(), Some(reg.number()), Some("gateway")),
         Reply::Withdrawn(Key::There(_, reg)) => done(String::new(), Some(reg.number()), Some("appliance")),
-        Reply::Rule(id, "") => done(format!("rule {id}"), None, None),
+        Reply::Rule(id, note) if note.is_empty() => done(format!("rule {id}"), None, None),
         Reply::Rule(id, note) => done(format!("rule {id}; {note}"), None, None),
         Reply::Forgotten => done(String::new(), None, None),
         Reply::No(error) => return refuse(request, error.into()),

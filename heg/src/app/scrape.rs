@@ -74,6 +74,7 @@ impl App {
             plans,
             plan_took: took.map(|took| took.as_secs_f64()),
             plan: self.plan_readings(at),
+            planned: (planner.planned().count(), planner.planned().filter(|load| load.dropped.is_some()).count()),
             currency: planner.currency().to_owned(),
             price: planner.price(at).map(units),
             prices_until: prices.until().and_then(|until| i64::try_from(until.seconds()).ok()),
@@ -101,8 +102,6 @@ impl App {
             made,
             cost: units(plan.cost),
             gap: plan.gap_ppm().map(|ppm| ppm as f64 / 1e6),
-            loads: plan.loads.len(),
-            undone: plan.dropped.len(),
             over_w: planner.over_w(at),
             planned_w: planner.planned_w(at),
         })

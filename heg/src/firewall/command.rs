@@ -59,11 +59,12 @@ async fn baseline(named: Option<&Path>) -> anyhow::Result<()> {
     let settings = dead_man.in_force();
     if settings.mode != Mode::Off {
         let facts = state::facts().context("the network cannot be read").context(Exit::OsErr)?;
+        let shape = detect(&settings, &facts, &dead_man.record().seen);
         let mut sources = dead_man.record().ssh.clone();
         let ssh_ports = ssh::ports(&settings.ssh_ports);
-        sources.extend(ssh::sources(&ssh_ports).unwrap_or_default());
+        sources.extend(ssh::sources(&ssh_ports, &shape.prefixes).unwrap_or_default());
         let plan = Plan {
-            shape: detect(&settings, &facts, &dead_man.record().seen),
+            shape,
             http_port: (config.network.http_port != 0).then_some(config.network.http_port),
             ssh: sources,
             ssh_ports,

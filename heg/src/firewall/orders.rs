@@ -1,6 +1,6 @@
-//! What people at the control socket order of the firewall, and when it counts as done.
+//! What people at the control socket order of the firewall, when it counts as done, and how it is taken back.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 
 use daemon_kit::control::ControlRequest;
 use http::StatusCode;
@@ -92,6 +92,7 @@ impl Firewall {
         // A change that is not on the disk would outlive a crash unconfirmed.
         if let Err(error) = state::write(&self.state_file, self.dead_man.record()) {
             self.dead_man.roll_back();
+            self.note_rollback(&format!("it could not be stored: {error}"));
             return request.respond_error(StatusCode::INSUFFICIENT_STORAGE, "not-stored", error.to_string());
         }
         self.by = cause;
@@ -126,5 +127,62 @@ impl Firewall {
         self.askers.push_back((Ask::Off { confirmed: true }, request));
         self.retry = None;
         self.begin_job(now);
+    }
+
+    /// The time of a change that waits to be confirmed runs from here.
+    pub(super) fn change_in_place(&mut self, now: BootTime) {
+        if !self.dead_man.applied(now) {
+            return;
+        }
+        let (action, what) =
+            if self.is_off() { ("firewall off", String::new()) } else { ("firewall apply", self.shape_text()) };
+        self.note(action, self.by, what);
+        let at_once = self.askers.iter().any(|(ask, _)| *ask == Ask::Apply { confirmed: true });
+        if at_once && self.dead_man.confirm().is_ok() {
+            self.confirmed(self.by);
+        }
+    }
+
+    /// The settings before are in force again.
+    pub(super) fn taken_back(&mut self, why: &str, now: BootTime) {
+        self.store();
+        self.seen = self.dead_man.record().seen.clone();
+        self.ssh = self.dead_man.record().ssh.clone();
+        self.note_rollback(why);
+        self.retry = None;
+        self.to_be_removed = self.is_off();
+        if !self.is_off() {
+            self.watch_all();
+        }
+        self.read_network();
+        self.shape_anew();
+        self.keep_ssh_sources();
+        // Appliances were not followed while there were no rules.
+        self.registry_changed = true;
+        self.begin_job(now);
+    }
+
+    /// Tells people that the settings before are in force again, and why.
+    pub(super) fn note_rollback(&mut self, why: &str) {
+        tracing::warn!(why, "a change of the firewall was taken back");
+        self.rolled_back = why.to_owned();
+        self.note("firewall rollback", Cause::Gateway, why.to_owned());
+    }
+
+    /// Answers those whose question is of that kind.
+    pub(super) fn answer_all(&mut self, which: impl Fn(&Ask) -> bool, now: BootTime) {
+        let (ready, others) = std::mem::take(&mut self.askers).into_iter().partition(|(ask, _)| which(ask));
+        self.askers = others;
+        let ready: VecDeque<_> = ready;
+        for (ask, request) in ready {
+            self.answer(ask, request, now);
+        }
+    }
+
+    pub(super) fn answer(&mut self, ask: Ask, request: ControlRequest, now: BootTime) {
+        match ask {
+            Ask::Metrics => self.scrapes.push_back(request),
+            _ => request.respond_json(StatusCode::OK, &self.view(now)),
+        }
     }
 }

@@ -6,12 +6,14 @@ use std::io::{self, Read as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 
+use super::prefix::Prefix;
 use crate::limits::{FIREWALL_LIST_MAX, FIREWALL_SSH_SOURCES_MAX, SSHD_CONFIG_BYTES_MAX, TCP_TABLE_BYTES_MAX};
 
 /// Where the SSH server has its configuration.
 const DIR: &str = "/etc/ssh";
-/// Lines of it that the package noted as root when it was installed: the daemon may not be able to read that.
-const NOTE: &str = "/var/lib/heg/sshd-ports";
+/// Lines of it that the package noted as root when it was installed: the daemon may not be able to read that. Not in the daemon's own
+/// directory, where root must not write.
+const NOTE: &str = "/var/lib/heg-firewall/sshd-ports";
 
 /// The ports that are `set`, and those that sshd is told to serve on this machine, as far as that may be read.
 pub fn ports(set: &[u16]) -> BTreeSet<u16> {
@@ -72,18 +74,26 @@ fn served(text: &str) -> impl Iterator<Item = u16> + '_ {
     })
 }
 
-/// Sources of connections that are open to one of these ports, loopback left out.
+/// Sources of connections that are open to one of these ports, as many as are let in; loopback and the `home`'s networks, which
+/// need no way in, left out.
 ///
 /// # Errors
 /// Neither list can be read; a kernel without IPv6 has one.
-pub fn sources(ports: &BTreeSet<u16>) -> io::Result<BTreeSet<IpAddr>> {
+pub fn sources(ports: &BTreeSet<u16>, home: &[Prefix]) -> io::Result<BTreeSet<IpAddr>> {
     let (v4, v6) = (read("/proc/net/tcp", TCP_TABLE_BYTES_MAX), read("/proc/net/tcp6", TCP_TABLE_BYTES_MAX));
     let texts = match (v4, v6) {
         (Err(error), Err(_)) => return Err(error),
         (v4, v6) => [v4.unwrap_or_default(), v6.unwrap_or_default()],
     };
+    Ok(from_outside(&texts, ports, home))
+}
+
+/// However many connections those at home have open, or one source by itself: they take nobody's place.
+fn from_outside(texts: &[String], ports: &BTreeSet<u16>, home: &[Prefix]) -> BTreeSet<IpAddr> {
+    let at_home = |source: &IpAddr| home.iter().any(|network| network.covers(Prefix::host(*source)));
     let all = texts.iter().flat_map(|text| established(text, ports));
-    Ok(all.filter(|a| !a.is_loopback()).take(FIREWALL_SSH_SOURCES_MAX).collect())
+    let outside: BTreeSet<IpAddr> = all.filter(|source| !source.is_loopback() && !at_home(source)).collect();
+    outside.into_iter().take(FIREWALL_SSH_SOURCES_MAX).collect()
 }
 
 fn read(path: impl AsRef<Path>, bytes_max: u64) -> io::Result<String> {
@@ -133,7 +143,21 @@ mod tests {
         let _client = TcpStream::connect(("127.0.0.1", port)).unwrap();
         let _server = listener.accept().unwrap();
         assert_eq!(seen(), [here]);
-        assert!(sources(&[port].into()).unwrap().is_empty(), "who is on this machine needs no way in");
+        assert!(sources(&[port].into(), &[]).unwrap().is_empty(), "who is on this machine needs no way in");
+    }
+
+    #[test]
+    fn many_connections_from_home_or_from_one_source_take_nobodys_place() {
+        let line = |n: usize, source: [u8; 4]| {
+            format!("{n}: 0100000A:0016 {:08X}:{:04X} 01 0\n", u32::from_ne_bytes(source), 40_000 + n)
+        };
+        let many = 2 * FIREWALL_SSH_SOURCES_MAX;
+        let home = (0..many).map(|n| line(n, [192, 168, 0, 1 + n as u8]));
+        let twice = (0..many).map(|n| line(many + n, [203, 0, 113, 9]));
+        let text: String = home.chain(twice).chain([line(2 * many, [203, 0, 113, 200])]).collect();
+        let network = Prefix::new([192, 168, 0, 0].into(), 24).unwrap();
+        let seen = from_outside(&[format!("  sl  local_address\n{text}")], &[22].into(), &[network]);
+        assert_eq!(seen.iter().map(ToString::to_string).collect::<Vec<_>>(), ["203.0.113.9", "203.0.113.200"]);
     }
 
     #[test]

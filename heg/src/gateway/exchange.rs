@@ -236,7 +236,7 @@ pub enum Reply {
     /// An appliance was forgotten.
     Forgotten,
     /// A rule was made or removed; what whoever said it should know besides, or nothing.
-    Rule(RuleId, &'static str),
+    Rule(RuleId, String),
     /// A command ended.
     Outcome(Outcome),
     /// Not done.

@@ -124,6 +124,11 @@ impl Cycle {
         (0..self.starts.len() as u16).find(|n| self.instant(grid, *n) == at)
     }
 
+    /// From when on it may start.
+    pub(super) fn earliest(&self) -> i64 {
+        self.earliest
+    }
+
     /// How many starts there are.
     pub(super) fn choices(&self) -> usize {
         self.starts.len()

@@ -16,7 +16,7 @@ pub(super) fn plan(setup: &Setup, board: &Board, kept: &[bool], lower: Option<i6
     let settled: i64 = setup.facts.iter().filter_map(|f| f.settled.as_ref()).map(|s| s.cost).sum();
     let mut dropped = Vec::new();
     let loads = (0..setup.loads.len()).map(|i| {
-        let load = Explained { setup, i, placement: &board.placed[i], kept: kept[i] };
+        let load = Explained { setup, i, placement: &board.placed[i], kept: kept[i], room: &board.room };
         dropped.extend(load.dropped(&mut scratch));
         load.plan(&mut scratch)
     });
@@ -46,6 +46,8 @@ struct Explained<'a> {
     i: usize,
     placement: &'a Placement,
     kept: bool,
+    /// What all loads together leave.
+    room: &'a [i64],
 }
 
 impl Explained<'_> {
@@ -76,7 +78,7 @@ impl Explained<'_> {
         let (Kind::Cycle(cycle), Some(start), Work::Cycle { phases, .. }) =
             (&job.kind, self.placement.start, &self.setup.loads[self.i].work)
         else {
-            return (Vec::new(), Vec::new(), 0);
+            return (Vec::new(), self.never_begun(), 0);
         };
         let at = cycle.instant(&self.setup.grid, start);
         let seconds: i64 = phases.iter().map(|p| i64::from(p.seconds)).sum();
@@ -90,7 +92,33 @@ impl Explained<'_> {
             Why::Cap
         };
         let energy = phases.iter().map(|p| i64::from(p.watts) * i64::from(p.seconds)).sum();
-        (vec![Run { span: Span { start: at, end: at + seconds }, why }], Vec::new(), energy)
+        let mut pauses = Vec::new();
+        self.held_up(cycle.earliest(), &mut pauses);
+        let waits = Span { start: cycle.earliest(), end: at }.within(self.setup.grid.span());
+        pauses.extend(waits.map(|span| Run { span, why }));
+        (vec![Run { span: Span { start: at, end: at + seconds }, why }], pauses, energy)
+    }
+
+    /// A cycle for which there is no place.
+    fn never_begun(&self) -> Vec<Run> {
+        let Work::Cycle { earliest, deadline, .. } = &self.setup.loads[self.i].work else { return Vec::new() };
+        let why = match self.reason(&mut Scratch::default()) {
+            DropReason::CapBelowPower | DropReason::CapTaken => Why::Cap,
+            DropReason::WindowTooShort => Why::Window,
+            DropReason::MinimumTime | DropReason::NotAsked => Why::MinimumTime,
+            DropReason::Override => Why::Override,
+        };
+        let span = Span { start: *earliest, end: *deadline }.within(self.setup.grid.span());
+        span.into_iter().map(|span| Run { span, why }).collect()
+    }
+
+    /// What has to pass before work may begin that is there already: a minimum time off, or a person's order.
+    fn held_up(&self, until: i64, pauses: &mut Vec<Run>) {
+        let load = &self.setup.loads[self.i];
+        let (Work::Cycle { earliest, .. } | Work::Energy { earliest, .. }) = &load.work else { return };
+        let why = if load.ordered.is_some_and(|o| !o.on) { Why::Override } else { Why::MinimumTime };
+        let span = Span { start: *earliest, end: until }.within(self.setup.grid.span());
+        pauses.extend(span.map(|span| Run { span, why }));
     }
 
     fn energy(&self, energy: &Energy, scratch: &mut Scratch) -> (Vec<Run>, Vec<Run>, i64) {
@@ -98,14 +126,25 @@ impl Explained<'_> {
         let alone = &self.setup.facts[self.i].alone.slots;
         let alone_view = View { room: None, extra: None, miss: None };
         let free = energy.unhurt().place(alone_view, scratch).slots;
-        let ordered = self.setup.loads[self.i].ordered.is_some_and(|o| o.on);
+        let ordered = self.setup.loads[self.i].ordered.filter(|o| o.on);
         let within = |slots: &[u16], js: &std::ops::Range<usize>| {
             let mut js = js.clone().filter(|j| *j >= energy.forced);
             js.all(|j| slots.binary_search(&((energy.first() + j) as u16)).is_ok())
         };
-        let runs = energy.runs(grid, self.placement).into_iter().map(|(span, js)| {
+        // What it does whatever comes, and what was chosen, have reasons of their own.
+        let parts = energy.runs(grid, self.placement).into_iter().flat_map(|(span, js)| {
+            if js.start >= energy.forced || js.end <= energy.forced {
+                return vec![(span, js)];
+            }
+            let edge = energy.part(grid, energy.forced).start;
+            let (forced, chosen) = (js.start..energy.forced, energy.forced..js.end);
+            vec![(Span { end: edge, ..span }, forced), (Span { start: edge, ..span }, chosen)]
+        });
+        let parts: Vec<_> = parts.collect();
+        let pauses = self.pauses(energy, &parts, alone, &free);
+        let runs = parts.into_iter().map(|(span, js)| {
             let why = if js.start < energy.forced {
-                if ordered { Why::Override } else { Why::MinimumTime }
+                if ordered.is_some() { Why::Override } else { Why::MinimumTime }
             } else if self.kept {
                 Why::Hysteresis
             } else if alone.len() + energy.forced >= energy.width() {
@@ -121,7 +160,43 @@ impl Explained<'_> {
         });
         let runs: Vec<Run> = runs.collect();
         let seconds: i64 = runs.iter().map(|r| r.span.seconds()).sum();
-        (runs, Vec::new(), seconds * energy.watts)
+        (runs, pauses, seconds * energy.watts)
+    }
+
+    /// When an amount of energy is not taken although it is not all there yet, and why. `alone` is where it would be taken without a cap,
+    /// `free` without minimum times too.
+    fn pauses(
+        &self,
+        energy: &Energy,
+        runs: &[(Span, std::ops::Range<usize>)],
+        alone: &[u16],
+        free: &[u16],
+    ) -> Vec<Run> {
+        let grid = &self.setup.grid;
+        let ordered = self.setup.loads[self.i].ordered.filter(|o| o.on).map(|o| o.until);
+        let mut pauses = Vec::new();
+        self.held_up(energy.window.start, &mut pauses);
+        // Once it has all, it is off because there is nothing to be done.
+        let last = if self.placement.missing > 0 { energy.width() } else { runs.last().map_or(0, |(_, js)| js.end) };
+        for j in (0..last).filter(|j| !runs.iter().any(|(_, js)| js.contains(j))) {
+            let slot = energy.first() + j;
+            let (span, full) = (energy.part(grid, j), self.room[slot] < energy.watts);
+            let is_in = |slots: &[u16]| slots.binary_search(&(slot as u16)).is_ok();
+            let why = if full && (is_in(alone) || self.placement.missing > 0 || ordered.is_some_and(|o| span.start < o))
+            {
+                Why::Cap
+            } else if self.kept {
+                Why::Hysteresis
+            } else if is_in(alone) {
+                Why::Cap
+            } else if is_in(free) {
+                Why::MinimumTime
+            } else {
+                Why::Price
+            };
+            extend(&mut pauses, Run { span, why });
+        }
+        pauses
     }
 
     fn presence(&self, presence: &Presence) -> (Vec<Run>, Vec<Run>, i64) {
@@ -137,11 +212,14 @@ impl Explained<'_> {
             let parts = |spans: &[Span]| spans.iter().filter_map(|s| s.within(span)).collect::<Vec<_>>();
             if placed.next_if_eq(&slot).is_none() {
                 was_on = false;
+                let alone = facts.alone.slots.binary_search(&(slot as u16)).is_ok();
                 let why = if !presence.is_wanted(slot) {
                     Why::Price
+                } else if alone && self.room[slot] < presence.watts {
+                    Why::Cap
                 } else if self.kept {
                     Why::Hysteresis
-                } else if facts.alone.slots.binary_search(&(slot as u16)).is_ok() {
+                } else if alone {
                     Why::Cap
                 } else {
                     Why::MinimumTime
@@ -166,8 +244,10 @@ impl Explained<'_> {
             let on = if timed || !presence.is_wanted(slot) { vec![span] } else { parts(&presence.wanted) };
             for span in on {
                 match runs.last_mut() {
-                    // One run is one decision: to start it.
-                    Some(last) if was_on && last.span.end == span.start => last.span.end = span.end,
+                    // One run is one decision: to start it. But what holds it on for a while has an end, behind which something else decides.
+                    Some(last) if was_on && last.span.end == span.start && (last.why == why || !holds(last.why)) => {
+                        last.span.end = span.end;
+                    }
                     _ => runs.push(Run { span, why }),
                 }
                 was_on = true;
@@ -183,16 +263,19 @@ impl Explained<'_> {
     }
 
     fn dropped(&self, scratch: &mut Scratch) -> Option<Dropped> {
-        let Setup { jobs, facts, loads, room, .. } = self.setup;
+        let missing_ppm = Some(self.placement.missing).filter(|missing| *missing > 0)?;
+        Some(Dropped { id: self.setup.loads[self.i].id, missing_ppm, reason: self.reason(scratch) })
+    }
+
+    /// Why not all of its work is done.
+    fn reason(&self, scratch: &mut Scratch) -> DropReason {
+        let Setup { jobs, facts, loads, under_cap, .. } = self.setup;
         let missing = self.placement.missing;
-        if missing == 0 {
-            return None;
-        }
         let mut before_others = || {
-            let view = View { room: Some(room), extra: None, miss: None };
+            let view = View { room: Some(under_cap), extra: None, miss: None };
             jobs[self.i].place(view, scratch).missing
         };
-        let reason = if loads[self.i].ordered.is_some_and(|o| !o.on) {
+        if loads[self.i].ordered.is_some_and(|o| !o.on) {
             DropReason::Override
         } else if facts[self.i].alone.missing >= missing {
             if matches!(jobs[self.i].kind, Kind::Presence(_)) {
@@ -204,9 +287,13 @@ impl Explained<'_> {
             DropReason::CapBelowPower
         } else {
             DropReason::CapTaken
-        };
-        Some(Dropped { id: loads[self.i].id, missing_ppm: missing, reason })
+        }
     }
+}
+
+/// Whether it is on for that reason whatever comes, for as long as that holds.
+fn holds(why: Why) -> bool {
+    matches!(why, Why::Override | Why::MinimumTime | Why::Kept)
 }
 
 /// Adds a run, joined to the last one where they touch and have one reason.

@@ -26,6 +26,8 @@ pub enum Why {
     Kept,
     /// A person ordered it.
     Override,
+    /// Nobody says when it is to run, so it is left on.
+    LeftOn,
 }
 
 impl fmt::Display for Why {
@@ -40,6 +42,7 @@ impl fmt::Display for Why {
             Self::MinimumTime => "minimum time",
             Self::Kept => "not to be switched off",
             Self::Override => "ordered by a person",
+            Self::LeftOn => "left on",
         })
     }
 }
@@ -75,12 +78,14 @@ pub enum DropReason {
     WindowTooShort,
     /// Its power alone is more than the cap leaves in its window.
     CapBelowPower,
-    /// Loads of more or equal importance, or running ones, take what the cap leaves.
+    /// Other loads take what the cap leaves: of more or equal importance, running, ordered on, or on for a minimum time.
     CapTaken,
     /// It has to stay off for its minimum time first.
     MinimumTime,
     /// A person ordered it off.
     Override,
+    /// The appliance has refused, or did not answer, and is not asked again yet.
+    NotAsked,
 }
 
 impl fmt::Display for DropReason {
@@ -91,6 +96,7 @@ impl fmt::Display for DropReason {
             Self::CapTaken => "the cap is taken by other loads",
             Self::MinimumTime => "its minimum time off has not passed",
             Self::Override => "ordered off by a person",
+            Self::NotAsked => "it is not asked again yet",
         })
     }
 }
@@ -135,9 +141,10 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// How far above the bound the cost is at most, millionths of the bound's size.
+    /// How far above the bound the cost is at most, millionths of the bound's size; `None` where that is not known: before the bound is worked
+    /// out, and where work is left undone, of which the bound says too little.
     pub fn gap_ppm(&self) -> Option<u64> {
-        let bound = self.lower_bound?;
+        let bound = self.lower_bound.filter(|_| self.dropped.is_empty())?;
         let above = u128::from(self.cost.abs_diff(bound)) * 1_000_000;
         Some(u64::try_from(above / u128::from(bound.unsigned_abs().max(1))).unwrap_or(u64::MAX))
     }

@@ -44,6 +44,8 @@ pub(super) struct Setup {
     pub(super) facts: Vec<Facts>,
     /// Watts that jobs may share in each slot.
     pub(super) room: Vec<i64>,
+    /// The same before what is settled, ordered on or held on for a minimum time is taken off.
+    pub(super) under_cap: Vec<i64>,
     /// The most that may be added to the cost of a watt in a slot, so that sums stay within 64 bits.
     pub(super) extra_max: i64,
     /// Work that can't be done even without a cap, by class.
@@ -57,8 +59,10 @@ impl Setup {
         let extra_max = in_64_bits(&grid, &problem.loads)?;
         let rest: i64 = problem.loads.iter().map(rest_w).sum();
         let room = grid.slots.iter().map(|s| s.cap_w.map_or(NO_CAP, |cap| i64::from(cap) - i64::from(s.base_w) - rest));
+        let room: Vec<i64> = room.collect();
         let mut setup = Self {
-            room: room.collect(),
+            under_cap: room.clone(),
+            room,
             jobs: Vec::with_capacity(problem.loads.len()),
             facts: Vec::with_capacity(problem.loads.len()),
             unavoidable: Loss::default(),

@@ -13,13 +13,19 @@ use super::{Planner, daily};
 use crate::envelope;
 use crate::gateway::Gateway;
 use crate::limits::ENDED_TOLD_S;
-use crate::plan::{Span, Why};
+use crate::plan::{DropReason, Span, Why};
 use crate::registrations::{Registrant, Registration, Wish};
+use crate::rules::load::Task;
 use crate::rules::precedence::{Limited, Ruler, Ruling};
 use crate::rules::window::Window;
 use crate::rules::{Consent, Rule, RuleId, Source};
 
 impl Planner {
+    /// A moment for people: local, with its offset from UTC, as the hour that comes twice in October needs it: `2026-11-28 01:30:00+01:00`.
+    pub(super) fn local(&self, at: i64) -> String {
+        timestamp(at).to_zoned(self.settings.zone.clone()).strftime("%Y-%m-%d %H:%M:%S%:z").to_string()
+    }
+
     /// Why, and what ended before, where that is not long ago.
     pub(super) fn because(&self, gateway: &Gateway, udn: &Udn, ruling: Ruling, at: i64) -> String {
         let reason = self.reason(gateway, udn, ruling, at);
@@ -32,7 +38,7 @@ impl Planner {
         match (ended, ruling.by) {
             (None, _) => reason,
             (Some(ended), Ruler::Plan(Why::Price)) => format!("{}; now planned by price: {reason}", ended.words),
-            (Some(ended), Ruler::Plan(why)) if !(why == Why::Cap && ruling.on == Some(true)) => {
+            (Some(ended), Ruler::Plan(why)) if ruling.on != Some(true) || !matches!(why, Why::Cap | Why::LeftOn) => {
                 format!("{}; now planned by {reason}", ended.words)
             }
             (Some(ended), _) => format!("{}; now {reason}", ended.words),
@@ -42,12 +48,13 @@ impl Planner {
     /// Why, by what holds now alone.
     pub(super) fn reason(&self, gateway: &Gateway, udn: &Udn, ruling: Ruling, at: i64) -> String {
         let Some(standing) = self.standings.get(udn) else { return ruling.by.to_string() };
-        let until = self.until(gateway, udn, ruling.by, at).map(|until| format!(" until {:.0}", timestamp(until)));
+        let until = self.until(gateway, udn, ruling.by, at).map(|until| format!(" until {}", self.local(until)));
         let price = self.tariff.at(at).map(|p| format!("{} now", price_words(p, self.tariff.currency())));
         let then = self.then(udn, ruling, at);
+        let only_on = ruling.on == Some(true) && matches!(standing.load.task, Ok(Task::Presence { .. }));
         match ruling.by {
             Ruler::Appliance => match &standing.unwilling {
-                Some(u) => format!("{}; it is asked again at {:.0}", u.why, timestamp(u.until)),
+                Some(u) => format!("{}; it is asked again at {}", u.why, self.local(u.until)),
                 None => ruling.by.to_string(),
             },
             Ruler::Request(reg) => match self.forbidding(gateway, udn, at) {
@@ -87,27 +94,57 @@ impl Planner {
             Ruler::Plan(Why::Cap) if ruling.on == Some(true) && standing.load.consent.0 == Consent::No => {
                 "it goes on again".to_owned()
             }
-            Ruler::Plan(Why::Cap) if ruling.on == Some(true) => "there is room for it again".to_owned(),
+            Ruler::Plan(Why::LeftOn) if standing.load.consent.0 == Consent::Limits => {
+                "it is left on: nothing but a limit may switch it off".to_owned()
+            }
+            Ruler::Plan(Why::LeftOn) => "nobody says when it is to run, so it is left on".to_owned(),
+            Ruler::Plan(Why::Cap) if only_on => "there is room for it again".to_owned(),
             Ruler::Plan(Why::Price) => format!("{}{then}", price.unwrap_or_else(|| "price not known".into())),
-            Ruler::Plan(why) => match price {
-                Some(price) => format!("{why}; {price}{then}"),
-                None => format!("{why}{then}"),
-            },
+            Ruler::Plan(why) => {
+                let words = match why {
+                    Why::Cap if ruling.on == Some(true) => "there is no room for it at a better time".to_owned(),
+                    Why::Cap => "there is no room for it now".to_owned(),
+                    why => why.to_string(),
+                };
+                let words = match self.dropped(udn).filter(|_| ruling.on == Some(false)) {
+                    Some(dropped) => format!("{words}: {dropped}"),
+                    None => words,
+                };
+                match price {
+                    Some(price) => format!("{words}; {price}{then}"),
+                    None => format!("{words}{then}"),
+                }
+            }
             Ruler::Nobody => match &standing.load.task {
                 _ if standing.load.consent.0 == Consent::No => {
                     "nobody decides: that it may be planned nobody at home has said".to_owned()
                 }
                 Err(obstacle) => obstacle.to_string(),
-                Ok(_) => "nobody decides: there is nothing to be done for it".to_owned(),
+                Ok(_) => match standing.work.as_ref().filter(|work| !work.done && work.start > at) {
+                    Some(work) => format!("nobody decides: it has work to do from {} on", self.local(work.start)),
+                    None => "nobody decides: there is nothing to be done for it".to_owned(),
+                },
             },
         }
     }
 
-    /// When it is on again, where it is to be off.
+    /// When it is on again, where it is to be off; of work also what that costs then.
     fn then(&self, udn: &Udn, ruling: Ruling, at: i64) -> String {
         let load = self.current.as_ref().and_then(|c| c.of(udn)).filter(|_| ruling.on == Some(false));
         let next = load.and_then(|l| l.runs.iter().map(|r| r.span.start).find(|start| *start > at));
-        next.map(|start| format!("; on again at {:.0}", timestamp(start))).unwrap_or_default()
+        let Some(start) = next else { return String::new() };
+        let work = self.standings.get(udn).filter(|s| !matches!(s.load.task, Ok(Task::Presence { .. })));
+        let begun = work.is_none_or(|s| s.work.as_ref().is_some_and(|work| work.began.is_some()));
+        let price = self.tariff.at(start).filter(|_| work.is_some());
+        let price = price.map(|p| format!("; {} then", price_words(p, self.tariff.currency()))).unwrap_or_default();
+        format!("; on {}at {}{price}", if begun { "again " } else { "" }, self.local(start))
+    }
+
+    /// Why the plan leaves some of its work undone.
+    fn dropped(&self, udn: &Udn) -> Option<DropReason> {
+        let current = self.current.as_ref()?;
+        let id = current.of(udn)?.id;
+        current.plan.dropped.iter().find(|dropped| dropped.id == id).map(|dropped| dropped.reason)
     }
 
     fn limit_words(&self, by: Limited, at: i64) -> String {
@@ -115,7 +152,7 @@ impl Planner {
         match by {
             Limited::By(envelope::Cause::Limit(id)) => {
                 let until = match self.limit_end(id) {
-                    Some(Some(end)) => format!(" until {:.0}", timestamp(end)),
+                    Some(Some(end)) => format!(" until {}", self.local(end)),
                     Some(None) => " until it is called off".to_owned(),
                     None => String::new(),
                 };
@@ -166,8 +203,8 @@ impl Planner {
     }
 
     /// When a limit of the utility's ends here; the inner `None`: when it is called off.
-    fn limit_end(&self, id: EventId) -> Option<Option<i64>> {
-        let limit = self.envelope.limits().limits.iter().find(|limit| limit.id == id)?;
+    pub(super) fn limit_end(&self, id: EventId) -> Option<Option<i64>> {
+        let limit = self.envelope.limits().limits.iter().find(|limit| limit.id == id && !limit.cancelled)?;
         let (_, end) = limit.window(&self.home);
         Some(end.map(|end| i64::try_from(end.seconds()).unwrap_or(i64::MAX).saturating_add(self.shift)))
     }

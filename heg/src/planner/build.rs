@@ -6,11 +6,12 @@ use jiff::Timestamp;
 use upnp::ids::Udn;
 
 use super::standing::{Standing, is_on};
-use super::work::cycle_s;
+use super::work::{Work, cycle_s};
 use super::{Planner, daily};
 use crate::gateway::Gateway;
 use crate::limits::{
-    PLAN_AHEAD_MAX_S, PLAN_AHEAD_MIN_S, PLAN_REBUILDS_PER_PAIR, PLAN_SLOT_S, PLAN_SWITCH_APART_S, PLAN_WINDOWS_MAX,
+    PLAN_AHEAD_MAX_S, PLAN_AHEAD_MIN_S, PLAN_REBUILDS_PER_PAIR, PLAN_RESERVE_S, PLAN_SLOT_S, PLAN_SWITCH_APART_S,
+    PLAN_WINDOWS_MAX,
 };
 use crate::plan::slots::{LimitSpan, Outlook, SlotsError, cut};
 use crate::plan::{self, Before, Budget, LoadId, Now, Override, Phase, Problem, Span};
@@ -91,7 +92,8 @@ impl Planner {
                     Some(began) => measured(phases, began, span.start, watts, load.power_w),
                     None => phases.clone(),
                 };
-                plan::Work::Cycle { phases, earliest: work.start, deadline: work.end, running_since }
+                let deadline = in_time(work, span.start, cycle_s(&phases));
+                plan::Work::Cycle { phases, earliest: work.start, deadline, running_since }
             }
             (Task::Cycle { .. }, _) => return None,
             (Task::Energy { .. }, Some(work)) if !work.done && planned => {
@@ -107,7 +109,8 @@ impl Planner {
                 } else if work.start >= span.end {
                     return None;
                 } else {
-                    plan::Work::Energy { watts, energy_wh: work.left_wh(), earliest: work.start, deadline: work.end }
+                    let deadline = in_time(work, span.start, takes_s(work.left_wh(), watts));
+                    plan::Work::Energy { watts, energy_wh: work.left_wh(), earliest: work.start, deadline }
                 }
             }
             // On for work that is done, or switched off in the midst of it: there is nothing to go on with.
@@ -133,15 +136,18 @@ impl Planner {
             min_on_s: seconds(load.minimum_on_s, load.minimum_on_named),
             min_off_s: seconds(load.minimum_off_s, load.minimum_off_named),
             start_cost: load.start_cost,
-            now: if on { Now::On(Some(standing.since)) } else { Now::Off(Some(standing.since)) },
+            now: if on {
+                Now::On((!standing.found_on).then_some(standing.since))
+            } else {
+                Now::Off(Some(standing.since))
+            },
             ordered: ordered.map(|(on, _, until)| Override { on, until }),
         })
     }
 
     /// Whether one that is on stays so for now, although it is not time for its work: for its minimum time, or for a rule of comfort.
     fn is_held_on(&self, standing: &Standing, at: i64, ordered: Option<(bool, RuleId, i64)>) -> bool {
-        let minimum = ordered.is_none() && standing.since + i64::from(standing.load.minimum_on_s) > at;
-        minimum || self.comfort(standing, at).is_some()
+        (ordered.is_none() && standing.is_minimum_on(at)) || self.comfort(standing, at).is_some()
     }
 
     /// Whether nothing has to go off at once: no limit holds, none is being come back from, and the fuse bears what is on.
@@ -224,6 +230,12 @@ impl Planner {
     }
 }
 
+/// By when work is planned to be done that takes so long: a little before its time is over, where that leaves enough of it.
+fn in_time(work: &Work, at: i64, takes_s: i64) -> i64 {
+    let soonest = work.start.max(at).saturating_add(takes_s);
+    (work.end - PLAN_RESERVE_S).max(soonest.min(work.end))
+}
+
 /// What an appliance draws that is on, or was when it was last heard, and is not in the plan.
 fn drawn(gateway: &Gateway, udn: &Udn, standing: &Standing) -> u32 {
     let last_known = || is_on(gateway.registry().get(udn)?.profile().last_known);
@@ -249,11 +261,25 @@ fn minimum_ends(load: &plan::Load) -> Option<i64> {
     }
 }
 
-/// Whether it began to be wanted after that instant, within the time in which nothing is switched back.
+/// Whether it began to be wanted after that instant, within the time in which nothing is switched back, or would be done too late after that.
 fn begins_since(work: &plan::Work, since: i64) -> bool {
-    let soon = since..=since + i64::from(PLAN_SWITCH_APART_S);
-    // What is wanted already has a beginning before, or that of the plan.
-    matches!(work, plan::Work::Presence { wanted, .. } if wanted.iter().any(|span| soon.contains(&span.start)))
+    let free = since + i64::from(PLAN_SWITCH_APART_S);
+    let soon = since..=free;
+    match work {
+        // What is wanted already has a beginning before, or that of the plan.
+        plan::Work::Presence { wanted, .. } => wanted.iter().any(|span| soon.contains(&span.start)),
+        plan::Work::Energy { watts, energy_wh, earliest, deadline } => {
+            soon.contains(earliest) || free.saturating_add(takes_s(*energy_wh, *watts)) > *deadline
+        }
+        plan::Work::Cycle { phases, earliest, deadline, .. } => {
+            soon.contains(earliest) || free.saturating_add(cycle_s(phases)) > *deadline
+        }
+    }
+}
+
+/// How long an amount of energy takes, s.
+fn takes_s(energy_wh: u32, watts: u32) -> i64 {
+    i64::try_from((u64::from(energy_wh) * 3600).div_ceil(u64::from(watts.max(1)))).unwrap_or(i64::MAX)
 }
 
 /// The instant as the rest of the gateway has it.

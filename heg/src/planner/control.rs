@@ -7,7 +7,6 @@ use serde::{Deserialize, Serialize};
 use upnp::ids::Udn;
 use utility_wire::EventId;
 
-use super::build::timestamp;
 use super::{Planner, Slot, Soon};
 use crate::envelope;
 use crate::journal::{Cause, Ending};
@@ -104,7 +103,7 @@ impl Planner {
         let left = self.restored.get_mut(udn).and_then(|left| left.control.take());
         let Some(control) = standing.or(left) else { return };
         self.save(Slot::Control(udn.clone()), None, Soon::Soon);
-        let words = format!("{} ended at {:.0}{how}", control.words(), timestamp(at));
+        let words = format!("{} ended at {}{how}", control.words(), self.local(at));
         self.journal(Some(udn), "control over", Cause::Utility(control.id), Ending::Observed, &words, now);
         self.ended(udn, at, &words);
         self.replan(now.wall.as_second());
@@ -139,7 +138,7 @@ impl Planner {
         let (on, at) = (to == PowerState::On, self.last.wall.as_second());
         self.left(udn).cut_short = !on;
         let control = Control { id, on, until: at };
-        self.ended(udn, at, &format!("{} was cut short by a restart at {:.0}", control.words(), timestamp(at)));
+        self.ended(udn, at, &format!("{} was cut short by a restart at {}", control.words(), self.local(at)));
     }
 
     /// A rule that had a say has ended, or was removed: `how` goes behind it.
@@ -149,7 +148,7 @@ impl Planner {
             What::OptOut(of) => format!("the opt-out of {of}"),
             _ => return,
         };
-        let words = format!("{what} (rule {}, by {}) {how} {:.0}", rule.id, who(rule.by), timestamp(at));
+        let words = format!("{what} (rule {}, by {}) {how} {}", rule.id, who(rule.by), self.local(at));
         let of = |udn: &&Udn| rule.is_about(udn);
         let udns: Vec<Udn> = self.standings.keys().filter(of).cloned().collect();
         udns.iter().for_each(|udn| self.ended(udn, at, &words));
@@ -158,14 +157,33 @@ impl Planner {
     /// No limit holds any more: those that it had switched off are told so.
     pub(super) fn limit_ended_for(&mut self, cause: envelope::Cause, at: i64) {
         let words = match cause {
-            envelope::Cause::Limit(id) => format!("limit {id} of the utility ended at {:.0}", timestamp(at)),
+            envelope::Cause::Limit(id) => format!("limit {id} of the utility ended at {}", self.local(at)),
             envelope::Cause::Start | envelope::Cause::Failsafe => {
-                format!("the failsafe limit ended at {:.0}", timestamp(at))
+                format!("the failsafe limit ended at {}", self.local(at))
             }
         };
         let limited = self.standings.iter_mut().filter_map(|(udn, s)| std::mem::take(&mut s.limited).then_some(udn));
         let udns: Vec<Udn> = limited.cloned().collect();
         udns.iter().for_each(|udn| self.ended(udn, at, &words));
+    }
+
+    /// An appliance that is off was switched off by a limit before the gateway's start: that still holds, or has ended meanwhile.
+    pub(super) fn limited_before(&mut self, udn: &Udn, cause: Cause, since: i64, at: i64) {
+        let failsafe = |cap: &envelope::Cap| !matches!(cap.cause, envelope::Cause::Limit(_));
+        let (still, words) = match cause {
+            Cause::Utility(id) => match self.limit_end(id) {
+                Some(end) if end.is_none_or(|end| end > at) => (true, String::new()),
+                Some(Some(end)) => (false, format!("limit {id} of the utility ended at {}", self.local(end))),
+                _ => (false, format!("limit {id} of the utility ended while the gateway was not running")),
+            },
+            _ => (self.cap(at).as_ref().is_some_and(failsafe), "the failsafe limit ended with a restart".to_owned()),
+        };
+        let Some(standing) = self.standings.get_mut(udn) else { return };
+        if still {
+            standing.limited = true;
+        } else if standing.ended.as_ref().is_none_or(|ended| ended.at < since) {
+            self.ended(udn, at, &words);
+        }
     }
 
     fn ended(&mut self, udn: &Udn, at: i64, words: &str) {

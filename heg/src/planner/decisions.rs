@@ -74,7 +74,7 @@ pub struct Decision {
     pub udn: Udn,
     /// What.
     pub act: Act,
-    /// The kind of input that decided, in one word: `price`, `limit`, `control`, `person`...
+    /// The kind of input that decided, in one word: `price`, `limit`, `fuse`, `control`, `person`...
     pub kind: &'static str,
     /// What decided it.
     pub cause: Cause,
@@ -94,6 +94,16 @@ impl Decision {
             Ending::Declined => Some("the gateway"),
             _ => None,
         }
+    }
+
+    /// Whether the planner has decided it, and not a person, the utility or a registration.
+    pub(super) fn is_own(&self) -> bool {
+        others(self.cause).is_none_or(|(kind, _)| kind != self.kind)
+    }
+
+    /// Whether a limit has decided it.
+    pub(super) fn is_of_limit(&self) -> bool {
+        self.is_own() && matches!(self.cause, Cause::Utility(_) | Cause::Failsafe)
     }
 
     /// Writes it to the log, each part as a field of its own.
@@ -170,9 +180,23 @@ impl Decisions {
         of.push_back(Decision { id, at, udn, act, kind, cause, because, saves: None, outcome });
     }
 
+    /// What decided last that an appliance goes off.
+    pub(super) fn last_off(&self, udn: &Udn) -> Option<Cause> {
+        self.of(udn).filter(|d| d.act == Act::Off).last().map(|d| d.cause)
+    }
+
     /// Those about an appliance, the oldest first.
     pub(super) fn of(&self, udn: &Udn) -> impl Iterator<Item = &Decision> {
         self.of.get(udn).into_iter().flatten()
+    }
+
+    /// What an appliance was last switched to, as far as is known: carried out, or under way.
+    pub(super) fn switched(&self, udn: &Udn) -> Option<&Decision> {
+        let carried_out = |decision: &&Decision| {
+            let ending = decision.outcome.as_ref().map(|(ending, _)| ending);
+            ending.is_none_or(|ending| matches!(ending, Ending::Done | Ending::Already | Ending::TimedOut))
+        };
+        self.of(udn).filter(|d| matches!(d.act, Act::On | Act::Off)).filter(carried_out).last()
     }
 
     /// An appliance is no more.
@@ -196,36 +220,36 @@ pub(super) fn kind(cause: Cause) -> &'static str {
     if let Cause::Utility(_) = cause { "limit" } else { cause.word() }
 }
 
-/// The journal's word for who decided. `cap` is the limit that holds now.
-pub(super) fn cause(by: Ruler, cap: Option<envelope::Cause>) -> Cause {
+/// The journal's word for who decided. `tight` is what leaves no room now, if anything does.
+pub(super) fn cause(by: Ruler, tight: Option<Limited>) -> Cause {
     match by {
-        Ruler::Limit(Limited::By(limit)) => limited(limit),
-        Ruler::Limit(Limited::Comeback | Limited::Fuse) => Cause::Plan,
+        Ruler::Limit(by) => limited(Some(by)),
         Ruler::OrderOff(id) | Ruler::OrderOn(id) | Ruler::OptOut(id) => Cause::Rule(id),
         Ruler::Request(reg) => Cause::Registration(reg),
         Ruler::Comfort(crate::rules::Source::Rule(id)) => Cause::Rule(id),
         Ruler::Control(id) => Cause::Utility(id),
-        Ruler::Plan(why) => planned(why, cap),
+        Ruler::Plan(why) => planned(why, tight),
         Ruler::Appliance => Cause::Appliance,
         Ruler::Comfort(_) | Ruler::Nobody => Cause::Gateway,
     }
 }
 
 /// The journal's word for what decided in the plan.
-pub(super) fn planned(why: Why, cap: Option<envelope::Cause>) -> Cause {
-    match (why, cap) {
-        (Why::Price, _) => Cause::Price,
-        (Why::Window | Why::Deadline, _) => Cause::Window,
-        (Why::Cap, Some(limit)) => limited(limit),
-        (Why::Cap, None) | (Why::Frozen | Why::Hysteresis | Why::MinimumTime | Why::Kept | Why::Override, _) => {
-            Cause::Plan
-        }
+pub(super) fn planned(why: Why, tight: Option<Limited>) -> Cause {
+    match why {
+        Why::Price => Cause::Price,
+        Why::Window | Why::Deadline => Cause::Window,
+        Why::Cap => limited(tight),
+        Why::Frozen | Why::Hysteresis | Why::MinimumTime | Why::Kept | Why::Override | Why::LeftOn => Cause::Plan,
     }
 }
 
-fn limited(limit: envelope::Cause) -> Cause {
-    match limit {
-        envelope::Cause::Limit(id) => Cause::Utility(id),
-        envelope::Cause::Start | envelope::Cause::Failsafe => Cause::Failsafe,
+/// The way back after a limit is the plan's own.
+fn limited(by: Option<Limited>) -> Cause {
+    match by {
+        Some(Limited::By(envelope::Cause::Limit(id))) => Cause::Utility(id),
+        Some(Limited::By(envelope::Cause::Start | envelope::Cause::Failsafe)) => Cause::Failsafe,
+        Some(Limited::Fuse) => Cause::Fuse,
+        Some(Limited::Comeback) | None => Cause::Plan,
     }
 }

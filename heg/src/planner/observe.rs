@@ -9,6 +9,7 @@ use super::build::timestamp;
 use super::control::Control;
 use super::decisions::{self, Act, Decision};
 use super::savings::Sums;
+use super::sight::money;
 use super::standing::{Pause, Standing, Unwilling, is_on, switches};
 use super::work::{self, cycle_s};
 use super::{Effect, Planner, Slot, Soon, daily};
@@ -16,8 +17,8 @@ use crate::commands::{Outcome, Verb};
 use crate::gateway::Gateway;
 use crate::journal::{Cause, Ending};
 use crate::limits::{
-    ACCOUNT_GAP_MAX_S, COMMANDED_WITHIN_S, CYCLE_DONE_QUARTERS, LATE_OBEYED_S, MEASURED_APART, MEASURED_KEPT_S,
-    ORDER_S_MAX, REASON_BYTES_MAX, WOKEN_KEPT_S, bounded,
+    ACCOUNT_GAP_MAX_S, COMMANDED_WITHIN_S, FULL_WITHIN_S, LATE_OBEYED_S, MEASURED_APART, MEASURED_KEPT_S, ORDER_S_MAX,
+    REASON_BYTES_MAX, WOKEN_KEPT_S, WORK_DONE_QUARTERS, bounded,
 };
 use crate::now::Now;
 use crate::plan::{Span, Why};
@@ -59,6 +60,11 @@ impl Planner {
         });
         let (was, is) = (standing.on, is_on(appliance.state()));
         let profile = appliance.profile();
+        standing.heard |= appliance.is_reachable();
+        // Whoever is there again need not be waited for.
+        let reached = std::mem::replace(&mut standing.reachable, appliance.is_reachable());
+        let back = appliance.is_reachable() && !reached;
+        let again = back && standing.unwilling.take_if(|unwilling| unwilling.unreachable).is_some();
         let planned_w = standing.planned_w(at);
         standing.power_w = match (is, profile.power) {
             (Some(true), Some(power)) if power.count() > 0 => {
@@ -78,25 +84,33 @@ impl Planner {
         // Where nothing limits, it is no matter.
         let scarce = self.settings.fuse_w.is_some() || self.caps.iter().any(|(_, cap)| cap.is_some());
         let heavier = scarce && standing.planned_w(at).abs_diff(planned_w) > planned_w / MEASURED_APART;
-        if was != is {
-            // By a clock that has been set back since it would be on its minimum time for hours.
-            standing.since = profile.since.as_second().min(at);
+        let lasted = at - standing.since;
+        let decided = self.decisions.switched(udn).filter(|_| was.is_none() && standing.unseen_since.is_none());
+        let unseen_from = standing.seen(was, decided, profile.since.as_second(), at);
+        let limited = decided.filter(|d| standing.on == Some(false) && standing.is_paused() && d.is_of_limit());
+        let limited = limited.map(|d| (d.cause, d.at.as_second()));
+        if let Some(start) = unseen_from {
+            let (span, zone) = (Span { start, end: at }, &self.settings.zone);
+            standing.used_unseen(udn, span, &self.tariff, &mut self.ledger, zone);
         }
         // Who was silent meanwhile was as we had left it.
         let left = standing.ours.or(standing.late.map(|(to, _)| !to));
         match (was.or(left), is) {
-            (Some(was), Some(is)) if was != is => self.switched(gateway, udn, is, now),
+            (Some(was), Some(is)) if was != is => self.switched(gateway, udn, is, lasted, now),
             // It was not seen meanwhile, and has stopped.
             (None, Some(false)) => _ = self.interrupt(udn, now),
             _ => {}
         }
-        if differs || heavier {
+        if let Some((cause, since)) = limited {
+            self.limited_before(udn, cause, since, at);
+        }
+        if differs || heavier || again {
             self.replan(at);
         }
     }
 
-    /// It was off and is on, or the other way round.
-    fn switched(&mut self, gateway: &Gateway, udn: &Udn, on: bool, now: Now) {
+    /// It was off and is on, or the other way round, after so many seconds.
+    fn switched(&mut self, gateway: &Gateway, udn: &Udn, on: bool, lasted: i64, now: Now) {
         let at = now.wall.as_second();
         let planned = self.standings.get(udn).is_some_and(|standing| self.is_planned(udn, standing, at));
         let Some(standing) = self.standings.get_mut(udn) else { return };
@@ -130,7 +144,7 @@ impl Planner {
             // Who has stopped it does not want it to begin again at once.
             self.hold(udn, on, by, now);
         }
-        let finished = interrupted || (!on && self.finish_by_itself(udn, cause.is_some() || ours, now));
+        let finished = interrupted || (!on && self.finish_by_itself(udn, cause.is_some() || ours, lasted, now));
         if cause.is_none() && !ours && !finished {
             self.by_hand(udn, on, Author::Hand, now);
         }
@@ -162,7 +176,8 @@ impl Planner {
             return false;
         };
         let (length, began) = (cycle_s(phases), work.began.filter(|_| !work.done));
-        let Some(lasted) = began.map(|began| at - began).filter(|lasted| *lasted < length / 4 * CYCLE_DONE_QUARTERS)
+        let Some(lasted) =
+            began.map(|began| at - began).filter(|lasted| *lasted < length / 4 * i64::from(WORK_DONE_QUARTERS))
         else {
             return false;
         };
@@ -180,12 +195,23 @@ impl Planner {
         true
     }
 
-    /// A cycle that is over, or a charge that has what it needs, goes off by itself.
-    fn finish_by_itself(&mut self, udn: &Udn, ordered: bool, now: Now) -> bool {
+    /// A cycle that is over, or a charge that has what it needs, goes off by itself. A charge that has taken little may have been switched off by a
+    /// hand, or the power was gone: it goes on again when a hand's time is over, and is full when it goes off again soon after that.
+    fn finish_by_itself(&mut self, udn: &Udn, ordered: bool, lasted: i64, now: Now) -> bool {
         let Some(standing) = self.standings.get_mut(udn) else { return false };
         let Some(work) = standing.work.as_mut().filter(|w| !w.done && w.began.is_some()) else { return false };
         // A pause of the plan or the utility is none of its own.
         if ordered && !matches!(standing.load.task, Ok(Task::Cycle { .. })) {
+            return false;
+        }
+        let (need_wh, taken_wh) = (work.need_wh, work.taken_ws / 3600);
+        let short = taken_wh < u64::from(need_wh) / 4 * u64::from(WORK_DONE_QUARTERS);
+        if short && !(work.stopped && lasted < FULL_WITHIN_S) && work.end > now.wall.as_second() {
+            work.stopped = true;
+            let cause = work.rule.map_or(Cause::Window, |number| Cause::Rule(RuleId::Made(number)));
+            let reason = format!("went off with {taken_wh} of {need_wh} Wh taken");
+            self.journal(Some(udn), "plan work", cause, Ending::Observed, &reason, now);
+            self.save_work(udn);
             return false;
         }
         work.close();
@@ -249,7 +275,8 @@ impl Planner {
                         _ => {}
                     }
                     let why = format!("{}: {}", outcome.ending, outcome.reason);
-                    standing.unwilling = Some(Unwilling::again(standing.unwilling.as_ref(), &why, at));
+                    let unreachable = ending == Ending::Unreachable;
+                    standing.unwilling = Some(Unwilling::again(standing.unwilling.as_ref(), &why, unreachable, at));
                     self.replan(at);
                 }
             }
@@ -280,7 +307,7 @@ impl Planner {
     fn others_decided(&mut self, udn: &Udn, on: bool, cause: Cause, outcome: &Outcome, now: Now) {
         let Some((kind, mut because)) = decisions::others(cause) else { return };
         if kind == "control" && outcome.is_success() {
-            because += &format!(" until {:.0}", timestamp(now.wall.as_second() + self.settings.by_hand_s));
+            because += &format!(" until {}", self.local(now.wall.as_second() + self.settings.by_hand_s));
         }
         let decision = self.decisions.enter(Decision {
             id: 0,
@@ -304,6 +331,7 @@ impl Planner {
             for rule in &ended {
                 self.unsave(rule);
                 self.rule_ended(rule, rule.until.map_or(at, |until| until.as_second()), "ended at");
+                self.asked_in_vain(rule, now);
             }
             self.everything_changed(at);
         }
@@ -410,15 +438,22 @@ impl Planner {
         let Some(standing) = self.standings.get(udn) else { return };
         let (Some(work), Ok(task)) = (standing.work.clone(), &standing.load.task) else { return };
         let sums = work.sums(task, standing.load.power_w, &self.tariff);
-        self.ledger.add(udn, sums, at, &self.settings.zone);
+        let used = sums.unwrap_or_else(|| work.used(task));
+        self.ledger.add(udn, used, at, &self.settings.zone);
         let undone = match task {
             Task::Cycle { .. } => work.began.is_none(),
             _ => work.left_wh() > 0 && work.end <= at,
         };
-        let money = super::sight::money(sums.saved(), self.tariff.currency());
+        let saved = match sums {
+            Some(sums) => format!("saved {} against running at once", money(sums.saved(), self.tariff.currency())),
+            None => "what it saved is not known, as a price is not".to_owned(),
+        };
         let (ending, reason) = match undone {
-            true => (Ending::Dropped, format!("not done by {:.0}", timestamp(work.end))),
-            false => (Ending::Done, format!("saved {money} against running at once")),
+            true => (Ending::Dropped, format!("not done by {}", self.local(work.end))),
+            false if work.left_wh() > 0 => {
+                (Ending::Done, format!("went off with {} of {} Wh taken; {saved}", work.taken_ws / 3600, work.need_wh))
+            }
+            false => (Ending::Done, saved),
         };
         let cause = work.rule.map_or(Cause::Window, |number| Cause::Rule(RuleId::Made(number)));
         self.journal(Some(udn), "plan work", cause, ending, &reason, now);
@@ -448,35 +483,18 @@ impl Planner {
             if standing.load.consent.0 != Consent::Yes {
                 continue;
             }
-            let watts = standing.power_w;
-            let energy_ws = u64::from(watts) * u64::try_from(span.seconds()).unwrap_or(0);
-            let cost = self.tariff.cost(span, watts);
-            let (on, paused) = (standing.on == Some(true), standing.is_paused());
-            match (&standing.load.task, &mut standing.work) {
-                (Ok(Task::Energy { .. }), Some(work)) if on && !work.done && work.began.is_some() => {
-                    work.taken_ws = work.taken_ws.saturating_add(energy_ws);
-                    work.cost = work.cost.saturating_add(cost.unwrap_or(0));
-                    work.priced &= cost.is_some();
-                }
-                // Beyond what it was to take: by hand, or because it would not go off.
-                (Ok(Task::Energy { .. }), _) if on => {
-                    let cost = cost.unwrap_or(0);
-                    self.ledger.add(udn, Sums { cost, at_once: cost, energy_ws, not_used: 0 }, at, &self.settings.zone);
-                }
-                (Ok(Task::Presence { .. }), _) if on => {
-                    let cost = cost.unwrap_or(0);
-                    self.ledger.add(udn, Sums { cost, at_once: cost, energy_ws, not_used: 0 }, at, &self.settings.zone);
-                }
-                (Ok(Task::Presence { .. }), _) if paused => {
-                    let of_plan = self.current.as_ref().and_then(|c| c.of(udn));
-                    let paused = of_plan.is_some_and(|load| {
-                        load.pauses.iter().any(|pause| pause.why != Why::Cap && pause.span.within(span).is_some())
-                    });
-                    let spared = watts.saturating_sub(standing.load.rest_w);
-                    let not_used = self.tariff.cost(span, spared).filter(|_| paused).unwrap_or(0);
-                    self.ledger.add(udn, Sums { not_used, ..Sums::default() }, at, &self.settings.zone);
-                }
-                _ => {}
+            if standing.on == Some(true) {
+                standing.used(udn, span, &self.tariff, &mut self.ledger, &self.settings.zone);
+                continue;
+            }
+            if let (Ok(Task::Presence { .. }), true) = (&standing.load.task, standing.is_paused()) {
+                let of_plan = self.current.as_ref().and_then(|c| c.of(udn));
+                let paused = of_plan.is_some_and(|load| {
+                    load.pauses.iter().any(|pause| pause.why != Why::Cap && pause.span.within(span).is_some())
+                });
+                let spared = standing.power_w.saturating_sub(standing.load.rest_w);
+                let not_used = self.tariff.cost(span, spared).filter(|_| paused).unwrap_or(0);
+                self.ledger.add(udn, Sums { not_used, ..Sums::default() }, span.start, &self.settings.zone);
             }
         }
     }

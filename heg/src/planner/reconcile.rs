@@ -30,7 +30,9 @@ impl Planner {
             }
             let (Some(wanted), Some(on)) = (ruling.on, standing.on) else { continue };
             let busy = || gateway.commands().iter().any(|c| c.udn == *udn && switches(c.verb).is_some());
-            if wanted == on || standing.ordered.is_some() || matches!(ruling.by, Ruler::Control(_)) || busy() {
+            let awaited = !standing.heard && self.finds_until(at).is_some();
+            if wanted == on || awaited || standing.ordered.is_some() || matches!(ruling.by, Ruler::Control(_)) || busy()
+            {
                 continue;
             }
             orders.push((udn.clone(), wanted, ruling.by));
@@ -47,9 +49,14 @@ impl Planner {
 
     fn order_now(&mut self, gateway: &Gateway, udn: &Udn, on: bool, by: Ruler, now: Now) {
         let at = now.wall.as_second();
+        let again = on && by == Ruler::Plan(Why::Cap) && self.cap(at).is_none();
+        let tight = match again {
+            // It goes on because of the room there is where there was none.
+            true => Some(Limited::Fuse).filter(|_| self.decisions.last_off(udn) == Some(Cause::Fuse)),
+            false => self.tight(at),
+        };
+        let cause = decisions::cause(by, tight);
         let Some(standing) = self.standings.get_mut(udn) else { return };
-        let cap = self.caps.iter().rev().find(|(start, _)| *start <= at).and_then(|(_, cap)| *cap);
-        let cause = decisions::cause(by, cap.map(|cap| cap.cause));
         let verb = standing.verb(on);
         standing.ordered = Some((on, cause));
         let ruling = Ruling { on: Some(on), by };
@@ -72,6 +79,11 @@ impl Planner {
         self.decided(decision, now);
         // Before the order, which goes out when that is written: what is off after a power cut would stay off.
         self.keep_paused(udn);
+        // How far its charge is goes into the same write: after a power cut it is reckoned on from there.
+        let charges = |standing: &Standing| matches!(standing.load.task, Ok(Task::Energy { .. }));
+        if self.standings.get(udn).is_some_and(|s| charges(s) && s.work.as_ref().is_some_and(|work| !work.done)) {
+            self.save_work(udn);
+        }
         self.effects.push_back(Effect::Order { udn: udn.clone(), verb, cause });
     }
 
@@ -119,13 +131,20 @@ impl Planner {
         let run = load.and_then(|(_, load)| load.runs.iter().find(|r| holds(r.span)));
         let pause = load.and_then(|(_, load)| load.pauses.iter().find(|r| holds(r.span)));
         let dropped = load.and_then(|(c, load)| c.plan.dropped.iter().find(|d| d.id == load.id));
+        // Each moment in which energy is not taken has its own reason.
+        let energy = matches!(standing.load.task, Ok(Task::Energy { .. }));
         let capped = pause.is_some_and(|p| p.why == Why::Cap)
-            || dropped.is_some_and(|d| matches!(d.reason, DropReason::CapTaken | DropReason::CapBelowPower));
+            || dropped.is_some_and(|d| !energy && matches!(d.reason, DropReason::CapTaken | DropReason::CapBelowPower));
         // A cycle goes to its end.
         let cycle = matches!(standing.load.task, Ok(Task::Cycle { .. }));
         let limited = load.is_some() && run.is_none() && capped && !cycle && standing.load.consent.0 >= Consent::Limits;
         let plan = match (load, run) {
             (Some(_), Some(run)) => Some((true, self.why_on(standing, planned, run.why))),
+            // One that waits: whoever starts it by hand has started it.
+            (Some((_, load)), None) if cycle && planned && standing.on == Some(false) => {
+                let ahead = load.runs.iter().any(|run| run.span.start > at);
+                pause.map(|p| p.why).or(ahead.then_some(Why::Window)).map(|why| (false, why))
+            }
             _ if cycle => None,
             // Beyond limits an appliance that isn't planned is only let go on.
             (Some(_), None) if planned => Some((false, pause.map_or(Why::Window, |p| p.why))),
@@ -150,12 +169,14 @@ impl Planner {
         }
     }
 
-    /// Why it is on: where nobody says when it is to run it is only let go on, after a price or a limit.
+    /// Why it is on: where nobody says when it is to run it is only let go on, after a price or a limit, or was never off.
     fn why_on(&self, standing: &Standing, planned: bool, why: Why) -> Why {
         match &standing.load.task {
             Ok(Task::Presence { only, price_max, .. }) if why == Why::Window && (only.is_empty() || !planned) => {
                 if planned && price_max.is_some() {
                     Why::Price
+                } else if standing.on == Some(true) {
+                    Why::LeftOn
                 } else {
                     Why::Cap
                 }
@@ -165,12 +186,18 @@ impl Planner {
     }
 
     /// What leaves no room, where the plan says that nothing is left.
-    fn limited(&self, at: i64) -> Limited {
+    pub(super) fn limited(&self, at: i64) -> Limited {
         match self.cap(at) {
             Some(cap) => Limited::By(cap.cause),
             None if self.is_rising(at) => Limited::Comeback,
             None => Limited::Fuse,
         }
+    }
+
+    /// What leaves no room now, if anything may.
+    fn tight(&self, at: i64) -> Option<Limited> {
+        let limited = self.limited(at);
+        Some(limited).filter(|by| *by != Limited::Fuse || self.settings.fuse_w.is_some())
     }
 
     /// Whether load comes back after a limit.
@@ -208,7 +235,7 @@ impl Planner {
     pub(super) fn tell_plan(&mut self, now: Now) {
         let at = now.wall.as_second();
         let Some(current) = &self.current else { return };
-        let cap = self.cap(at).map(|cap| cap.cause);
+        let tight = self.tight(at);
         let mut news = Vec::new();
         for (load, udn) in current.plan.loads.iter().zip(&current.whose) {
             let Some(standing) = self.standings.get(udn) else { continue };
@@ -231,16 +258,16 @@ impl Planner {
                 let price = self.tariff.at(run.span.start).map(|p| price_words(p, self.tariff.currency()));
                 let because = price.map_or(run.why.to_string(), |price| format!("{}; {price} then", run.why));
                 let act = Act::Start(timestamp(run.span.start));
-                news.push((udn.clone(), act, decisions::planned(run.why, cap), because, saves));
+                news.push((udn.clone(), act, decisions::planned(run.why, tight), because, saves));
             }
             let dropped = current.plan.dropped.iter().find(|d| d.id == load.id);
             if let Some(Dropped { missing_ppm, reason, .. }) = dropped
                 && standing.told_dropped != Some(percent(*missing_ppm))
             {
                 let cause = match reason {
-                    DropReason::CapTaken | DropReason::CapBelowPower => decisions::planned(Why::Cap, cap),
+                    DropReason::CapTaken | DropReason::CapBelowPower => decisions::planned(Why::Cap, tight),
                     DropReason::WindowTooShort => Cause::Window,
-                    DropReason::MinimumTime => Cause::Plan,
+                    DropReason::MinimumTime | DropReason::NotAsked => Cause::Plan,
                     DropReason::Override => self.order(udn, at).map_or(Cause::Plan, |(_, id, _)| Cause::Rule(id)),
                 };
                 news.push((udn.clone(), Act::Drop(*missing_ppm), cause, reason.to_string(), None));

@@ -9,14 +9,14 @@ use upnp::ids::Udn;
 
 use super::decisions::Decision;
 use super::savings::Sums;
-use super::{Planner, standing::Standing};
+use super::{Current, Planner, standing::Standing};
 use crate::gateway::Gateway;
 use crate::journal::Entry;
-use crate::plan::{Dropped, LoadPlan, Plan, Run};
-use crate::rules::Rule;
+use crate::plan::{DropReason, Dropped, LoadId, LoadPlan, Plan, Run, Why};
 use crate::rules::book::Book;
 use crate::rules::load::{Load, Task, misfit};
-use crate::rules::precedence::Ruling;
+use crate::rules::precedence::{Limited, Ruling};
+use crate::rules::{Consent, Rule};
 
 /// One load of the plan.
 #[derive(Clone, Copy, Debug)]
@@ -31,6 +31,8 @@ pub struct PlannedLoad<'a> {
     pub cost: i64,
     /// What of it is left undone.
     pub dropped: Option<Dropped>,
+    /// Until when it is not asked again, seconds since 1970, and why: the plan has no place for it meanwhile.
+    pub unwilling: Option<(i64, &'a str)>,
 }
 
 /// One appliance as the planner sees it.
@@ -117,18 +119,32 @@ impl Planner {
         now.map(|over| over.watts).max().unwrap_or(0)
     }
 
-    /// Its loads.
+    /// Its loads, and those that have none in it because they are not asked again yet.
     pub fn planned(&self) -> impl Iterator<Item = PlannedLoad<'_>> {
+        let at = self.last.wall.as_second();
+        let whose = move |udn: &Udn| self.current.as_ref().is_some_and(|current| current.of(udn).is_some());
+        let unwilling = self.standings.iter().filter_map(move |(udn, standing)| {
+            let refused = standing.unwilling.as_ref().filter(|u| u.until > at && !whose(udn))?;
+            let may = standing.load.consent.0 != Consent::No && standing.load.task.is_ok();
+            // Who has only to be switched off leaves nothing undone.
+            let open = standing.work.as_ref().is_some_and(|work| !work.done && work.start <= at && at < work.end);
+            let undone = may && standing.on == Some(false) && (open || standing.is_paused());
+            let whole = Dropped { id: LoadId(u32::MAX), missing_ppm: 1_000_000, reason: DropReason::NotAsked };
+            let (dropped, unwilling) = (undone.then_some(whole), Some((refused.until, &*refused.why)));
+            may.then_some(PlannedLoad { udn, runs: &[], pauses: &[], cost: 0, dropped, unwilling })
+        });
         let current = self.current.iter();
-        current.flat_map(|c| {
+        let planned = current.flat_map(|c| {
             c.whose.iter().zip(&c.plan.loads).map(|(udn, load)| PlannedLoad {
                 udn,
                 runs: &load.runs,
                 pauses: &load.pauses,
                 cost: load.cost,
                 dropped: c.plan.dropped.iter().find(|d| d.id == load.id).copied(),
+                unwilling: None,
             })
-        })
+        });
+        planned.chain(unwilling)
     }
 
     /// What is known of an appliance at `at`; `None` while it was not seen.
@@ -161,22 +177,41 @@ impl Planner {
     pub fn troubles(&self) -> Vec<String> {
         let mut troubles: Vec<String> =
             self.trouble.iter().map(|why| format!("no plan could be made: {why}")).collect();
-        if let Some(over) = self.current.as_ref().and_then(|c| c.plan.over_cap.first()) {
-            troubles.push(format!(
-                "the limit is exceeded by {} W from {:.0} on, by what is not to be switched off",
-                over.watts,
-                super::build::timestamp(over.span.start)
-            ));
-        }
+        troubles.extend(self.current.as_ref().and_then(|current| self.excess(current)));
         troubles
+    }
+
+    /// By how much the plan exceeds what the home may draw, which limit that is, and what stays on all the same.
+    fn excess(&self, current: &Current) -> Option<String> {
+        let over = current.plan.over_cap.first()?;
+        let at = over.span.start;
+        let what = match self.limited(at) {
+            Limited::By(cause) => cause.to_string(),
+            Limited::Comeback => "what may come back after a limit".to_owned(),
+            Limited::Fuse => "the home's fuse".to_owned(),
+        };
+        let holds = |run: &&Run| (run.span.start..run.span.end).contains(&at);
+        let stays = [
+            (Why::Kept, "what is not to be switched off"),
+            (Why::Frozen, "a cycle that is running"),
+            (Why::MinimumTime, "a minimum time"),
+            (Why::Override, "what a person has ordered on"),
+        ];
+        let runs: Vec<Why> =
+            current.plan.loads.iter().filter_map(|l| l.runs.iter().find(holds)).map(|r| r.why).collect();
+        let mut by: Vec<_> = stays.into_iter().filter(|(why, _)| runs.contains(why)).map(|(_, words)| words).collect();
+        if by.is_empty() {
+            by.push("what is not planned");
+        }
+        Some(format!("{what} is exceeded by {} W from {} on, by {}", over.watts, self.local(at), by.join(" and ")))
     }
 }
 
 /// An amount for people: `0.1234 EUR`.
 pub(super) fn money(micros: i64, currency: &str) -> String {
-    let sign = if micros < 0 { "-" } else { "" };
     // To a hundredth of a cent.
     let rounded = (micros.unsigned_abs() + 50) / 100;
+    let sign = if micros < 0 && rounded > 0 { "-" } else { "" };
     format!("{sign}{}.{:04} {currency}", rounded / 10_000, rounded % 10_000).trim_end().to_owned()
 }
 

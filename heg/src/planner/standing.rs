@@ -2,17 +2,23 @@
 #![forbid(unsafe_code)]
 
 use energy_model::{PowerState, RegId};
+use jiff::tz::TimeZone;
 use upnp::ids::Udn;
 
 use super::Slot;
 use super::control::{Control, Ended};
+use super::decisions::{Act, Decision};
+use super::savings::{Ledger, Sums};
+use super::tariff::Tariff;
 use super::work::{Work, cycle_s};
 use crate::commands::Verb;
 use crate::journal::Cause;
 use crate::limits::{
-    COMMANDED_WITHIN_S, LATE_OBEYED_S, MEASURED_KEPT_S, ORDER_S_MAX, PLAN_RETRY_FIRST_S, PLAN_RETRY_MAX_S,
-    PLAN_WATTS_MAX, WOKEN_KEPT_S,
+    ACCOUNT_GAP_MAX_S, COMMANDED_WITHIN_S, LATE_OBEYED_S, MEASURED_KEPT_S, ORDER_S_MAX, PLAN_RETRY_FIRST_S,
+    PLAN_RETRY_MAX_S, PLAN_WATTS_MAX, WOKEN_KEPT_S,
 };
+use crate::plan::Span;
+use crate::rules::Consent;
 use crate::rules::load::{Load, Task};
 
 /// See the module.
@@ -22,8 +28,16 @@ pub(super) struct Standing {
     pub(super) load: Load,
     /// Whether it is on; `None`: unknown.
     pub(super) on: Option<bool>,
-    /// Since when, s.
+    /// Since when, s; one that was ON when it fell silent and is ON when it is heard again was so meanwhile.
     pub(super) since: i64,
+    /// It was on when it was first seen, and nobody knows since when: its minimum time counts as over.
+    pub(super) found_on: bool,
+    /// Since when it is out of sight, s, having been on.
+    pub(super) unseen_since: Option<i64>,
+    /// It was heard since the start.
+    pub(super) heard: bool,
+    /// It answers, as far as is known.
+    pub(super) reachable: bool,
     /// What it draws while on, W.
     pub(super) power_w: u32,
     /// What it was measured to draw when it was last on, W, and until when that counts once it is off.
@@ -130,16 +144,18 @@ pub(super) struct Unwilling {
     pub(super) over: bool,
     /// How often in a row.
     pub(super) times: u32,
+    /// It was not reached.
+    pub(super) unreachable: bool,
     /// Why, in its words.
     pub(super) why: Box<str>,
 }
 
 impl Unwilling {
     /// Once more, later than the last time.
-    pub(super) fn again(before: Option<&Self>, why: &str, now: i64) -> Self {
+    pub(super) fn again(before: Option<&Self>, why: &str, unreachable: bool, now: i64) -> Self {
         let times = before.map_or(0, |b| b.times) + 1;
         let delay = (PLAN_RETRY_FIRST_S << (times - 1).min(8)).min(PLAN_RETRY_MAX_S);
-        Self { until: now + delay, over: false, times, why: why.into() }
+        Self { until: now + delay, over: false, times, unreachable, why: why.into() }
     }
 }
 
@@ -150,6 +166,10 @@ impl Standing {
             load,
             on: None,
             since: 0,
+            found_on: false,
+            unseen_since: None,
+            heard: false,
+            reachable: false,
             power_w: 0,
             measured: None,
             ours: None,
@@ -196,8 +216,91 @@ impl Standing {
 
     /// Whether there is work for it later, and nothing holds it on until then.
     pub(super) fn awaits_work(&self, at: i64) -> bool {
-        let held = self.since + i64::from(self.load.minimum_on_s) > at;
-        self.work.as_ref().is_some_and(|work| !work.done && work.start > at) && !held
+        self.work.as_ref().is_some_and(|work| !work.done && work.start > at) && !self.is_minimum_on(at)
+    }
+
+    /// Whether it stays on for its minimum time.
+    pub(super) fn is_minimum_on(&self, at: i64) -> bool {
+        !self.found_on && self.since + i64::from(self.load.minimum_on_s) > at
+    }
+
+    /// It was so before, and is as it is now by its own word since `told`. Gives since when it has been on out of sight, where that is over.
+    pub(super) fn seen(&mut self, was: Option<bool>, decided: Option<&Decision>, told: i64, at: i64) -> Option<i64> {
+        match (was, self.on) {
+            (was, is) if was == is => None,
+            (Some(true), None) => {
+                self.unseen_since = Some(at);
+                None
+            }
+            // On before and after, so it was on meanwhile, as far as anybody can know.
+            (None, Some(true)) if self.unseen_since.is_some() => self.unseen_since.take(),
+            (None, Some(true)) => {
+                let from = self.first_seen_on(decided, at);
+                self.since = decided.filter(|_| !self.found_on).map_or(told, |decided| decided.at.as_second()).min(at);
+                from
+            }
+            _ => {
+                (self.unseen_since, self.found_on) = (None, false);
+                // By a clock that has been set back since it would be on its minimum time for hours.
+                self.since = told.min(at);
+                None
+            }
+        }
+    }
+
+    /// It is on, and was not seen since the start of the gateway: what is known of it from before, by what was last decided and what is in the
+    /// store. Since when it has been on, where its work has to count that.
+    fn first_seen_on(&mut self, decided: Option<&Decision>, at: i64) -> Option<i64> {
+        self.found_on = decided.is_none_or(|decided| decided.act != Act::On);
+        let switched = decided.filter(|decided| decided.act == Act::On)?;
+        // Who was switched on by the plan stays so for a little while, as without a restart.
+        if self.ours.is_none() && switched.is_own() {
+            self.ours = Some(true);
+        }
+        let switched = switched.at.as_second();
+        let work = self.work.as_mut().filter(|work| !work.done && matches!(self.load.task, Ok(Task::Energy { .. })))?;
+        let from = work.counted.map_or(switched, |counted| counted.max(switched)).max(work.start);
+        if work.began.is_none() && from < at.min(work.end) {
+            work.began = Some(from);
+        }
+        Some(from)
+    }
+
+    /// Enters energy and money of a time in which it was on.
+    pub(super) fn used(&mut self, udn: &Udn, span: Span, tariff: &Tariff, ledger: &mut Ledger, zone: &TimeZone) {
+        let energy_ws = u64::from(self.power_w) * u64::try_from(span.seconds()).unwrap_or(0);
+        let cost = tariff.cost(span, self.power_w);
+        match (&self.load.task, &mut self.work) {
+            (Ok(Task::Energy { .. }), Some(work)) if !work.done && work.began.is_some() => {
+                work.taken_ws = work.taken_ws.saturating_add(energy_ws);
+                work.cost = work.cost.saturating_add(cost.unwrap_or(0));
+                work.priced &= cost.is_some();
+                work.counted = Some(span.end);
+            }
+            // Beyond what it was to take: by hand, or because it would not go off.
+            (Ok(Task::Energy { .. } | Task::Presence { .. }), _) => {
+                let cost = cost.unwrap_or(0);
+                ledger.add(udn, Sums { cost, at_once: cost, energy_ws, not_used: 0 }, span.start, zone);
+            }
+            _ => {}
+        }
+    }
+
+    /// The same of a time in which it was not seen, before and after which it was on: work takes no more of that than it needs.
+    pub(super) fn used_unseen(&mut self, udn: &Udn, span: Span, tariff: &Tariff, ledger: &mut Ledger, zone: &TimeZone) {
+        let end = span.end;
+        let open = self.work.as_ref().filter(|work| !work.done && work.began.is_some());
+        let most_s = match open.filter(|_| matches!(self.load.task, Ok(Task::Energy { .. }))) {
+            Some(work) => i64::from(work.left_wh()) * 3600 / i64::from(self.power_w.max(1)) + 1,
+            None => ACCOUNT_GAP_MAX_S,
+        };
+        let span = Span { end: end.min(span.start.saturating_add(most_s)), ..span };
+        if self.load.consent.0 == Consent::Yes && span.start < span.end {
+            self.used(udn, span, tariff, ledger, zone);
+            if let Some(work) = &mut self.work {
+                work.counted = work.counted.map(|_| end);
+            }
+        }
     }
 
     /// What a restart must not forget of it, as it has to be in the store.
@@ -216,6 +319,7 @@ impl Standing {
     pub(super) fn mend_times(&mut self, at: i64) {
         let within = |until: i64, most: i64| until <= at + most;
         self.since = self.since.min(at);
+        self.unseen_since = self.unseen_since.map(|since| since.min(at));
         self.unwilling = self.unwilling.take().filter(|u| within(u.until, PLAN_RETRY_MAX_S));
         self.control = self.control.filter(|c| within(c.until, ORDER_S_MAX));
         self.late = self.late.filter(|(_, until)| within(*until, LATE_OBEYED_S));

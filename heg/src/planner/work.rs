@@ -31,10 +31,16 @@ pub(super) struct Work {
     pub(super) began: Option<i64>,
     /// Energy taken, W s.
     pub(super) taken_ws: u64,
+    /// Until when that is counted, where it was on then, s since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) counted: Option<i64>,
     /// What that cost, millionths of the currency.
     pub(super) cost: i64,
     /// Whether every price was known.
     pub(super) priced: bool,
+    /// It went off once by itself, or by a hand, with little taken.
+    #[serde(default)]
+    pub(super) stopped: bool,
     /// Whether it is done.
     pub(super) done: bool,
     /// The beginning of the last daily window whose work is done or over; that is not asked for again.
@@ -44,7 +50,20 @@ pub(super) struct Work {
 impl Work {
     fn new(rule: Option<u32>, span: Span, need_wh: u32) -> Self {
         let Span { start, end } = span;
-        Self { rule, start, end, need_wh, began: None, taken_ws: 0, cost: 0, priced: true, done: false, past: None }
+        Self {
+            rule,
+            start,
+            end,
+            need_wh,
+            began: None,
+            taken_ws: 0,
+            counted: None,
+            cost: 0,
+            priced: true,
+            stopped: false,
+            done: false,
+            past: None,
+        }
     }
 
     /// It is done, or its time is over.
@@ -73,6 +92,7 @@ impl Work {
         let ahead = at + WORK_AHEAD_MAX_S;
         self.past = self.past.filter(|past| *past <= ahead);
         self.began = self.began.map(|began| began.min(at));
+        self.counted = self.counted.filter(|counted| *counted <= at);
         self.rule.is_some() || self.start <= ahead
     }
 
@@ -82,9 +102,20 @@ impl Work {
         u32::try_from(left_ws.div_ceil(3600)).unwrap_or(u32::MAX)
     }
 
-    /// What it cost, and what it would have cost at once; nothing where a price is not known.
-    pub(super) fn sums(&self, task: &Task, power_w: u32, tariff: &Tariff) -> Sums {
-        let sums = match task {
+    /// What it used, where it is not known what that cost.
+    pub(super) fn used(&self, task: &Task) -> Sums {
+        let energy_ws = match task {
+            Task::Cycle { phases, .. } if self.began.is_some() => cycle_ws(phases),
+            Task::Cycle { .. } => 0,
+            Task::Energy { .. } | Task::Presence { .. } => self.taken_ws,
+        };
+        Sums { cost: self.cost, at_once: self.cost, energy_ws, not_used: 0 }
+    }
+
+    /// What it cost, and what it would have cost at once; `None` where a price is not known.
+    pub(super) fn sums(&self, task: &Task, power_w: u32, tariff: &Tariff) -> Option<Sums> {
+        match task {
+            Task::Cycle { .. } if self.began.is_none() => Some(Sums::default()),
             Task::Cycle { phases, .. } => self.began.and_then(|began| {
                 let (cost, energy_ws) = (cycle_cost(phases, began, tariff)?, cycle_ws(phases));
                 Some(Sums { cost, at_once: cycle_cost(phases, self.start, tariff)?, energy_ws, not_used: 0 })
@@ -95,8 +126,7 @@ impl Work {
                 let at_once = tariff.cost(span, power_w).filter(|_| self.priced);
                 at_once.map(|at_once| Sums { cost: self.cost, at_once, energy_ws: self.taken_ws, not_used: 0 })
             }
-        };
-        sums.unwrap_or_default()
+        }
     }
 }
 

@@ -76,6 +76,9 @@ fn prices_come_are_kept_and_are_there_after_a_restart_without_the_file() {
     let price = again.prices().at(unix(later.wall)).unwrap();
     assert_eq!((price.price.to_string().as_str(), price.source), ("-0.02", Source::File));
     assert!(again.stale().is_empty());
+    // What was used the day before is paid for after the restart too.
+    let first: Timestamp = "2026-11-26T23:00:00Z".parse().unwrap();
+    assert_eq!(again.for_plan(later).first().map(|p| p.span.start), Some(first.as_second()));
     // The same document again is nothing to write down.
     let mut again = HomePrices::new(settings(), told_first.kept.as_deref(), now(TODAY));
     again.handle(day("2026-11-27", "-0.02"), now(TODAY));

@@ -168,8 +168,8 @@ pub enum RuleError {
     #[error("energy-wh: expected 1 to {PLAN_ENERGY_WH_MAX}")]
     Energy,
     /// It would never hold.
-    #[error("it would end at {0}, before it begins")]
-    Over(Timestamp),
+    #[error("it would be over before it begins")]
+    Over,
     /// An order without a near end.
     #[error("an order on or off ends within 7 days; for longer say when it is to run, or take it out of the plan")]
     Long,
@@ -229,7 +229,7 @@ impl RuleForm {
         if let (Some(start), Some(until)) = (start, until) {
             let seconds = until.as_second() - start.as_second();
             match what {
-                _ if seconds <= 0 => return Err(RuleError::Over(until)),
+                _ if seconds <= 0 => return Err(RuleError::Over),
                 What::Order { .. } if seconds > ORDER_S_MAX => return Err(RuleError::Long),
                 _ if seconds > RULE_AHEAD_S_MAX => return Err(RuleError::Far),
                 _ => {}

@@ -14,7 +14,7 @@ use super::machine::Machine;
 use crate::limits::{PLAN_RETRY_MAX_S, PLAN_SWITCH_APART_S};
 use crate::plan::Span;
 use crate::rules::Consent;
-use crate::rules::load::LoadForm;
+use crate::rules::load::{Load, Task};
 use crate::rules::window::Window;
 
 /// A limit is kept within this, s: planning waits for changes to gather, and commands take their time.
@@ -26,10 +26,10 @@ const LOOK_EVERY_S: i64 = 900;
 /// How long a refusal or a person's hand goes on: the gateway asks again in an hour at the latest, and leaves what was switched by hand
 /// for two hours by default.
 const DISTURBED_S: i64 = 2 * PLAN_RETRY_MAX_S;
-/// For so long a kill of the gateway explains that a charge is given again what it had: until its next time, s.
-const FORGOTTEN_S: i64 = 86_400;
 /// A machine that has what it needs goes off within this: what is switched is left so for five minutes.
 const NEEDLESS_S: i64 = PLAN_SWITCH_APART_S as i64 + REACTION_S;
+/// So many beginnings of the failsafe limit are looked at for one work, the first ones.
+const ONSETS_MAX: usize = 16;
 /// So many faults are kept to be shown, the first ones.
 const FAULTS_MAX: usize = 100;
 /// A window of one day of the week is found within this, also where a change of clocks skips it once.
@@ -44,6 +44,8 @@ pub struct Findings {
     pub undone: u64,
     /// For which a limit left too little of their time.
     pub undone_limited: u64,
+    /// For which the failsafe limit, which nobody can foresee, came when there was just time enough left, and left too little of that.
+    pub undone_failsafe: u64,
     /// Whose machine refused, did not answer or was switched by hand in their time.
     pub undone_disturbed: u64,
     /// Times a machine was switched off that was to stay on, or sent to standby although a request forbids it.
@@ -55,8 +57,6 @@ pub struct Findings {
     pub over_limit_s: i64,
     /// Time in which a machine took energy that nobody has asked for, or no more, longer than its minimum time and five minutes at a time, s.
     pub needless_s: i64,
-    /// The same within a day after the gateway was killed: what a charge has taken is written by the hour, s.
-    pub forgotten_s: i64,
     /// Requests of machines that the gateway did not take.
     pub turned_away: u64,
     /// The rest of the time in which more was drawn than allowed: within [`REACTION_S`], or by what may not be switched off, s.
@@ -74,7 +74,7 @@ pub struct Fault {
     pub what: &'static str,
 }
 
-/// What a machine is for, as its `[[load]]` says.
+/// What a machine is for, as its `[[load]]` and the rules say.
 #[derive(Clone, Debug)]
 struct Duty {
     every_day: Option<(Window, u64)>,
@@ -99,7 +99,7 @@ struct Duty {
 }
 
 /// To be done within a time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Work {
     span: Span,
     /// 0: a cycle.
@@ -108,12 +108,26 @@ struct Work {
     drawn_ws: Option<u64>,
     /// For so long of its time a limit held, or load came back after one, s.
     limited_s: i64,
+    /// Each time the failsafe limit began while it could still be done.
+    onsets: Vec<Onset>,
+}
+
+/// The failsafe limit begins in the time of a work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Onset {
+    at: i64,
+    /// For so long the machine has to run then, s.
+    needed_s: i64,
+    /// What was limited before, s.
+    limited_s: i64,
 }
 
 /// What the home may draw, W.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct May {
     pub(super) limit_w: Option<u32>,
+    /// That is the failsafe limit, and not the utility's word.
+    pub(super) failsafe: bool,
     pub(super) fuse_w: Option<u32>,
 }
 
@@ -125,9 +139,9 @@ pub(super) struct Judge {
     comeback_s: i64,
     /// A limit held, last at this time.
     limited: Option<i64>,
+    /// The failsafe limit holds.
+    failsafe: bool,
     over_since: Option<i64>,
-    /// The gateway was killed last at this time.
-    killed: Option<i64>,
     pub(super) findings: Findings,
     pub(super) faults: Vec<Fault>,
 }
@@ -140,23 +154,22 @@ impl Judge {
             zone,
             comeback_s,
             limited: None,
+            failsafe: false,
             over_since: None,
-            killed: None,
             findings: Findings::default(),
             faults: Vec::new(),
         }
     }
 
-    pub(super) fn add(&mut self, udn: Udn, form: &LoadForm, consent: Consent) {
-        let ws = |wh: Option<u32>| u64::from(wh.unwrap_or(0)) * 3600;
-        let duty = Duty {
-            every_day: form.every_day.map(|window| (window, ws(form.energy_wh))),
-            only: form.only.clone(),
-            keep_on: form.keep_on.clone(),
-            price_max: form.price_max.is_some(),
-            critical: form.importance == Some(Importance::Critical),
-            consent,
-            minimum_on_s: form.minimum_on_s.unwrap_or(0).into(),
+    pub(super) fn add(&mut self, udn: Udn, load: &Load) {
+        let mut duty = Duty {
+            every_day: None,
+            only: Vec::new(),
+            keep_on: load.keep_on.iter().map(|(window, _)| *window).collect(),
+            price_max: false,
+            critical: load.importance.0 == Importance::Critical,
+            consent: load.consent.0,
+            minimum_on_s: load.minimum_on_s.into(),
             daily: None,
             asked: Vec::new(),
             disturbed: None,
@@ -165,6 +178,16 @@ impl Judge {
             first_daily: None,
             paused: false,
         };
+        match &load.task {
+            Ok(Task::Cycle { every_day, .. }) => duty.every_day = every_day.map(|window| (window, 0)),
+            Ok(Task::Energy { every_day }) => {
+                duty.every_day = every_day.map(|(window, need_wh)| (window, u64::from(need_wh) * 3600));
+            }
+            Ok(Task::Presence { only, price_max, .. }) => {
+                (duty.only, duty.price_max) = (only.clone(), price_max.is_some());
+            }
+            Err(_) => {}
+        }
         self.duties.insert(udn, duty);
     }
 
@@ -173,13 +196,14 @@ impl Judge {
         if let Some(duty) = self.duties.get_mut(udn) {
             // Before it may be begun, which is at once at times.
             let drawn_ws = Some(machine.drawn_ws(span.start));
-            duty.asked.push(Work { span, need_ws: u64::from(need_wh) * 3600, drawn_ws, limited_s: 0 });
+            duty.asked.push(Work {
+                span,
+                need_ws: u64::from(need_wh) * 3600,
+                drawn_ws,
+                limited_s: 0,
+                onsets: Vec::new(),
+            });
         }
-    }
-
-    /// The gateway was killed.
-    pub(super) fn killed(&mut self, at: i64) {
-        self.killed = Some(at);
     }
 
     /// Something came between that is not the planner's doing.
@@ -216,26 +240,31 @@ impl Judge {
                 let was_disturbed = disturbed.is_some_and(|last| last + DISTURBED_S >= work.span.start);
                 findings.works += 1;
                 if !work.is_done(machine, at) {
-                    match (was_disturbed, work.is_excused(machine)) {
-                        (true, _) => findings.undone_disturbed += 1,
-                        (false, true) => findings.undone_limited += 1,
-                        (false, false) => {
-                            findings.undone += 1;
-                            note(&mut self.faults, at, Some(udn), "not done in time");
-                        }
+                    if was_disturbed {
+                        findings.undone_disturbed += 1;
+                    } else if work.is_excused(machine) {
+                        findings.undone_limited += 1;
+                    } else if work.was_surprised() {
+                        findings.undone_failsafe += 1;
+                    } else {
+                        findings.undone += 1;
+                        let short = work.span.seconds() < work.takes_s(machine);
+                        let what = "not done in time";
+                        let what = if short { "not done in time, which is shorter than its work" } else { what };
+                        note(&mut self.faults, at, Some(udn), what);
                     }
                 }
             }
             duty.asked.retain(|work| work.span.end > at);
-            if duty.daily.is_none_or(|work| work.span.end <= at) {
-                let last = duty.daily.map_or(at - 1, |work| work.span.start);
+            if duty.daily.as_ref().is_none_or(|work| work.span.end <= at) {
+                let last = duty.daily.as_ref().map_or(at - 1, |work| work.span.start);
                 duty.daily = duty.every_day.and_then(|(window, need_ws)| {
                     // A window that began before the simulation did is left out.
                     let span = next_of(window, &self.zone, last.max(at - 1))?;
                     let drawn_ws = (span.start <= at).then(|| machine.drawn_ws(at));
-                    Some(Work { span, need_ws, drawn_ws, limited_s: 0 })
+                    Some(Work { span, need_ws, drawn_ws, limited_s: 0, onsets: Vec::new() })
                 });
-                duty.first_daily = duty.first_daily.or(duty.daily.map(|work| work.span.start));
+                duty.first_daily = duty.first_daily.or(duty.daily.as_ref().map(|work| work.span.start));
             }
         }
     }
@@ -291,6 +320,12 @@ impl Judge {
             self.findings.over_excused_s += span.seconds();
         }
         let limited = self.limited.is_some_and(|last| at - last <= self.comeback_s + LOOK_EVERY_S);
+        let failsafe = std::mem::replace(&mut self.failsafe, may.failsafe);
+        let begins = may.failsafe && !failsafe;
+        for (udn, duty) in self.duties.iter_mut().filter(|_| begins) {
+            let Some(machine) = machines.get(udn) else { continue };
+            duty.daily.iter_mut().chain(&mut duty.asked).for_each(|work| work.failsafe_begins(machine, at));
+        }
         let works = self.duties.values_mut().flat_map(|duty| duty.daily.iter_mut().chain(&mut duty.asked));
         for work in works.filter(|_| limited) {
             work.limited_s += span.within(work.span).map_or(0, Span::seconds);
@@ -302,7 +337,6 @@ impl Judge {
     /// Machines that take energy without anything to do.
     fn watch_charges(&mut self, machines: &BTreeMap<Udn, Machine>, span: Span) {
         let at = span.start;
-        let killed = self.killed.is_some_and(|killed| at < killed + FORGOTTEN_S);
         for (udn, duty) in &mut self.duties {
             let Some(machine) = machines.get(udn) else { continue };
             let charges = machine.facts.flexibility == Flexibility::Interruptible && duty.consent == Consent::Yes;
@@ -319,10 +353,6 @@ impl Judge {
             let since = *duty.needless_since.get_or_insert(at);
             let counts_from = since + duty.minimum_on_s.max(NEEDLESS_S);
             let seconds = Span { start: at.max(counts_from), end: span.end }.seconds();
-            if killed {
-                self.findings.forgotten_s += seconds;
-                continue;
-            }
             if (at..span.end).contains(&counts_from) {
                 note(&mut self.faults, at, Some(udn), "on with nothing to do");
             }
@@ -380,9 +410,39 @@ impl Duty {
 impl Work {
     /// Whether a limit left less of its time than it needs.
     fn is_excused(&self, machine: &Machine) -> bool {
+        self.limited_s > 0 && self.span.seconds() - self.limited_s < self.takes_s(machine)
+    }
+
+    /// How long the machine has to run for it, s.
+    fn takes_s(&self, machine: &Machine) -> i64 {
         let energy_s = self.need_ws / u64::from(machine.facts.rated_power.count().max(1));
-        let needed = if self.need_ws > 0 { i64::try_from(energy_s).unwrap_or(i64::MAX) } else { machine.cycle_s() };
-        self.span.seconds() - self.limited_s < needed
+        if self.need_ws > 0 { i64::try_from(energy_s).unwrap_or(i64::MAX) } else { machine.cycle_s() }
+    }
+
+    /// The failsafe limit begins: a work that is open, and that could still be done in what is left of its time, may lack that later.
+    fn failsafe_begins(&mut self, machine: &Machine, at: i64) {
+        let runs = self.need_ws == 0 && machine.is_on();
+        if at < self.span.start || at >= self.span.end || runs || self.is_done(machine, at) {
+            return;
+        }
+        let needed_s = match self.need_ws {
+            0 => machine.cycle_s(),
+            need_ws => {
+                let left_ws = need_ws.saturating_sub(machine.drawn_ws(at) - self.drawn_ws.unwrap_or(0));
+                i64::try_from(left_ws / u64::from(machine.facts.rated_power.count().max(1))).unwrap_or(i64::MAX)
+            }
+        };
+        if needed_s <= self.span.end - at && self.onsets.len() < ONSETS_MAX {
+            self.onsets.push(Onset { at, needed_s, limited_s: self.limited_s });
+        }
+    }
+
+    /// Whether limits left less of its time, from such a moment on, than it needed then.
+    fn was_surprised(&self) -> bool {
+        self.onsets.iter().any(|onset| {
+            let limited_s = self.limited_s - onset.limited_s;
+            self.span.end - onset.at - limited_s < onset.needed_s
+        })
     }
 
     fn is_done(&self, machine: &Machine, at: i64) -> bool {
@@ -429,6 +489,7 @@ mod tests {
     use energy_model::PowerState;
 
     use super::*;
+    use crate::rules::book::Book;
 
     const HOUR: i64 = 3600;
 
@@ -439,9 +500,12 @@ mod tests {
         let path = dir.path().join("heg.toml");
         std::fs::write(&path, form).unwrap();
         let config = crate::config::Config::load(Some(&path)).unwrap();
-        let (udn, machine) = Machine::new(&config.load[0], 0, 0).unwrap();
+        let settings = config.planning(TimeZone::UTC);
+        let udn = Udn::parse("uuid:one").unwrap();
+        let load = Load::new(&udn, None, settings.loads.get(&udn), &Book::default(), Timestamp::UNIX_EPOCH);
+        let machine = Machine::new(&load, 0, 0).unwrap();
         let mut judge = Judge::new(TimeZone::UTC, 900);
-        judge.add(udn.clone(), &config.load[0], Consent::Yes);
+        judge.add(udn.clone(), &load);
         let machines = BTreeMap::from([(udn.clone(), machine)]);
         judge.look(&machines, 0);
         (judge, machines, udn)
@@ -449,7 +513,12 @@ mod tests {
 
     fn watched(judge: &mut Judge, machines: &BTreeMap<Udn, Machine>, from: i64, to: i64) {
         let drawn = machines.values().map(|m| m.watts(from)).sum();
-        judge.watch(machines, drawn, May { limit_w: Some(1000), fuse_w: None }, Span { start: from, end: to });
+        judge.watch(
+            machines,
+            drawn,
+            May { limit_w: Some(1000), failsafe: false, fuse_w: None },
+            Span { start: from, end: to },
+        );
     }
 
     #[test]
@@ -500,6 +569,41 @@ mod tests {
     }
 
     #[test]
+    fn what_has_no_time_at_all_is_not_excused_by_a_limit_that_never_was() {
+        let (mut judge, machines, _) = one(
+            "kind = 'Interruptible', power-w = 2000, energy-wh = 4000, every-day = { start = '01:00:00', end = '02:00:00' }",
+        );
+        judge.look(&machines, HOUR);
+        judge.look(&machines, 2 * HOUR);
+        assert_eq!((judge.findings.undone, judge.findings.undone_limited), (1, 0));
+        assert_eq!(judge.faults[0].what, "not done in time, which is shorter than its work");
+    }
+
+    #[test]
+    fn a_failsafe_that_came_when_there_was_just_time_enough_is_told_and_excuses_nothing_that_was_late_before() {
+        const CAR: &str = "kind = 'Interruptible', power-w = 2000, energy-wh = 4000, \
+                           every-day = { start = '01:00:00', end = '05:00:00' }";
+        for (begins, failsafe, expected) in [
+            (3 * HOUR, true, (0, 1)),
+            (3 * HOUR + 600, true, (1, 0)),
+            (2 * HOUR, true, (0, 1)),
+            (3 * HOUR, false, (1, 0)),
+        ] {
+            let (mut judge, machines, _) = one(CAR);
+            judge.look(&machines, HOUR);
+            let may = |limit_w: Option<u32>| May { limit_w, failsafe: failsafe && limit_w.is_some(), fuse_w: None };
+            // One that was over long before is no matter.
+            judge.watch(&machines, 0, may(Some(4200)), Span { start: 0, end: 60 });
+            judge.watch(&machines, 0, may(None), Span { start: 60, end: HOUR });
+            judge.watch(&machines, 0, may(None), Span { start: HOUR, end: begins });
+            judge.watch(&machines, 0, may(Some(4200)), Span { start: begins, end: begins + 5400 });
+            judge.look(&machines, 5 * HOUR);
+            let Findings { undone, undone_limited, undone_failsafe, .. } = judge.findings;
+            assert_eq!((undone, undone_failsafe, undone_limited), (expected.0, expected.1, 0), "{begins} {failsafe}");
+        }
+    }
+
+    #[test]
     fn what_nobody_wants_off_is_missed_when_the_planner_has_switched_it_off_and_not_when_a_person_has() {
         for (ordered, missed) in [(true, HOUR - REACTION_S), (false, 0)] {
             let (mut judge, mut machines, udn) = one("kind = 'Curtailable', power-w = 2000");
@@ -507,7 +611,12 @@ mod tests {
                 judge.ordered_off(&udn, 0);
             }
             machines.get_mut(&udn).unwrap().switch(PowerState::Off, 0);
-            judge.watch(&machines, 0, May { limit_w: None, fuse_w: None }, Span { start: 0, end: HOUR });
+            judge.watch(
+                &machines,
+                0,
+                May { limit_w: None, failsafe: false, fuse_w: None },
+                Span { start: 0, end: HOUR },
+            );
             assert_eq!(judge.findings.missed_s, missed);
         }
     }
@@ -539,7 +648,7 @@ mod tests {
             if by_hand {
                 judge.disturbed(&udn, 3 * HOUR);
             }
-            let unlimited = May { limit_w: None, fuse_w: None };
+            let unlimited = May { limit_w: None, failsafe: false, fuse_w: None };
             for (from, to) in [(HOUR, 2 * HOUR), (2 * HOUR, 3 * HOUR), (3 * HOUR, 4 * HOUR)] {
                 judge.watch(&machines, 2000, unlimited, Span { start: from, end: to });
             }
@@ -566,7 +675,7 @@ mod tests {
     fn a_window_in_which_it_is_to_run_is_missed_after_a_minute() {
         let (mut judge, machines, _) =
             one("kind = 'Curtailable', power-w = 2000, only = [{ start = '01:00:00', end = '02:00:00' }]");
-        let unlimited = May { limit_w: None, fuse_w: None };
+        let unlimited = May { limit_w: None, failsafe: false, fuse_w: None };
         for (from, to) in [(0, HOUR), (HOUR, HOUR + 600), (HOUR + 600, 2 * HOUR), (2 * HOUR, 3 * HOUR)] {
             judge.watch(&machines, 0, unlimited, Span { start: from, end: to });
         }

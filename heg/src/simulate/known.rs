@@ -11,13 +11,10 @@ use upnp::ids::Udn;
 use crate::api::planning::RuleView;
 use crate::api::{ApplianceView, RegistrationView};
 use crate::gateway::Request;
-use crate::plan::Phase;
 use crate::registry::Facts;
 use crate::rules::book::Book;
 use crate::rules::form::RuleForm;
-use crate::rules::load::{Load, LoadForm, Obstacle, PhaseForm, Task};
-use crate::rules::window::Window;
-use crate::rules::{Author, RuleId, units};
+use crate::rules::{Author, RuleId};
 
 /// See the module. Nothing at all is what is known without a gateway.
 #[derive(Clone, Debug, Default)]
@@ -97,51 +94,5 @@ impl Told {
             requests: view.registrations.iter().filter_map(request).collect(),
             periods: view.registrations.iter().filter_map(period).collect(),
         }
-    }
-}
-
-/// An appliance as `[[load]]` would say it if all that is known of it stood there.
-///
-/// # Errors
-/// What keeps it from being a machine.
-pub(super) fn form(udn: &Udn, load: &Load, said: Option<&LoadForm>) -> Result<LoadForm, String> {
-    let none = LoadForm {
-        udn: udn.to_string(),
-        kind: load.kind.map(|(kind, _)| kind),
-        plan: Some(load.consent.0),
-        importance: Some(load.importance.0),
-        power_w: Some(load.power_w).filter(|watts| *watts > 0),
-        // Of a cycle the power is that of its steps, where nobody says another.
-        rest_w: if load.power_w > 0 { load.rest_w } else { said.map_or(0, |form| form.rest_w) },
-        phases: Vec::new(),
-        energy_wh: None,
-        every_day: None,
-        only: Vec::new(),
-        keep_on: Vec::new(),
-        price_max: None,
-        minimum_on_s: Some(load.minimum_on_s),
-        minimum_off_s: Some(load.minimum_off_s),
-        start_cost: units(load.start_cost),
-    };
-    let step = |phase: &Phase| PhaseForm { minutes: phase.seconds / 60, watts: phase.watts };
-    let windows = || load.keep_on.iter().map(|(window, _)| *window).collect::<Vec<Window>>();
-    match &load.task {
-        Ok(Task::Presence { only, price_max, .. }) => Ok(LoadForm {
-            only: only.clone(),
-            keep_on: windows(),
-            price_max: price_max.map(|(price, _)| units(price)),
-            ..none
-        }),
-        Ok(Task::Cycle { phases, every_day }) => {
-            Ok(LoadForm { phases: phases.iter().map(step).collect(), every_day: *every_day, ..none })
-        }
-        Ok(Task::Energy { every_day }) => Ok(LoadForm {
-            every_day: every_day.map(|(window, _)| window),
-            energy_wh: every_day.map(|(_, wh)| wh),
-            ..none
-        }),
-        Err(Obstacle::Fixed) if load.power_w > 0 => Ok(none),
-        Err(Obstacle::Fixed) => Err(Obstacle::PowerUnknown.to_string()),
-        Err(obstacle) => Err(obstacle.to_string()),
     }
 }

@@ -4,15 +4,14 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use daemon_kit::clock::next_occurrence;
-use energy_model::{DailyWindow, Flexibility, Importance, MacAddress, PowerState, RegId, TimeOfDay, Watts};
+use energy_model::{DailyWindow, Flexibility, MacAddress, PowerState, RegId, TimeOfDay, Watts};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use upnp::ids::Udn;
 
 use crate::gateway::Request;
 use crate::plan::{Phase, Span};
 use crate::registry::Facts;
-use crate::rules::load::LoadForm;
+use crate::rules::load::{Load, Obstacle, Task};
 use crate::rules::window::Window;
 
 /// How a machine takes orders.
@@ -68,34 +67,38 @@ pub(super) struct Machine {
 }
 
 impl Machine {
-    /// A load as a machine.
+    /// A load as a machine, one of those that are off by themselves as off.
     ///
     /// # Errors
-    /// It does not say what it is.
-    pub(super) fn new(form: &LoadForm, number: u16, at: i64) -> Result<(Udn, Self), String> {
-        let udn = Udn::parse(&form.udn).map_err(|error| error.to_string())?;
+    /// Nobody says what it is.
+    pub(super) fn new(load: &Load, number: u16, at: i64) -> Result<Self, String> {
         let [high, low] = number.to_be_bytes();
         let mac = MacAddress::new([2, 0, 0, 0, high, low]).map_err(|error| error.to_string())?;
-        let flexibility = form.kind.ok_or("it has no `kind`")?;
-        let largest = form.phases.iter().map(|p| p.watts).max();
+        let (flexibility, _) = load.kind.ok_or("it has no `kind`")?;
+        let (phases, windows) = match &load.task {
+            Ok(Task::Cycle { phases, .. }) => (phases.clone(), false),
+            Ok(Task::Presence { only, .. }) => (Vec::new(), !only.is_empty()),
+            Ok(Task::Energy { .. }) | Err(Obstacle::Fixed) => (Vec::new(), false),
+            Err(obstacle) => return Err(obstacle.to_string()),
+        };
+        let largest = phases.iter().map(|p| p.watts).max();
+        let power = Some(load.power_w).filter(|watts| *watts > 0).or(largest);
         let facts = Facts {
-            rated_power: Watts::new(form.power_w.or(largest).ok_or("it has neither `power-w` nor `phases`")?),
-            importance: form.importance.unwrap_or(Importance::Normal),
+            rated_power: Watts::new(power.ok_or("it has neither `power-w` nor `phases`")?),
+            importance: load.importance.0,
             flexibility,
             minimum_on_s: 0,
             minimum_off_s: 0,
         };
         let always = matches!(flexibility, Flexibility::Curtailable | Flexibility::StandbyAble | Flexibility::Fixed);
-        let state = if always && form.only.is_empty() { PowerState::On } else { PowerState::Off };
-        let cycle = flexibility == Flexibility::Deferrable;
-        let phases = form.phases.iter().map(|p| Phase { seconds: p.minutes * 60, watts: p.watts });
-        let machine = Self {
-            name: udn.bare().to_owned(),
+        let state = if always && !windows { PowerState::On } else { PowerState::Off };
+        Ok(Self {
+            name: String::new(),
             facts,
             state,
             since: at,
-            phases: phases.filter(|_| cycle).collect(),
-            rest_w: form.rest_w,
+            phases,
+            rest_w: load.rest_w,
             mac,
             address: Ipv4Addr::new(198, 18, high, low).into(),
             registered: Vec::new(),
@@ -107,8 +110,7 @@ impl Machine {
             drawn_ws: 0,
             later: None,
             last_cycle: None,
-        };
-        Ok((udn, machine))
+        })
     }
 
     pub(super) fn is_on(&self) -> bool {

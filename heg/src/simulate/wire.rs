@@ -67,6 +67,11 @@ impl House {
     /// Cycles that end, orders that are obeyed late, machines that sleep and wake by themselves.
     pub(super) fn machines_go_on(&mut self) {
         let (at, zone) = (self.now.wall.as_second(), self.zone.clone());
+        if self.found_at.take_if(|due| *due <= at).is_some() {
+            let there = self.machines.iter().filter(|(_, m)| m.conduct != Conduct::Silent);
+            let there: Vec<Udn> = there.map(|(udn, _)| udn.clone()).collect();
+            there.iter().for_each(|udn| self.found(udn));
+        }
         let due = |m: &mut Machine| {
             let ended = m.ends().filter(|end| *end <= at).map(|_| PowerState::Off);
             let by_itself = m.by_itself(&zone, at);

@@ -71,7 +71,7 @@ impl Size {
         self.journal_rows.load(Ordering::Relaxed)
     }
 
-    /// Its file, bytes.
+    /// Its files, bytes.
     pub fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)
     }
@@ -230,7 +230,7 @@ fn serve<T>(mut store: Store, inbox: &mpsc::Receiver<Job<T>>, outbox: &to_loop::
 fn begin_anew(store: Store, now: Timestamp, error: &rusqlite::Error) -> (Store, Result<String, String>) {
     let (path, retention) = (store.path.clone(), store.retention);
     tracing::error!(path = %path.display(), %error, "database damaged");
-    let aside = match super::set_aside(&path, now) {
+    let aside = match super::file::set_aside(&path, now) {
         Ok(aside) => aside,
         Err(error) => return (store, Err(chain(&error))),
     };

@@ -2,7 +2,7 @@
 
 use energy_model::Importance;
 use heg::plan::{
-    Before, Budget, Improver, Load, LoadPlan, Now, Override, Phase, Plan, Problem, Slot, Span, Work, plan,
+    Before, Budget, Improver, Load, LoadPlan, Now, Override, Phase, Plan, Problem, Run, Slot, Span, Work, plan,
 };
 use proptest::prelude::*;
 
@@ -127,8 +127,21 @@ fn the_cap_is_kept(problem: &Problem, plan: &Plan) -> Result<(), TestCaseError> 
 fn windows_and_minimum_times_are_kept(problem: &Problem, plan: &Plan) -> Result<(), TestCaseError> {
     let end = problem.slots.last().expect("slots").span.end;
     for (load, planned) in problem.loads.iter().zip(&plan.loads) {
-        let runs: Vec<Span> = planned.runs.iter().map(|r| r.span).collect();
-        prop_assert!(runs.iter().all(|r| r.start < r.end));
+        let reasons =
+            |all: &[Run]| all.windows(2).all(|two| two[0].span.end != two[1].span.start || two[0].why != two[1].why);
+        prop_assert!(
+            reasons(&planned.runs) && reasons(&planned.pauses),
+            "what touches has another reason: {planned:?}"
+        );
+        let mut runs: Vec<Span> = Vec::new();
+        for run in &planned.runs {
+            prop_assert!(run.span.start < run.span.end);
+            prop_assert!(planned.pauses.iter().all(|pause| pause.span.within(run.span).is_none()), "{planned:?}");
+            match runs.last_mut() {
+                Some(last) if last.end == run.span.start => last.end = run.span.end,
+                _ => runs.push(run.span),
+            }
+        }
         prop_assert!(runs.windows(2).all(|two| two[0].end < two[1].start), "runs apart and in order: {runs:?}");
         match &load.work {
             Work::Cycle { phases, earliest, deadline, .. } => {

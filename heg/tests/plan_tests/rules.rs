@@ -98,6 +98,7 @@ fn what_is_dropped_says_whether_window_or_cap_is_too_small() {
         ]
     );
     assert_eq!(quarters(&plan, 3), [(0, 3)], "as much as there is time for");
+    assert_eq!(plan.gap_ppm(), None, "of what is left undone the bound says too little");
 }
 
 #[test]
@@ -179,8 +180,8 @@ fn what_was_switched_on_just_now_stays_on_and_what_was_switched_off_stays_off() 
     (off.min_off_s, off.now) = (1800, Now::Off(Some(-300)));
     let plan = plan(&problem(slots(&[900_000, 900_000, 100_000, 100_000, 100_000, 100_000], None), vec![on, off]))
         .expect("a plan");
-    assert_eq!(quarters(&plan, 1), [(0, 3)], "two slots of its minimum time, and no second start");
-    assert_eq!(runs(&plan, 1)[0].why, Why::MinimumTime);
+    assert_eq!(quarters(&plan, 1), [(0, 2), (2, 3)], "two slots of its minimum time, and no second start");
+    assert_eq!([runs(&plan, 1)[0].why, runs(&plan, 1)[1].why], [Why::MinimumTime, Why::Price]);
     assert_eq!(quarters(&plan, 2), [(2, 6)]);
     assert_eq!(plan.loads[1].pauses, [heg::plan::Run { span: span(0, 1800), why: Why::MinimumTime }]);
     assert_eq!(dropped(&plan), [(2, 333_332, DropReason::MinimumTime)]);
@@ -215,10 +216,7 @@ fn critical_presence_is_never_switched_off() {
     let plan = plan(&problem(slots(&[100_000; 4], Some(400)), loads)).expect("a plan");
     assert_eq!(quarters(&plan, 1), [(0, 4)]);
     assert_eq!(runs(&plan, 1)[0].why, Why::Kept);
-    assert_eq!(
-        dropped(&plan),
-        [(2, 1_000_000, DropReason::CapTaken)].map(|(id, ppm, _)| (id, ppm, DropReason::CapBelowPower))
-    );
+    assert_eq!(dropped(&plan), [(2, 1_000_000, DropReason::CapTaken)], "alone it would have room");
 }
 
 #[test]
@@ -242,6 +240,44 @@ fn a_persons_order_goes_before_price_and_window_but_not_before_the_cap() {
     assert_eq!(quarters(&plan, 4), [(4, 6)]);
     assert_eq!(quarters(&plan, 5), [(4, 5)]);
     assert!(quarters(&plan, 6)[0].0 > 0, "the others leave it no room at once");
+}
+
+#[test]
+fn what_waits_says_whether_price_cap_or_a_minimum_time_keeps_it_waiting() {
+    let pauses = |plan: &heg::plan::Plan, id: usize| -> Vec<_> {
+        plan.loads[id - 1].pauses.iter().map(|r| (r.span.start / QUARTER, r.span.end / QUARTER, r.why)).collect()
+    };
+    // The cooker takes the cheap slot that the car would have.
+    let prices = [300_000, 100_000, 400_000, 200_000];
+    let loads = vec![
+        load(1, NORMAL, energy(2000, 1, 0, 3)),
+        load(2, Importance::High, presence(1500, 1, 1)),
+        load(3, NORMAL, cycle(&[500], 0, 3)),
+    ];
+    let plan = plan(&problem(slots(&prices, Some(3000)), loads.clone())).expect("a plan");
+    assert_eq!(quarters(&plan, 1), [(3, 4)]);
+    assert_eq!(pauses(&plan, 1), [(0, 1, Why::Price), (1, 2, Why::Cap), (2, 3, Why::Price)]);
+    assert_eq!((quarters(&plan, 3), pauses(&plan, 3)), (vec![(1, 2)], vec![(0, 1, Why::Price)]));
+    let mut barred = loads;
+    (barred[0].min_off_s, barred[0].now) = (1800, Now::Off(Some(0)));
+    let held = heg::plan::plan(&problem(slots(&prices, None), barred)).expect("a plan");
+    assert_eq!(pauses(&held, 1), [(0, 2, Why::MinimumTime), (2, 3, Why::Price)]);
+    // For one there is no room at all: it waits for that all the time.
+    let never = vec![load(1, NORMAL, energy(4000, 1, 0, 3)), load(2, NORMAL, cycle(&[4000], 1, 3))];
+    let never = heg::plan::plan(&problem(slots(&prices, Some(3000)), never)).expect("a plan");
+    assert_eq!((pauses(&never, 1), pauses(&never, 2)), (vec![(0, 4, Why::Cap)], vec![(1, 4, Why::Cap)]));
+}
+
+#[test]
+fn where_a_persons_order_ends_another_reason_begins() {
+    let order = |load: Load| Load { ordered: Some(Override { on: true, until: 2 * QUARTER }), ..load };
+    let loads = vec![order(load(1, NORMAL, presence(300, 0, 3))), order(load(2, NORMAL, energy(1000, 4, 0, 3)))];
+    let plan = plan(&problem(slots(&[100_000; 4], None), loads)).expect("a plan");
+    for (id, then) in [(1, Why::Window), (2, Why::Deadline)] {
+        let decided: Vec<_> = runs(&plan, id).iter().map(|r| (r.span, r.why)).collect();
+        let (ordered, after) = (span(0, 2 * QUARTER), span(2 * QUARTER, 4 * QUARTER));
+        assert_eq!(decided, [(ordered, Why::Override), (after, then)], "{id}");
+    }
 }
 
 #[test]

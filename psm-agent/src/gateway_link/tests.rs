@@ -122,6 +122,25 @@ fn a_number_is_withdrawn_only_if_the_command_line_may() {
 }
 
 #[test]
+fn a_wish_taken_back_while_its_call_is_under_way_is_told_again_when_it_is_wished_again() {
+    let wish = wake("06:00:00");
+    let mut link = link(vec![wish], vec![registered(wish, 7)]);
+    let udn = Udn::parse("uuid:gw").unwrap();
+    let call = CallId(1);
+    let done = |link: &mut GatewayLink, job, out: &[(&str, &str)]| {
+        link.gateways.get_mut(&udn).unwrap().job = Some((call, job));
+        let out = out.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        link.call_done(call, &udn, Ok(out), at(2));
+        link.gateways[&udn].next_job(&link.wishes)
+    };
+    link.withdraw(7, Ticket(1), at(1)).unwrap();
+    assert_eq!(done(&mut link, Job::Register(wish), &[("RegID", "7")]), Some(Job::Withdraw(id(7))));
+    assert_eq!(done(&mut link, Job::Withdraw(id(7)), &[]), None);
+    link.request(wish, Ticket(2), at(3)).unwrap();
+    assert_eq!(link.gateways[&udn].next_job(&link.wishes), Some(Job::Register(wish)));
+}
+
+#[test]
 fn wishes_and_waiting_requests_are_bounded() {
     let mut link = link(vec![], vec![]);
     for minute in 0..WISHES_MAX {

@@ -108,8 +108,7 @@ fn postgresql_that_is_not_there_or_not_understood_is_told_and_never_a_panic() {
     assert!(matches!(open("host=/nonexistent user=x dbname=x"), StoreError::Unavailable(_)));
 }
 
-/// Bytes 60 to 63 of a SQLite file are its user version.
-/// The schema's version, where SQLite keeps `user_version`.
+/// The schema's version: bytes 60 to 63 of a SQLite file, its `user_version`.
 fn version(path: &Path) -> u32 {
     use std::os::unix::fs::FileExt as _;
     let mut bytes = [0; 4];

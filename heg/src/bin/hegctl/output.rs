@@ -7,6 +7,8 @@ use comfy_table::{ContentArrangement, Table, presets};
 use heg::api::prices::PricesView;
 use heg::api::utility::{LimitView, UtilityView};
 use heg::api::{ApplianceView, EntryView, OutcomeView, RegistrationView, StatusView, WatchLine};
+use heg::journal::action_words;
+use heg::now::local;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
@@ -145,7 +147,7 @@ impl Output {
             table.add_row([
                 self.local(&e.time),
                 clean(e.name.as_deref().unwrap_or("-")),
-                e.action.clone(),
+                action_words(&e.action, &self.zone),
                 e.cause.clone(),
                 e.outcome.clone(),
                 clean(&e.reason),
@@ -278,17 +280,23 @@ impl Output {
             WatchLine::Journal { entry: e } => {
                 let reason = if e.reason.is_empty() { String::new() } else { format!(": {}", clean(&e.reason)) };
                 let name = clean(e.name.as_deref().unwrap_or("-"));
-                line(&format!("{}  {name}  {} by {}: {}{reason}", self.local(&e.time), e.action, e.cause, e.outcome))
+                line(&format!(
+                    "{}  {name}  {} by {}: {}{reason}",
+                    self.local(&e.time),
+                    action_words(&e.action, &self.zone),
+                    e.cause,
+                    e.outcome
+                ))
             }
         }
     }
 
-    /// A moment of the API as local date and time; in an hour that comes twice, with its offset from UTC.
+    /// A moment of the API as local date and time, as [`local`] shows it.
     pub(crate) fn local(&self, moment: &str) -> String {
-        let Ok(at) = moment.parse::<Timestamp>() else { return moment.to_owned() };
-        let local = at.to_zoned(self.zone.clone());
-        let twice = self.zone.to_ambiguous_timestamp(local.datetime()).is_ambiguous();
-        local.strftime(if twice { "%Y-%m-%d %H:%M:%S%:z" } else { "%Y-%m-%d %H:%M:%S" }).to_string()
+        match moment.parse::<Timestamp>() {
+            Ok(at) => local(at, &self.zone),
+            Err(_) => moment.to_owned(),
+        }
     }
 }
 
@@ -357,26 +365,5 @@ impl Pairs {
             line(&format!("{name:width$}  {value}"))?;
         }
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_time_in_the_hour_that_comes_twice_says_its_offset_and_no_other_does() {
-        let zone = TimeZone::posix("CET-1CEST,M3.5.0,M10.5.0/3").unwrap();
-        let output = Output::new(false, zone);
-        for (moment, shown) in [
-            ("2027-10-30T23:59:59Z", "2027-10-31 01:59:59"),
-            ("2027-10-31T00:30:00Z", "2027-10-31 02:30:00+02:00"),
-            ("2027-10-31T01:00:00Z", "2027-10-31 02:00:00+01:00"),
-            ("2027-10-31T02:00:00.000Z", "2027-10-31 03:00:00"),
-            ("2027-03-28T01:00:00Z", "2027-03-28 03:00:00"),
-            ("never", "never"),
-        ] {
-            assert_eq!(output.local(moment), shown);
-        }
     }
 }

@@ -6,14 +6,6 @@ use heg::api::planning::{DecisionView, LoadView, PlanView, RuleView, SavingsView
 
 use crate::output::{Output, Pairs, clean, line, print, table};
 
-/// In a table of times: there is none.
-const NEVER: &str = "-";
-
-/// A row of [`Output::runs`] in a line: what has no time stands without one.
-fn stretch([from, to, why]: &[String; 3]) -> String {
-    if from == NEVER { why.clone() } else { format!("{from} to {to}: {why}") }
-}
-
 impl Output {
     pub(crate) fn rules(&self, rules: &Vec<RuleView>) -> io::Result<()> {
         let mut table = table(["RULE", "ABOUT", "SAYS", "FROM", "UNTIL", "BY"]);
@@ -27,17 +19,20 @@ impl Output {
 
     pub(crate) fn plan(&self, p: &PlanView) -> io::Result<()> {
         let mut pairs = Pairs::default();
-        pairs.add(
-            "Made",
-            p.made
-                .as_deref()
-                .map_or_else(|| "no plan: nobody has said that anything may be planned".into(), |at| self.local(at)),
-        );
+        let none = match p.loads.is_empty() {
+            true => "no plan: nobody has said that anything may be planned",
+            false => "no plan: nothing can be planned now",
+        };
+        pairs.add("Made", p.made.as_deref().map_or_else(|| none.into(), |at| self.local(at)));
         pairs.maybe("Limit", p.limit.as_ref().map(|(watts, why)| format!("{watts} W, {why}")));
         if p.made.is_some() {
             let gap =
                 p.gap_percent.map(|gap| format!(", at most {gap:.1} % above the least possible")).unwrap_or_default();
             pairs.add("Cost", format!("{:.4} {}{gap}", p.cost, p.currency));
+        }
+        for span in &p.unpriced {
+            let (from, to) = (self.local(&span.start), self.local(&span.end));
+            pairs.add("No price", format!("{from} to {to}: counted as the dearest that is known"));
         }
         for trouble in &p.troubles {
             pairs.add("TROUBLE", clean(trouble));
@@ -62,7 +57,7 @@ impl Output {
         line(&format!("{made}  plan: {} appliances, cost {:.4} {}{limit}", p.loads.len(), p.cost, p.currency))?;
         p.loads.iter().try_for_each(|load| {
             let rows = self.runs(load);
-            let words: Vec<_> = rows.iter().map(stretch).collect();
+            let words: Vec<_> = rows.iter().map(|[from, to, why]| stretch(from, to, why)).collect();
             line(&format!("    {}  {}", clean(&load.name), words.join("; ")))
         })
     }
@@ -75,16 +70,14 @@ impl Output {
         let rows = all
             .into_iter()
             .map(|(run, off)| [self.local(&run.start), self.local(&run.end), format!("{off}{}", run.why)]);
-        let dropped = load
-            .dropped
-            .iter()
-            .map(|(percent, why)| [NEVER.into(), NEVER.into(), format!("without {percent} %: {why}")]);
-        let rows: Vec<_> = rows.chain(dropped).collect();
-        if rows.is_empty() {
-            vec![[NEVER.into(), NEVER.into(), "not in the time that is planned".into()]]
-        } else {
-            rows
-        }
+        let dropped =
+            load.dropped.iter().map(|(percent, why)| ["-".into(), "-".into(), format!("without {percent} %: {why}")]);
+        let later = load.unwilling.iter().map(|(until, why)| {
+            let why = format!("not asked again before {}: {}", self.local(until), clean(why));
+            ["-".into(), "-".into(), why]
+        });
+        let rows: Vec<_> = rows.chain(dropped).chain(later).collect();
+        if rows.is_empty() { vec![["-".into(), "-".into(), "not in the time that is planned".into()]] } else { rows }
     }
 
     pub(crate) fn why(&self, w: &WhyView) -> io::Result<()> {
@@ -103,8 +96,8 @@ impl Output {
             "Left alone",
             w.unwilling.as_ref().map(|(until, why)| format!("until {}: {}", self.local(until), clean(why))),
         );
-        for row in w.plan.iter().flat_map(|load| self.runs(load)) {
-            pairs.add("Plan", stretch(&row));
+        for [from, to, why] in w.plan.iter().flat_map(|load| self.runs(load)) {
+            pairs.add("Plan", stretch(&from, &to, &why));
         }
         for rule in &w.rules {
             let idle =
@@ -168,6 +161,11 @@ impl Output {
     }
 }
 
+/// What is left undone has no time.
+fn stretch(from: &str, to: &str, why: &str) -> String {
+    if from == "-" { why.to_owned() } else { format!("{from} to {to}: {why}") }
+}
+
 #[cfg(test)]
 mod tests {
     use jiff::tz::TimeZone;
@@ -181,7 +179,7 @@ mod tests {
             "udn": "uuid:car", "name": "Car", "runs": [run], "pauses": [], "cost": 0.5, "dropped": [8, "not enough time"]
         });
         let rows = Output::new(false, TimeZone::UTC).runs(&serde_json::from_value(load).unwrap());
-        let lines: Vec<_> = rows.iter().map(stretch).collect();
+        let lines: Vec<_> = rows.iter().map(|[from, to, why]| stretch(from, to, why)).collect();
         assert_eq!(lines, ["2026-11-27 02:00:00 to 2026-11-27 03:00:00: price", "without 8 %: not enough time"]);
     }
 }

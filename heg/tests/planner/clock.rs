@@ -86,3 +86,16 @@ fn a_restart_keeps_the_start_of_who_is_found_last() {
         assert_eq!(start(&house, name), kept.map(|at| at - 3600), "{name}");
     }
 }
+
+#[test]
+fn a_clock_that_is_set_back_switches_nobody() {
+    let mut house = House::new(&format!("{PUMP}price-max = 0.35\n"), "12:00:00");
+    house.find("pump", Flexibility::Curtailable, 1000, On);
+    house.run_to("27T16:30:00");
+    house.now.wall = at("27T15:30:00");
+    house.feed(planner::Input::ClockChanged);
+    house.run_to("27T16:59:00");
+    assert_eq!((house.state("pump"), house.switched().len()), (On, 0), "{:?}", house.switched());
+    house.run_to("27T17:01:00");
+    assert_eq!(house.switched(), ["27T17:00 pump off price"]);
+}
