@@ -85,7 +85,7 @@ fn simulate(config: &Config, files: &[PathBuf], days: u32) -> anyhow::Result<Exi
     let start = prices.first().map_or(0, |p| p.span.start);
     let moment = |at: i64| Timestamp::from_second(at).context(Exit::DataErr);
     let mut out = io::stdout().lock();
-    let told = match ask_gateway(config)? {
+    let known_there = match ask_gateway(config)? {
         Ok(known) => {
             let (appliances, rules) = known.counts();
             writeln!(out, "from the running gateway: {appliances} appliances, {rules} rules that hold for good")?;
@@ -96,7 +96,7 @@ fn simulate(config: &Config, files: &[PathBuf], days: u32) -> anyhow::Result<Exi
             Known::default()
         }
     };
-    let mut house = match House::of(config, told, zone.clone(), moment(start)?) {
+    let mut house = match House::of(config, known_there, zone.clone(), moment(start)?) {
         Err(SimulateError::NoLoads(all)) => {
             left_out(&mut out, &all)?;
             return Err(SimulateError::NoLoads(all)).context(Exit::Config);
