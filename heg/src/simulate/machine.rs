@@ -74,7 +74,8 @@ impl Machine {
     pub(super) fn new(load: &Load, number: u16, at: i64) -> Result<Self, String> {
         let [high, low] = number.to_be_bytes();
         let mac = MacAddress::new([2, 0, 0, 0, high, low]).map_err(|error| error.to_string())?;
-        let (flexibility, _) = load.kind.ok_or("it has no `kind`")?;
+        let (flexibility, _) =
+            load.kind.ok_or("it has no `kind`; say it in [[load]], or with hegctl rule add ID kind")?;
         let (phases, windows) = match &load.task {
             Ok(Task::Cycle { phases, .. }) => (phases.clone(), false),
             Ok(Task::Presence { only, .. }) => (Vec::new(), !only.is_empty()),
