@@ -93,7 +93,8 @@ impl Energy {
         let on = wish.on && window.start == whole.start;
         let until = if on { wish.forced_until } else { None };
         let forced = until.map_or(0, |until| slots.clone().take_while(|s| grid.slots[*s].span.start < until).count());
-        let lengths = || slots.clone().map(|s| grid.slots[s].span.seconds());
+        // As much of each as is in the window: a deadline need not be at a slot's end.
+        let lengths = || slots.clone().map(|s| grid.slots[s].span.within(window).map_or(0, Span::seconds));
         let mut energy = Self {
             watts,
             seconds,
