@@ -139,6 +139,7 @@ const PURE_MODULES: &[&str] = &[
     "heg/src/rules/window.rs",
     "heg/src/simulate.rs",
     "heg/src/simulate/judge.rs",
+    "heg/src/simulate/known.rs",
     "heg/src/simulate/machine.rs",
     "heg/src/simulate/wire.rs",
     "heg/src/store/batch.rs",

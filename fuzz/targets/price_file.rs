@@ -19,7 +19,8 @@ fuzz_target!(|text: &str| {
         let expected = Expected {
             zone: "SE3".parse().expect("a zone"),
             time_zone: clock.clone(),
-            money: Some(("SEK".parse().expect("a currency"), Per::MegawattHour)),
+            currency: Some("SEK".parse().expect("a currency")),
+            per: Some(Per::MegawattHour),
             whole_days,
         };
         match read(text, &expected) {

@@ -56,6 +56,9 @@ pub struct StatusView {
     pub commands: Vec<CommandView>,
     /// What is not well, each a sentence; empty when all is.
     pub troubles: Vec<String>,
+    /// What of the configuration is to be thought over, each a sentence.
+    #[serde(default)]
+    pub notes: Vec<String>,
     /// Last journal entries, oldest first.
     pub recent: Vec<EntryView>,
 }

@@ -466,6 +466,7 @@ impl App {
     /// Says goodbye, gives subscriptions back, writes what waits; all within [`DRAIN_WITHIN`].
     async fn drain(mut self) {
         self.systemd.stopping();
+        self.firewall.stop(now().boot).await;
         let begun = now();
         self.home.stop(begun);
         self.settle(begun);

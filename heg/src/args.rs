@@ -13,11 +13,12 @@ Configuration: heg-gateway.toml(5); control: hegctl(1).
 
 Usage: heg-gateway [OPTIONS]
        heg-gateway simulate --prices <FILE>... --days <N> [--config <FILE>]
-       heg-gateway [OPTIONS] firewall baseline|remove
+       heg-gateway [OPTIONS] firewall baseline|take-back|remove
        heg-gateway self-test
 
 Commands:
   firewall baseline    Put the firewall's rules in place before the network is up
+  firewall take-back   Take back a change of the firewall that nobody has confirmed
   firewall remove      Take the firewall's table away
   self-test            See whether this build works on this machine
 
@@ -77,7 +78,7 @@ pub enum ArgsError {
     #[error("--config takes one file; see heg-gateway --help")]
     Config,
     /// `firewall` without or with another word.
-    #[error("expected firewall baseline or firewall remove; see heg-gateway --help")]
+    #[error("expected firewall baseline, take-back or remove; see heg-gateway --help")]
     Firewall,
 }
 
@@ -110,6 +111,7 @@ impl Args {
                 Some("firewall") if verb.is_none() => {
                     verb = match arguments.next().as_ref().and_then(|word| word.to_str()) {
                         Some("baseline") => Some(Verb::Baseline),
+                        Some("take-back") => Some(Verb::TakeBack),
                         Some("remove") => Some(Verb::Remove),
                         _ => return Err(ArgsError::Firewall),
                     };
@@ -178,6 +180,7 @@ mod tests {
         let firewall = |verb| Ok(Args::Firewall { config: Some("a.toml".into()), verb });
         assert_eq!(parse("firewall baseline --config a.toml"), firewall(Verb::Baseline));
         assert_eq!(parse("--config=a.toml firewall remove"), firewall(Verb::Remove));
+        assert_eq!(parse("--config=a.toml firewall take-back"), firewall(Verb::TakeBack));
     }
 
     #[test]

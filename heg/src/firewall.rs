@@ -39,7 +39,7 @@ use self::ruleset::Counts;
 use self::settings::{Mode, Settings};
 use self::shape::{Facts, Remembered, Shape};
 use crate::journal::Cause;
-use crate::limits::{FIREWALL_SETTLE, FIREWALL_SETTLE_MAX};
+use crate::limits::{FIREWALL_SETTLE, FIREWALL_SETTLE_MAX, NFT_WITHIN};
 
 /// Something for the journal.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,6 +82,8 @@ pub struct Firewall {
     in_kernel: Option<InKernel>,
     /// Our table may be there although it should not.
     to_be_removed: bool,
+    /// A WAN side without rules, older ones included.
+    unguarded: bool,
     counts: Counts,
     job: Option<Job>,
     watch: Option<NetworkWatch>,
@@ -141,6 +143,7 @@ impl Firewall {
             utility: BTreeSet::new(),
             in_kernel: None,
             to_be_removed: false,
+            unguarded: false,
             counts: Counts::new(),
             job: None,
             watch: None,
@@ -164,6 +167,10 @@ impl Firewall {
             firewall.note_rollback("the gateway ended before the change was confirmed");
             firewall.store();
         }
+        // The first settings are in force from now on, whatever the file says later.
+        if first {
+            firewall.store();
+        }
         if firewall.is_off() {
             firewall.take_leftovers_away(now).await;
             return firewall;
@@ -172,16 +179,27 @@ impl Firewall {
         firewall.open_tables_watch();
         firewall.read_network();
         firewall.shape_anew();
-        // The first settings are in force from now on, whatever the file says later.
-        if first {
-            firewall.store();
-        }
         firewall.begin_job(now);
         firewall.settle(now).await;
         firewall
     }
 
-    /// The process before may have ended between the order to switch off and its being carried out.
+    /// The end: a change that nobody has confirmed goes with the process, as nobody would count its time any more.
+    pub async fn stop(&mut self, now: BootTime) {
+        let before = self.dead_man.record().clone();
+        if !self.dead_man.roll_back() {
+            return;
+        }
+        self.taken_back("the gateway was stopped before it was confirmed", now);
+        let settled = tokio::time::timeout(NFT_WITHIN, self.settle(now)).await.is_ok();
+        if !settled || !self.is_in_step() {
+            // Whoever comes next takes it back.
+            self.not_stored = state::write(&self.state_file, &before).err().map(|error| error.to_string());
+        }
+    }
+
+    /// The process before may have ended between the order to switch off and its being carried out, or with a change that nobody
+    /// had confirmed.
     async fn take_leftovers_away(&mut self, now: BootTime) {
         self.to_be_removed = nft::is_guarded().await;
         if self.to_be_removed {

@@ -240,6 +240,9 @@ pub const WRITE_UTILITY_LAZILY_WITHIN: Duration = Duration::from_secs(3600);
 pub const PLAN_SLOTS_MAX: usize = 800;
 /// Longest slot of a plan, seconds: a day of 25 hours as one slot. Longer ones say nothing about when.
 pub const PLAN_SLOT_S_MAX: i64 = 25 * 3600;
+/// Left to a whole home, less than this is noted, watts: what section 14a EnWG leaves a single controllable device. Less is easily meant for
+/// one device and set for the home.
+pub const HOME_WATTS_LOW: u32 = 4200;
 /// Power of one load in a plan, watts: twice the largest connection a home gets (three phases of 63 A).
 pub const PLAN_WATTS_MAX: u32 = 90_000;
 /// Price in a plan, millionths of the currency per kWh, either sign: 1000 units per kWh. With the two above a product fits 64 bits.

@@ -27,7 +27,7 @@ fn main() -> Exit {
         };
         let config = Config::load(named.as_deref())?;
         if check {
-            return Ok(Exit::Ok);
+            return print(&config.notes().iter().map(|note| format!("note: {note}\n")).collect::<String>());
         }
         let logging = logging::init(&config.log.level).context(Exit::Usage)?;
         app::run(config, named, logging)

@@ -338,6 +338,7 @@ fn escaped(word: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::firewall::ruleset::COUNTERS;
 
     fn full() -> Readings {
         let money = Money { saved: 0.36, cost: -0.1, energy_kwh: 2.5 };
@@ -465,7 +466,8 @@ mod tests {
     #[test]
     fn names_follow_the_rules_and_docs_list_them_all() {
         let docs = include_str!("../../docs/metrics.md");
-        let mut rows = docs.lines().filter(|line| line.starts_with("| `heg_"));
+        let gateway = docs.split("\n## ").find(|section| section.starts_with("The gateway\n")).unwrap();
+        let mut rows = gateway.lines().filter(|line| line.starts_with("| `heg_"));
         for family in FAMILIES {
             assert_eq!(family.kind == Kind::Counter, family.name.ends_with("_total"), "{}", family.name);
             assert!(family.name.starts_with("heg_") && family.help.ends_with('.'), "{}", family.name);
@@ -474,6 +476,9 @@ mod tests {
             assert_eq!(rows.next(), Some(&*format!("| `{}` | {kind} | {labels} | {} |", family.name, family.help)));
         }
         assert_eq!(rows.next(), None);
+        let reasons: Vec<_> = COUNTERS.iter().map(|(name, what)| format!("{name} ({what})")).collect();
+        let reasons = format!("| `reason` | {} |", reasons.join("; "));
+        assert!(docs.contains(&reasons), "docs/metrics.md lacks\n{reasons}");
     }
 
     #[test]

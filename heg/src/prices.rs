@@ -334,8 +334,10 @@ impl HomePrices {
 impl Watched {
     /// What its prices are worth only together with: where they are from, and what was read into them.
     fn key(&self) -> String {
-        let money = self.expected.money.map(|(currency, per)| format!("{currency} {per:?}")).unwrap_or_default();
-        format!("{} {} {money}", self.name, self.expected.zone)
+        let Expected { zone, currency, per, .. } = &self.expected;
+        let currency = currency.map(|currency| currency.to_string()).unwrap_or_default();
+        let per = per.map(|per| format!("{per:?}")).unwrap_or_default();
+        format!("{} {zone} {currency} {per}", self.name)
     }
 }
 

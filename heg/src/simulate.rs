@@ -1,12 +1,14 @@
 //! A home in virtual time: the gateway's minds as they run, over machines that do as they are told, or don't. PURE.
 //!
-//! In: the configuration's `[[load]]`s and `[[rule]]`s, each appliance as a machine, prices, the utility's word, and what people and machines do beside
+//! In: the configuration's `[[load]]`s and `[[rule]]`s and what a running gateway knows, each appliance as a machine, prices, the utility's
+//! word, and what people and machines do beside
 //! ([`House::press`], [`House::set_conduct`], [`House::ask`], [`House::request`]). Out: [`Figures`]; what the gateway writes, which goes to
 //! whoever lets time pass; and what it asks the utility, if it has one ([`House::poll_question`]). The process may end and begin again from
 //! what was written ([`House::restart`]).
 //!
 //! | file | what |
 //! |---|---|
+//! | `known` | what a running gateway says of its appliances and rules |
 //! | `machine` | a machine, and what it draws |
 //! | `wire` | what machines answer and ask |
 //! | `judge` | what came of it, by looking at the machines alone |
@@ -32,18 +34,20 @@ use crate::plan::Span;
 use crate::plan::slots::PriceSpan;
 use crate::planner::{self, Act, Change, Decision, Planner, Sums};
 use crate::prices::{HomePrices, News};
-use crate::rules::What;
 use crate::rules::form::{Kind, RuleForm};
-use crate::rules::load::Load;
+use crate::rules::load::{Load, Task};
+use crate::rules::{Consent, What};
 use crate::store::batch::Batch;
 use crate::utility::{self, Question, Utility};
 
 pub mod command;
 mod judge;
+mod known;
 mod machine;
 mod wire;
 
 pub use judge::{Fault, Findings, REACTION_S};
+pub use known::Known;
 pub use machine::Conduct;
 
 use judge::{Judge, May};
@@ -89,6 +93,8 @@ pub struct House {
     now: Now,
     machines: BTreeMap<Udn, Machine>,
     left_out: Vec<(String, String)>,
+    planned: usize,
+    idle: Vec<Udn>,
     judge: Judge,
     fuse_w: Option<u32>,
     base_w: u32,
@@ -120,9 +126,12 @@ struct Switchings {
 /// Why there is nothing to simulate.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SimulateError {
-    /// Of no load is said what it is.
-    #[error("no [[load]] or [[rule]] of the configuration says an appliance's kind and its power; name at least one")]
-    NoLoads,
+    /// No load says what it is; those that are left out, each with why.
+    #[error(
+        "there is nothing to simulate: no [[load]] or [[rule]] of the configuration, and no appliance of the gateway that may be planned, \
+         says what kind of load it is and its power"
+    )]
+    NoLoads(Vec<(String, String)>),
 }
 
 impl House {
@@ -131,6 +140,15 @@ impl House {
     /// # Errors
     /// There is no such load.
     pub fn new(config: &Config, zone: TimeZone, start: Timestamp) -> Result<Self, SimulateError> {
+        Self::of(config, Known::default(), zone, start)
+    }
+
+    /// The home of a configuration and of what a running gateway knows: each appliance of which is known what it is, as a machine. One that
+    /// the configuration does not name and that may not be planned is left out: nobody knows when it is on.
+    ///
+    /// # Errors
+    /// There is no such appliance.
+    pub fn of(config: &Config, mut known: Known, zone: TimeZone, start: Timestamp) -> Result<Self, SimulateError> {
         let now = Now { boot: BootTime::from_duration(Duration::from_secs(1000)), wall: start };
         let settings = config.planning(zone.clone());
         let (loads, comeback_s) = (settings.loads.clone(), i64::from(settings.comeback.for_s));
@@ -142,6 +160,8 @@ impl House {
             now,
             machines: BTreeMap::new(),
             left_out: Vec::new(),
+            planned: 0,
+            idle: Vec::new(),
             judge: Judge::new(zone.clone(), comeback_s),
             zone,
             switchings: BTreeMap::new(),
@@ -155,33 +175,84 @@ impl House {
             ordered: BTreeSet::new(),
             sums: BTreeMap::new(),
         };
-        // In the configuration's order, and after them those that are known by a rule of kind `kind` alone.
+        let mut book = house.minds.planner().book().clone();
+        known.enter(&mut book, start);
+        house.left_out.append(&mut known.left_out);
+        // In the configuration's order, after them those that are known by a rule of kind `kind` alone, and by the gateway alone.
+        let mut all: Vec<Udn> = config.load.iter().filter_map(|form| Udn::parse(&form.udn).ok()).collect();
         let by_rule = settings.rules.iter().filter(|rule| matches!(rule.what, What::Kind(..)));
-        let by_rule = by_rule.filter_map(|rule| rule.appliance.clone());
-        let all: Vec<Udn> = config.load.iter().filter_map(|form| Udn::parse(&form.udn).ok()).chain(by_rule).collect();
-        for udn in all {
-            if house.machines.contains_key(&udn) {
+        all.extend(by_rule.filter_map(|rule| rule.appliance.clone()));
+        let configured = all.len();
+        all.extend(known.appliances.keys().cloned());
+        for (place, udn) in all.iter().enumerate() {
+            if all[..place].contains(udn) {
+                continue;
+            }
+            let told = known.appliances.get(udn);
+            let facts = told.and_then(|told| told.facts);
+            let name = told.map_or_else(|| udn.bare(), |told| &told.name).to_owned();
+            let load = Load::new(udn, facts.as_ref(), loads.get(udn), &book, start);
+            if place >= configured && load.consent.0 == Consent::No {
+                house.left_out.push((name, "nobody has said that it may be planned".to_owned()));
                 continue;
             }
             let number = u16::try_from(house.machines.len() + 1).unwrap_or(u16::MAX);
-            let load = Load::new(&udn, None, loads.get(&udn), house.minds.planner().book(), start);
-            match Machine::new(&load, number, start.as_second()) {
-                Ok(machine) => _ = house.machines.insert(udn.clone(), machine),
+            let mut machine = match Machine::new(&load, number, start.as_second()) {
+                Ok(machine) => machine,
                 Err(why) => {
-                    house.left_out.push((udn.to_string(), why));
+                    house.left_out.push((name, why));
                     continue;
                 }
+            };
+            machine.name = name;
+            if let Some(facts) = facts {
+                (machine.facts.minimum_on_s, machine.facts.minimum_off_s) = (facts.minimum_on_s, facts.minimum_off_s);
             }
             house.judge.add(udn.clone(), &load);
-            house.found(&udn);
+            house.planned += usize::from(load.consent.0 == Consent::Yes);
+            if matches!(load.task, Ok(Task::Cycle { every_day: None, .. } | Task::Energy { every_day: None })) {
+                house.idle.push(udn.clone());
+            }
+            house.machines.insert(udn.clone(), machine);
+            house.found(udn);
         }
         house.judge.look(&house.machines, start.as_second());
-        if house.machines.is_empty() { Err(SimulateError::NoLoads) } else { Ok(house) }
+        if house.machines.is_empty() {
+            return Err(SimulateError::NoLoads(house.left_out));
+        }
+        house.say(known);
+        Ok(house)
     }
 
-    /// Loads of the configuration that are no machines here, each with why.
+    /// What people have said at the gateway, and what it keeps of appliances, is said again.
+    fn say(&mut self, known: Known) {
+        known.rules.into_iter().for_each(|form| self.ask(form));
+        for (udn, told) in known.appliances {
+            if self.machines.contains_key(&udn) {
+                told.requests.into_iter().for_each(|request| self.request(&udn, Some(request)));
+                told.periods.into_iter().for_each(|window| self.period(&udn, Some(window)));
+            }
+        }
+    }
+
+    /// Loads, appliances and rules that are left out, each with why.
     pub fn left_out(&self) -> &[(String, String)] {
         &self.left_out
+    }
+
+    /// Machines that are planned by price, time and importance.
+    pub fn planned(&self) -> usize {
+        self.planned
+    }
+
+    /// Machines with cycles or charges that nothing asks for.
+    pub fn idle(&self) -> impl Iterator<Item = &str> {
+        self.idle.iter().map(|udn| self.name_of(udn))
+    }
+
+    /// The name of a machine for people.
+    pub fn name_of<'a>(&'a self, udn: &'a Udn) -> &'a str {
+        self.machines.get(udn).map_or_else(|| udn.bare(), |machine| &machine.name)
     }
 
     /// What energy costs is told by a price file from now on, of which `kept` was kept before.

@@ -1,6 +1,7 @@
 //! The command line.
 
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use secure_http::PartyId;
@@ -153,7 +154,7 @@ pub enum TokenCommand {
         #[arg(long, value_name = "ROLE")]
         role: TokenRole,
         /// Only for this party; takes the place of its statement in force, which is then revoked
-        #[arg(long, value_name = "UUID")]
+        #[arg(long, value_name = "UUID", value_parser = gateway)]
         uuid: Option<PartyId>,
         /// The utility that the gateway is to belong to [default: the only one]
         #[arg(long, value_name = "UUID")]
@@ -193,6 +194,11 @@ pub enum StatementsCommand {
     },
 }
 
+/// A UUID with or without the `uuid:` before it, as a home's `hegctl status` shows it.
+fn gateway(text: &str) -> Result<PartyId, <PartyId as FromStr>::Err> {
+    text.strip_prefix("uuid:").unwrap_or(text).parse()
+}
+
 /// With the policy.
 #[derive(Debug, Subcommand)]
 pub enum PolicyCommand {
@@ -217,12 +223,24 @@ mod tests {
     }
 
     #[test]
+    fn a_gateway_is_named_as_its_hegctl_status_shows_it() {
+        let line = "heg-kmc token new --role heg --uuid uuid:2fac1234-31f8-41b4-a222-08002b34c003";
+        let Some(Command::Token { command: TokenCommand::New { uuid, .. } }) =
+            Args::try_parse_from(line.split(' ')).unwrap().command
+        else {
+            panic!("another command")
+        };
+        assert_eq!(uuid.unwrap().as_str(), "2fac1234-31f8-41b4-a222-08002b34c003");
+    }
+
+    #[test]
     fn wrong_usage_is_refused_and_named() {
         for (line, want) in [
             ("heg-kmc token new", "--role"),
             ("heg-kmc token new --role tv", "heg, utility"),
             ("heg-kmc token new --role heg --valid 0", "0 is not in 1..=366"),
             ("heg-kmc init --id x", "expected a UUID"),
+            ("heg-kmc token new --role heg --uuid uuid:x", "expected a UUID"),
             ("heg-kmc root sign-issuing --root f", "--passphrase-file"),
             ("heg-kmc audit --since soon", "soon"),
         ] {

@@ -35,7 +35,7 @@ use crate::kernel;
 use crate::limits::{BUS_RETRY_LONGEST, STORE_AGAIN};
 use crate::link::Links;
 use crate::logind;
-use crate::operation::Driver;
+use crate::operation::{Driver, Seen};
 use crate::probe::{Probe, Told};
 use crate::rtc::Rtc;
 use crate::schedule::Wall;
@@ -88,7 +88,7 @@ struct App {
     lock: Lock,
     lock_again_at: Option<BootTime>,
     look_at: Option<BootTime>,
-    last_look: Result<(), String>,
+    last_look: Result<Seen, String>,
     stop_by: Option<BootTime>,
     /// Why the configuration was not taken when it was last read again.
     config_error: Option<String>,
@@ -391,6 +391,7 @@ impl App {
             config_error: self.config_error.as_deref(),
             unsaved: self.unsaved.as_ref().map(|(why, _)| why.as_str()),
         });
-        self.agent.handle_sources(self.driver.describe(), list);
+        let is_hollow = self.last_look.as_ref().is_ok_and(|seen| seen.is_hollow);
+        self.agent.handle_sources(self.driver.describe_seen(is_hollow), list);
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! | driver | on, off | observed by |
 //! |---|---|---|
-//! | unit | systemd starts, stops the unit | its `ActiveState`, told by systemd at each change; its `LoadState` |
+//! | unit | systemd starts, stops the unit | its `ActiveState`, told by systemd at each change; its `LoadState`; what a target holds |
 //! | command | a program of the configuration | another program, every `look-every-s` |
 //! | gpio | the line's level | the line's level, every `look-every-s` |
 //! | machine | -, logind powers off | that this program runs |
@@ -11,8 +11,8 @@
 //! - `org.freedesktop.systemd1.Manager`: methods `Subscribe()`, `LoadUnit(s)`, `StartUnit(ss)`, `StopUnit(ss)`; property
 //!   `SystemState`, by `org.freedesktop.DBus.Properties.Get`.
 //! - a unit's object, at the path `LoadUnit` gives (systemd's own escaping of the name):
-//!   `org.freedesktop.DBus.Properties.Get("org.freedesktop.systemd1.Unit", "ActiveState")`, as well of `LoadState`, and the signal
-//!   `org.freedesktop.DBus.Properties.PropertiesChanged` with `ActiveState` in it.
+//!   `org.freedesktop.DBus.Properties.Get("org.freedesktop.systemd1.Unit", "ActiveState")`, as well of `LoadState`, and of a
+//!   target's `Wants`, `Requires`, `BindsTo`; the signal `org.freedesktop.DBus.Properties.PropertiesChanged` with `ActiveState` in it.
 
 use core::cell::RefCell;
 use core::time::Duration;
@@ -93,10 +93,27 @@ impl OperationError {
     }
 }
 
-/// What a look or an order came to.
+/// What an order came to.
 pub type Outcome = Result<Operation, OperationError>;
-/// A look or an order under way. It stands on its own: the loop goes on meanwhile.
+/// An order under way. It stands on its own: the loop goes on meanwhile.
 pub type Working = Pin<Box<dyn Future<Output = Outcome>>>;
+/// A look under way.
+pub type Looking = Pin<Box<dyn Future<Output = Result<Seen, OperationError>>>>;
+
+/// What a look found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// Whether it runs.
+    pub operation: Operation,
+    /// The unit is a target that no unit comes with: switching it switches nothing.
+    pub is_hollow: bool,
+}
+
+impl From<Operation> for Seen {
+    fn from(operation: Operation) -> Self {
+        Self { operation, is_hollow: false }
+    }
+}
 
 /// The operation driver.
 #[derive(Debug)]
@@ -149,7 +166,7 @@ impl Driver {
                 let line = line.borrow();
                 format!("gpio {} line {}", line.chip.display(), line.offset)
             }
-            Kind::Machine => "machine".to_owned(),
+            Kind::Machine => "this machine, off powers it off".to_owned(),
         }
     }
 
@@ -158,7 +175,16 @@ impl Driver {
         matches!(self.kind, Kind::Machine)
     }
 
-    /// How long until the next look: at an operation that tells nothing by itself, or one that was not `seen` at the last.
+    /// What it drives, and where the last look found it hollow, what to do about that.
+    pub fn describe_seen(&self, is_hollow: bool) -> String {
+        let what = self.describe();
+        if !is_hollow {
+            return what;
+        }
+        format!("{what}, which holds nothing yet: give it a unit, or set driver = \"machine\", see psm-agent.toml(5)")
+    }
+
+    /// How long until the next look: at an operation that tells nothing by itself, or one that was not `seen` at the last, or hollow.
     pub fn look_again(&self, seen: bool) -> Option<Duration> {
         match self.kind {
             Kind::Command { .. } | Kind::Gpio(_) => Some(self.look_every),
@@ -191,7 +217,7 @@ impl Driver {
     }
 
     /// Looks whether the operation runs.
-    pub fn look(&self, bus: Result<Caller, BusError>) -> Working {
+    pub fn look(&self, bus: Result<Caller, BusError>) -> Looking {
         match &self.kind {
             Kind::Unit { name, .. } => {
                 let name = name.clone();
@@ -199,15 +225,19 @@ impl Driver {
                     let bus = bus?;
                     subscribe(&bus).await?;
                     let path = load_unit(&bus, &name).await?;
-                    look_at_unit(&bus, &name, &path).await
+                    let operation = look_at_unit(&bus, &name, &path).await?;
+                    Ok(Seen { operation, is_hollow: is_hollow(&bus, &name, &path).await })
                 })
             }
-            Kind::Command { status, .. } => Box::pin(look_by_command(status.clone())),
+            Kind::Command { status, .. } => {
+                let status = status.clone();
+                Box::pin(async move { look_by_command(status).await.map(Seen::from) })
+            }
             Kind::Gpio(line) => {
-                let result = line.borrow_mut().look();
+                let result = line.borrow_mut().look().map(Seen::from);
                 Box::pin(core::future::ready(result))
             }
-            Kind::Machine => Box::pin(core::future::ready(Ok(Operation::On))),
+            Kind::Machine => Box::pin(core::future::ready(Ok(Operation::On.into()))),
         }
     }
 
@@ -290,9 +320,27 @@ pub(crate) async fn active_state(bus: &Caller, path: &str) -> Result<String, Bus
 }
 
 async fn unit_property(bus: &Caller, path: &str, name: &str) -> Result<String, BusError> {
+    Ok(String::try_from(unit_value(bus, path, name).await?)?)
+}
+
+async fn unit_value(bus: &Caller, path: &str, name: &str) -> Result<OwnedVariant, BusError> {
     let reply = bus.call(SYSTEMD, path, PROPERTIES, "Get", &(UNIT, name)).await?;
-    let value: OwnedVariant = reply.body().deserialize()?;
-    Ok(String::try_from(value)?)
+    reply.body().deserialize().map_err(BusError::from)
+}
+
+/// Whether a unit is a target that brings nothing up. A remark for people only: where systemd does not say it, there is none.
+async fn is_hollow(bus: &Caller, name: &str, path: &str) -> bool {
+    if !name.ends_with(".target") {
+        return false;
+    }
+    for dependencies in ["Wants", "Requires", "BindsTo"] {
+        let units =
+            unit_value(bus, path, dependencies).await.ok().and_then(|value| Vec::<String>::try_from(value).ok());
+        if units.is_none_or(|units| !units.is_empty()) {
+            return false;
+        }
+    }
+    true
 }
 
 /// Whether a unit runs. To systemd one without a file has an object too, and is inactive: that says nothing of the appliance.
@@ -518,9 +566,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         block_on(async {
             let driver = driver(dir.path());
-            assert_eq!(driver.look(no_bus()).await.unwrap(), Operation::Off);
+            assert_eq!(driver.look(no_bus()).await.unwrap().operation, Operation::Off);
             assert_eq!(driver.switch(true, no_bus()).await.unwrap(), Operation::On);
-            assert_eq!(driver.look(no_bus()).await.unwrap(), Operation::On);
+            assert_eq!(driver.look(no_bus()).await.unwrap().operation, Operation::On);
             assert_eq!(driver.switch(false, no_bus()).await.unwrap(), Operation::Off);
         });
     }
@@ -567,6 +615,22 @@ mod tests {
         assert_eq!(every(config::DriverKind::Unit), [None, Some(7)]);
         assert_eq!(every(config::DriverKind::Gpio), [Some(7), Some(7)]);
         assert_eq!(every(config::DriverKind::Machine), [None, None]);
+    }
+
+    #[test]
+    fn a_machine_that_is_the_appliance_itself_is_on_and_says_what_off_does() {
+        let machine = config::Operation { driver: config::DriverKind::Machine, ..config::Operation::default() };
+        let driver = Driver::new(&machine);
+        assert_eq!(block_on(driver.look(no_bus())).unwrap(), Operation::On.into());
+        assert!(driver.off_is_power_off());
+        assert_eq!(driver.describe_seen(false), "this machine, off powers it off");
+    }
+
+    #[test]
+    fn a_target_that_holds_nothing_says_what_to_do() {
+        let said = Driver::new(&config::Operation::default()).describe_seen(true);
+        assert!(said.starts_with("unit appliance.target, which holds nothing yet: "), "{said}");
+        assert!(said.contains("driver = \"machine\""), "{said}");
     }
 
     #[test]

@@ -12,7 +12,7 @@
 //! | battery level | x | | x |
 //! | block inhibitor | | machine | x |
 //! | active session | | machine | x |
-//! | can be woken (when asked for) | | | x |
+//! | can be woken (when asked for) | | machine | x |
 //! | logind can do it | | machine | x |
 //!
 //! *machine*: only where OFF means powering the machine off.
@@ -181,8 +181,15 @@ pub fn judge(order: Order, rules: &Rules, facts: &Facts) -> Result<(), Refusal> 
     if sleeps_or_powers_off {
         judge_machine(order, rules, facts)?;
     }
-    if order == Order::Standby && rules.require_wake && !facts.network_wakes && !facts.alarm_wakes {
-        return refuse(RefusalKind::NotWakeable, "neither the network nor a wake alarm could wake it".to_owned());
+    if sleeps_or_powers_off && rules.require_wake && !facts.network_wakes {
+        match order {
+            Order::Standby if facts.alarm_wakes => {}
+            Order::Standby => {
+                let reason = "neither the network nor a wake alarm could wake it".to_owned();
+                return refuse(RefusalKind::NotWakeable, reason);
+            }
+            _ => return refuse(RefusalKind::NotWakeable, "the network could not switch it on again".to_owned()),
+        }
     }
     Ok(())
 }
@@ -348,11 +355,16 @@ mod tests {
     }
 
     #[test]
-    fn standby_without_a_way_back_is_refused_when_the_rules_ask_for_one() {
+    fn standby_or_a_power_off_without_a_way_back_is_refused_when_the_rules_ask_for_one() {
         let stuck = Facts { network_wakes: false, ..quiet() };
         assert_eq!(refused(Order::Standby, &stuck).0, RefusalKind::NotWakeable);
         assert!(judge(Order::Standby, &rules(), &Facts { alarm_wakes: true, ..stuck.clone() }).is_ok());
         assert!(judge(Order::Standby, &Rules { require_wake: false, ..rules() }, &stuck).is_ok());
+        assert!(judge(Order::Off, &rules(), &stuck).is_ok(), "the machine stays up");
+        // An alarm is set for the end of a standby only.
+        let machine = Facts { off_is_power_off: true, alarm_wakes: true, ..stuck };
+        assert_eq!(refused(Order::Off, &machine).0, RefusalKind::NotWakeable);
+        assert!(judge(Order::Off, &Rules { require_wake: false, ..rules() }, &machine).is_ok());
     }
 
     #[test]

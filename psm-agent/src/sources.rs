@@ -8,7 +8,7 @@ use crate::bus::Bus;
 use crate::config;
 use crate::link::{Link, Links};
 use crate::logind::{self, DelayLock};
-use crate::operation::{self, Driver};
+use crate::operation::{self, Driver, Seen};
 use crate::probe::Attached;
 use crate::rtc::Rtc;
 use crate::status::SourceStatus;
@@ -50,7 +50,7 @@ pub struct Parts<'a> {
     /// The delay lock.
     pub lock: &'a Lock,
     /// Whether the operation was seen when it was last looked at.
-    pub last_look: &'a Result<(), String>,
+    pub last_look: &'a Result<Seen, String>,
     /// The operation driver.
     pub driver: &'a Driver,
     /// Interfaces in use.
@@ -82,11 +82,11 @@ pub fn list(parts: &Parts<'_>) -> Vec<SourceStatus> {
     };
     let operation = match (parts.last_look, parts.driver.watch()) {
         (Err(why), _) => Err(why.clone()),
-        (Ok(()), Some(_)) if parts.bus.runs(operation::SYSTEMD) => {
+        (Ok(_), Some(_)) if parts.bus.runs(operation::SYSTEMD) => {
             Ok(format!("{}, by systemd", parts.driver.describe()))
         }
-        (Ok(()), Some(_)) => Err("systemd is not on the system bus".to_owned()),
-        (Ok(()), None) => Ok(parts.driver.describe()),
+        (Ok(_), Some(_)) => Err("systemd is not on the system bus".to_owned()),
+        (Ok(_), None) => Ok(parts.driver.describe()),
     };
     let network = if parts.interfaces.is_empty() {
         Err("no usable interface".to_owned())

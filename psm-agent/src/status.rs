@@ -171,7 +171,7 @@ impl Agent {
         let _ = match (&here[..], away) {
             ([], None) => write!(line, "; searching for a gateway, a host of this network that runs heg-gateway"),
             ([], Some(away)) => write!(line, "; gateway {} is not on the network, searching", away.name),
-            (names, _) => write!(line, "; gateway found: {}", names.join(", ")),
+            (names, _) => write!(line, "; gateway found: {}, try `hegctl appliances` there", names.join(", ")),
         };
         let live: Vec<_> = self.sources.iter().filter(|s| s.live).map(|s| s.name.as_str()).collect();
         let _ = write!(line, "; sources: {}", if live.is_empty() { "none".to_owned() } else { live.join(", ") });

@@ -68,12 +68,20 @@ fn a_router_is_silent_toward_the_internet_and_open_to_its_home_whatever_happens_
 
             ensure!(foreign_tables(house)? == foreign, "other tables were touched");
             // Somebody flushes everything, and his own things come back.
+            let dropped = |house: &House| -> Result<u64> {
+                let told = firewall(house)?;
+                let all = told["dropped"].as_array().context("no list of drops")?;
+                Ok(all.iter().filter_map(|reason| reason["packets"].as_u64()).sum())
+            };
+            street.ensure_silent(house, &[], SOME)?;
+            let before = dropped(house)?;
             nft(house.gateway().host(), &["flush", "ruleset"])?;
             let foreign_again = put_foreign_tables(house)?;
             // Without anybody who asks for it, and long before the minute after which it is looked for anyway.
             wait_until("the table", Duration::from_secs(5), || {
                 nft(house.gateway().host(), &["list", "table", "inet", "heg"]).ok()
             })?;
+            ensure!(before > 0 && dropped(house)? >= before, "{before} packets were dropped, now {}", dropped(house)?);
             street.ensure_silent(house, &[], SOME)?;
             house.gateway_mut().kill()?;
             street.ensure_silent(house, &[], SOME).context("after a crash")?;
@@ -127,6 +135,7 @@ fn what_nft_or_kernel_lack_is_told_and_never_opens_and_a_thousand_appliances_fit
                 host.start("unguarded", host.command("env").args([&*absent, &*gateway, "--config", &*router]))?;
             let told = wait_firewall(house, "an answer", |f| f["state"] == "not-in-place")?;
             ensure!(told["trouble"].to_string().contains("Protocol not supported"), "{told}");
+            ensure!(told["trouble"].to_string().contains("not guarded toward the Internet until then"), "{told}");
             wait_until("forwarding to be off", SOON, || forwards(0).ok())?;
             fs::remove_file(host.dir().join("absent/nft"))?;
             std::os::unix::fs::symlink(nft_program()?, host.dir().join("absent/nft"))?;
@@ -198,6 +207,65 @@ fn what_nft_or_kernel_lack_is_told_and_never_opens_and_a_thousand_appliances_fit
                 times[4].as_millis(),
                 times.len()
             );
+            Ok(())
+        })
+    });
+}
+
+#[test]
+fn a_change_that_nobody_confirmed_goes_with_the_daemon_also_where_there_were_no_rules_before() {
+    sandbox::test(|| {
+        House::run(&format!("{GATEWAY}{CALLED}[firewall]\nmode = 'off'\n"), |house| {
+            let rules =
+                |house: &House| nft(house.gateway().host(), &["list", "table", "inet", "heg"]).unwrap_or_default();
+            // Ends it as `end` says, and starts it again.
+            let end = |house: &mut House, end: &str, gone: &dyn Fn(&House) -> bool| -> Result<()> {
+                if end == "stop" {
+                    house.gateway_mut().stop(SOON)?;
+                } else {
+                    house.gateway_mut().kill()?;
+                    ensure!(!gone(house), "{end}: gone already");
+                    let config = house.gateway().host().dir().join("heg-gateway.toml").display().to_string();
+                    if end != "start" {
+                        let arguments = ["--config", &config, "firewall", end];
+                        succeeded(house.gateway().host().run(house.lab().program("heg-gateway"), &arguments)?)?;
+                    }
+                }
+                ensure!(end == "start" || gone(house), "{end}: {}", rules(house));
+                house.gateway_mut().start()?;
+                wait_until("the change to be gone", SOON, || gone(house).then_some(()))?;
+                let told = wait_firewall(house, "an answer", |f| f["change"] != "waiting")?;
+                ensure!(told["change"] == if end == "stop" { "confirmed" } else { "rolled-back" }, "{end}: {told}");
+                Ok(())
+            };
+            // The first settings are those in force, whatever the file says at a later start.
+            wait_firewall(house, "no rules", |f| f["state"] == "off")?;
+            configure(house, "mode = 'host'\nwan-interfaces = ['wan0']\n")?;
+            house.gateway_mut().stop(SOON)?;
+            house.gateway_mut().start()?;
+            let told = wait_firewall(house, "an answer", |_| true)?;
+            ensure!(told["state"] == "off" && rules(house).is_empty(), "{told}");
+            for way in ["start", "baseline", "take-back", "stop"] {
+                house.gateway().hegctl_ok(&["firewall", "apply"])?;
+                ensure!(!rules(house).is_empty(), "not applied");
+                end(house, way, &|house| rules(house).is_empty())?;
+            }
+            house.gateway().hegctl_ok(&["firewall", "apply", "--confirmed"])?;
+            configure(house, "mode = 'host'\nwan-interfaces = ['wan0']\nwan-tcp = [8080]\n")?;
+            for way in ["start", "take-back", "stop"] {
+                house.gateway().hegctl_ok(&["firewall", "apply"])?;
+                ensure!(rules(house).contains("8080"), "not applied: {}", rules(house));
+                end(house, way, &|house| !rules(house).is_empty() && !rules(house).contains("8080"))?;
+            }
+            let journal = house.gateway().json(&["journal"])?.to_string();
+            ensure!(journal.matches("stopped before it was confirmed").count() == 2, "{journal}");
+            // Nothing waits: nothing is done.
+            let mark = |house: &House| rules(house).lines().find(|l| l.contains("counter made_")).map(str::to_owned);
+            let before = mark(house);
+            let config = house.gateway().host().dir().join("heg-gateway.toml").display().to_string();
+            let arguments = ["--config", &config, "firewall", "take-back"];
+            succeeded(house.gateway().host().run(house.lab().program("heg-gateway"), &arguments)?)?;
+            ensure!(before.is_some() && mark(house) == before, "made anew");
             Ok(())
         })
     });

@@ -44,9 +44,23 @@ fn three_machines_form_a_home_by_installing_packages() {
 
 /// A command to the gateway switches the appliance's work, through systemd, by an agent that is not root.
 fn obeys(gateway: &Container, freezer: &Container) -> Result<()> {
+    freezer
+        .run("printf \"[operation]\\nlook-every-s = 1\\n\" >>/etc/psm/psm-agent.toml; systemctl restart psm-agent")?;
+    freezer.wait_status(
+        "psm-agent",
+        &["OFF", "appliance.target, which holds nothing yet", "driver = \"machine\""],
+        SOON,
+    )?;
+    let unit = "/etc/systemd/system/compressor.service";
+    let text =
+        "[Unit]\\nPartOf=appliance.target\\n[Service]\\nExecStart=sleep 1h\\n[Install]\\nWantedBy=appliance.target\\n";
+    freezer.run(&format!("printf '{text}' >{unit}; systemctl -q enable compressor"))?;
+    freezer.wait_status("psm-agent", &["OFF; operation: unit appliance.target; gateway found"], SOON)?;
     for (command, state, told) in [("on", "active", "1 ON"), ("off", "inactive", "1 OFF")] {
         gateway.run(&format!("hegctl {command} freezer"))?;
-        ensure!(freezer.property("appliance.target", "ActiveState")? == state, "{command} left the work as it was");
+        for work in ["appliance.target", "compressor"] {
+            ensure!(freezer.property(work, "ActiveState")? == state, "{command} left {work} as it was");
+        }
         gateway.wait_status("heg-gateway", &[told], SOON)?;
     }
     Ok(())

@@ -75,7 +75,13 @@ fn first_run(machine: &Container) -> Result<()> {
     )?;
     machine.wait_status(
         "psm-agent",
-        &["OFF", "unit appliance.target", "gateway found: Energy gateway on box"],
+        &[
+            "OFF",
+            "appliance.target, which holds nothing yet",
+            "driver = \"machine\"",
+            "gateway found: Energy gateway on box",
+            "hegctl appliances",
+        ],
         SOON,
     )?;
     machine.wait_status("heg-utility", &["0 sites", "utilityctl init"], SOON)?;

@@ -73,6 +73,7 @@ fn self_test() -> Command {
 
 fn heg_gateway() -> Command {
     let baseline = Command::new("baseline").about("Put the firewall's rules in place before the network is up");
+    let take_back = Command::new("take-back").about("Take back a change of the firewall that nobody has confirmed");
     let remove = Command::new("remove").about("Take the firewall's table away");
     daemon("heg-gateway")
         .subcommand(self_test())
@@ -88,6 +89,7 @@ fn heg_gateway() -> Command {
                 .about("Put the firewall's rules in place or take them away, without the daemon")
                 .disable_help_subcommand(true)
                 .subcommand(baseline)
+                .subcommand(take_back)
                 .subcommand(remove),
         )
 }

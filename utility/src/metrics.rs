@@ -152,6 +152,24 @@ mod tests {
     use super::*;
 
     #[test]
+    fn docs_list_every_metric() {
+        let docs = include_str!("../../docs/metrics.md");
+        let section = docs.split("\n## ").find(|section| section.starts_with("The utility\n")).unwrap();
+        let rows: Vec<_> = section.lines().filter(|line| line.starts_with("| `heg_")).collect();
+        let text = Metrics::default().text();
+        let lines: Vec<_> = text.lines().collect();
+        let told: Vec<_> = lines
+            .chunks(3)
+            .map(|family| {
+                let (name, help) = family[0].trim_start_matches("# HELP ").split_once(' ').unwrap();
+                let kind = family[1].rsplit_once(' ').unwrap().1;
+                format!("| `{name}` | {kind} | {help} |")
+            })
+            .collect();
+        assert_eq!(rows, told);
+    }
+
+    #[test]
     fn every_metric_has_help_type_and_value() {
         let metrics = Metrics::default();
         metrics.reports.add();

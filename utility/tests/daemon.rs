@@ -44,7 +44,7 @@ fn a_fleet_is_run_from_the_command_line_and_every_change_is_in_the_audit() {
     let added = server.json(&["site", "add", &other, "--zone", "SE3", "--group", "south"]);
     assert_eq!((&added["id"], &added["token"]), (&json!(other), &json!(null)), "one document, also without a token");
     server.expect(0, &["sites", "--group", "north"], "Anna's");
-    assert_eq!(server.json(&["site", "show", HOME])["site"]["contact"], "never");
+    assert_eq!(server.json(&["site", "show", &format!("uuid:{HOME}")])["site"]["contact"], "never");
     server.expect(66, &["site", "show", "2fac1234-31f8-41b4-a222-000000000000"], "there is no site");
     server.expect(64, &["site", "show", "anna"], "expected the UUID of a gateway");
 

@@ -187,7 +187,8 @@ impl<'a> Year<'a> {
 
     /// What a process of the gateway begins with beside its database.
     fn begin(&mut self) -> Result<()> {
-        let expected = Expected { zone: "BE".parse()?, time_zone: self.zone.clone(), money: None, whole_days: true };
+        let expected =
+            Expected { zone: "BE".parse()?, time_zone: self.zone.clone(), currency: None, per: None, whole_days: true };
         let watched = Watched { source: Source::File, name: "prices.csv".to_owned(), expected };
         let terms = Terms::new(self.zone.clone());
         let settings = Settings { terms, currency: Some(CURRENCY.parse()?), watched: Some(watched) };

@@ -23,8 +23,10 @@ pub struct Expected {
     pub zone: ZoneId,
     /// The zone's clock: days begin by it.
     pub time_zone: TimeZone,
-    /// Money and energy, for a file that does not say.
-    pub money: Option<(CurrencyCode, Per)>,
+    /// The currency, for a file that does not say.
+    pub currency: Option<CurrencyCode>,
+    /// The energy that prices are for, for a file that does not say.
+    pub per: Option<Per>,
     /// Whether it has to cover whole days.
     pub whole_days: bool,
 }
@@ -191,9 +193,10 @@ impl Columns {
         let missing = |what: &str| Wrong::Form(format!("the head has no column {what}"));
         let start = place(&["start", "start_utc"]).ok_or_else(|| missing("start or start_utc"))?;
         let named = names.iter().enumerate().find_map(|(i, name)| Some((i, money(name)?)));
-        let (price, (currency, per)) = match (named, place(&["price"]), expected.money) {
+        let said = expected.currency.zip(expected.per);
+        let (price, (currency, per)) = match (named, place(&["price"]), said) {
             (Some(named), ..) => named,
-            (None, Some(price), Some(money)) => (price, money),
+            (None, Some(price), Some(said)) => (price, said),
             (None, Some(_), None) => {
                 let wrong = "the column price does not say its currency and unit; name it as sek_per_mwh, or give them";
                 return Err(Wrong::Form(wrong.to_owned()));
@@ -303,15 +306,18 @@ impl JsonFile<'_> {
         {
             return Err(Wrong::Zone { found: zone.clone(), expected: expected.zone.clone() });
         }
-        match (&self.currency, &self.per, expected.money) {
-            (Some(currency), Some(per), _) => {
-                let currency = currency.parse().map_err(|e| Wrong::Form(format!("currency {currency:?}: {e}")))?;
-                let per = unit(per).ok_or_else(|| Wrong::Form(format!("per {per:?}: expected MWh or kWh")))?;
-                Ok((currency, per))
-            }
-            (None, None, Some(money)) => Ok(money),
-            _ => Err(Wrong::Form("currency and per have to be given, in the file or beside it".to_owned())),
-        }
+        let currency = self
+            .currency
+            .as_ref()
+            .map(|currency| currency.parse().map_err(|e| Wrong::Form(format!("currency {currency:?}: {e}"))));
+        let per = self
+            .per
+            .as_ref()
+            .map(|per| unit(per).ok_or_else(|| Wrong::Form(format!("per {per:?}: expected MWh or kWh"))));
+        let missing = |what: &str| Wrong::Form(format!("{what} has to be given, in the file or beside it"));
+        let currency = currency.transpose()?.or(expected.currency).ok_or_else(|| missing("currency"))?;
+        let per = per.transpose()?.or(expected.per).ok_or_else(|| missing("per"))?;
+        Ok((currency, per))
     }
 }
 
@@ -427,7 +433,7 @@ mod tests {
     /// Sweden's clock, written out so that the test needs no zone files.
     fn sweden() -> Expected {
         let time_zone = TimeZone::posix("CET-1CEST,M3.5.0,M10.5.0/3").unwrap();
-        Expected { zone: "SE3".parse().unwrap(), time_zone, money: None, whole_days: true }
+        Expected { zone: "SE3".parse().unwrap(), time_zone, currency: None, per: None, whole_days: true }
     }
 
     /// A day of `slots` slots from local midnight, times written in UTC.
@@ -554,7 +560,7 @@ mod tests {
         let part = Expected { whole_days: false, ..sweden() };
         let text = "\u{feff}# from the exchange\nArea;Start;\"EUR_per_MWh\"\n\nSE3;2026-01-15T00:00Z;\"12,5\"\nSE3;2026-01-15T01:00Z;-0,999\n";
         assert_eq!(part.try_read(text).unwrap().prices_milli(), [12_500, -999]);
-        let named = Expected { money: Some(("EUR".parse().unwrap(), Per::KilowattHour)), ..part };
+        let named = Expected { currency: Some("EUR".parse().unwrap()), per: Some(Per::KilowattHour), ..part };
         let plain = "start,price\r\n2026-01-15T00:00Z,0.123456\r\n2026-01-15T01:00Z,1\r\n";
         assert_eq!(named.try_read(plain).unwrap().prices_milli(), [123_456, 1_000_000]);
     }
@@ -613,7 +619,7 @@ mod tests {
         let slots = "{\"start\": \"2026-01-15T00:00Z\", \"price\": 556.68},\n{\"start\": \"2026-01-15T01:00:00+01:00\", \"price\": -1}";
         let same = slots.replace("01:00:00+01:00", "02:00:00+01:00");
         assert_eq!(part.try_read(&file(&same)).unwrap().prices_milli(), [556_680, -1000]);
-        let named = Expected { money: Some(("EUR".parse().unwrap(), Per::KilowattHour)), ..part.clone() };
+        let named = Expected { currency: Some("EUR".parse().unwrap()), per: Some(Per::KilowattHour), ..part.clone() };
         assert_eq!(named.try_read(&format!("[{same}]")).unwrap().prices_milli(), [556_680_000, -1_000_000]);
 
         let wrong = |text: &str| part.try_read(text).unwrap_err().to_string();
@@ -628,8 +634,28 @@ mod tests {
             "line 4: \"\\\"1\\\"\" is no price: expected a decimal number, as -12.34"
         );
         assert_eq!(wrong(&file("{]")), "line 4: key must be a string");
-        assert_eq!(wrong(&format!("[{same}]")), "line 1: currency and per have to be given, in the file or beside it");
+        assert_eq!(wrong(&format!("[{same}]")), "line 1: currency has to be given, in the file or beside it");
         assert_eq!(wrong(&file(&same).replace("SE3", "SE4")), "line 1: the file is for zone SE4, not SE3");
         assert_eq!(wrong(&"[".repeat(10_000)), "line 1: EOF while parsing a list");
+    }
+
+    #[test]
+    fn currency_and_unit_of_a_json_file_are_each_taken_from_where_they_are_said() {
+        let part = Expected { whole_days: false, ..sweden() };
+        let read = |head: &str, currency: Option<&str>, per| {
+            let slot = "{\"start\": \"2026-01-15T00:00Z\", \"end\": \"2026-01-15T01:00Z\", \"price\": 2}";
+            let beside = Expected { currency: currency.map(|c| c.parse().unwrap()), per, ..part.clone() };
+            let series = beside.try_read(&format!("{{{head}\"slots\": [{slot}]}}")).map_err(|e| e.to_string())?;
+            Ok::<_, String>((series.currency().to_string(), series.prices_milli()[0]))
+        };
+        let (sek, eur) = ("\"currency\": \"SEK\", ", "EUR");
+        let kwh = Some(Per::KilowattHour);
+        assert_eq!(read(sek, None, kwh), Ok(("SEK".into(), 2_000_000)), "the file its currency, the unit beside it");
+        assert_eq!(read(sek, Some(eur), kwh), Ok(("SEK".into(), 2_000_000)), "the file goes before");
+        assert_eq!(read("\"per\": \"MWh\", ", Some(eur), kwh), Ok(("EUR".into(), 2000)), "the other way round");
+        assert_eq!(read("", Some(eur), kwh), Ok(("EUR".into(), 2_000_000)));
+        let missing = |what: &str| Err(format!("line 1: {what} has to be given, in the file or beside it"));
+        assert_eq!(read(sek, Some(eur), None), missing("per"));
+        assert_eq!(read("\"per\": \"MWh\", ", None, kwh), missing("currency"));
     }
 }

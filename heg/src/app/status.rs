@@ -89,6 +89,7 @@ impl App {
                 })
                 .collect(),
             troubles: self.troubles(),
+            notes: self.config.notes(),
             recent: self.recent.iter().map(|entry| EntryView::new(self.home.gateway(), entry)).collect(),
         }
     }

@@ -7,7 +7,7 @@ use jiff::tz::TimeZone;
 use serde::Deserialize;
 
 use crate::envelope::Terms;
-use crate::limits::{NAMED_MAX, ORDER_S_MAX, PLAN_PRICE_MAX, PLAN_WATTS_MAX, RULES_MAX};
+use crate::limits::{HOME_WATTS_LOW, NAMED_MAX, ORDER_S_MAX, PLAN_PRICE_MAX, PLAN_WATTS_MAX, RULES_MAX};
 use crate::plan::slots::Comeback;
 use crate::planner::Settings;
 use crate::rules::book::Book;
@@ -50,9 +50,9 @@ impl Default for Plan {
             comeback_w_per_minute: 500,
             comeback_s: 900,
             limits: true,
-            failsafe_w: 4200,
+            failsafe_w: HOME_WATTS_LOW,
             failsafe_s: 7200,
-            floor_w: 4200,
+            floor_w: HOME_WATTS_LOW,
         }
     }
 }
@@ -104,6 +104,26 @@ pub(super) fn check(plan: &Plan, loads: &[LoadForm], rules: &[RuleForm]) -> Resu
 }
 
 impl super::Config {
+    /// What is allowed and seldom meant, each in a sentence that names its key.
+    pub fn notes(&self) -> Vec<String> {
+        let Plan { limits, floor_w, failsafe_w, .. } = self.plan;
+        let mut notes = Vec::new();
+        if limits && floor_w < HOME_WATTS_LOW {
+            notes.push(format!(
+                "plan.floor-w is {floor_w}: the utility may leave the whole home less than {HOME_WATTS_LOW} W, which many appliances \
+                 need by themselves"
+            ));
+        }
+        if limits && failsafe_w < floor_w {
+            notes.push(format!("plan.failsafe-w is {failsafe_w}, below plan.floor-w: {floor_w} W hold instead"));
+        } else if limits && failsafe_w < HOME_WATTS_LOW {
+            notes.push(format!(
+                "plan.failsafe-w is {failsafe_w}: while the utility is not heard the whole home has less than {HOME_WATTS_LOW} W"
+            ));
+        }
+        notes
+    }
+
     /// What the planner is told.
     pub fn planning(&self, zone: TimeZone) -> Settings {
         // The configuration was checked when it was read.
@@ -124,5 +144,26 @@ impl super::Config {
             },
             zone,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::Config;
+
+    #[test]
+    fn a_home_that_may_be_left_less_than_one_large_appliance_needs_is_noted_and_not_refused() {
+        let notes = |text: &str| {
+            let path = std::path::Path::new("heg.toml");
+            daemon_kit::config::parse::<Config>(text, path).unwrap().notes()
+        };
+        assert!(notes("").is_empty());
+        assert!(notes("[plan]\nlimits = false\nfloor-w = 0\nfailsafe-w = 0").is_empty());
+        let both = notes("[plan]\nfloor-w = 0\nfailsafe-w = 0");
+        let [floor, failsafe] = &both[..] else { panic!("{both:?}") };
+        assert!(floor.starts_with("plan.floor-w is 0: ") && floor.contains("less than 4200 W"), "{floor}");
+        assert!(failsafe.starts_with("plan.failsafe-w is 0: ") && failsafe.contains("less than 4200 W"), "{failsafe}");
+        let raised = notes("[plan]\nfailsafe-w = 4199");
+        assert_eq!(raised, ["plan.failsafe-w is 4199, below plan.floor-w: 4200 W hold instead"]);
     }
 }

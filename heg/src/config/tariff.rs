@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::time::Duration;
 
 use daemon_kit::clock::zone_named;
@@ -18,6 +17,7 @@ use utility_wire::{CurrencyCode, Per, ZoneId};
 
 use crate::limits::{FEED_EVERY, PRICE_FILE_EVERY};
 use crate::prices::{Settings, Watched};
+use crate::rules::window::Clock;
 
 /// `[tariff]`, checked.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -284,7 +284,8 @@ impl Tariff {
             expected: Expected {
                 zone: self.price_zone.clone(),
                 time_zone: zone.clone(),
-                money: self.currency.map(|currency| (currency, self.per)),
+                currency: self.currency,
+                per: Some(self.per),
                 whole_days: self.whole_days,
             },
         });
@@ -296,22 +297,6 @@ impl Tariff {
             stale_after_s: Some(self.stale_after_s),
         };
         Settings { terms, currency: self.currency, watched }
-    }
-}
-
-/// `HH:MM` or `HH:MM:SS`; `24:00` is the end of the day.
-#[derive(Clone, Copy, Deserialize)]
-#[serde(try_from = "String")]
-struct Clock(TimeOfDay);
-
-impl TryFrom<String> for Clock {
-    type Error = String;
-    fn try_from(text: String) -> Result<Self, String> {
-        let whole = if text.len() == "06:00".len() { format!("{text}:00") } else { text.clone() };
-        if whole == "24:00:00" {
-            return Ok(Self(TimeOfDay::MIDNIGHT));
-        }
-        TimeOfDay::from_str(&whole).map(Self).map_err(|_| format!("{text:?} is no time of day, as 06:00 or 06:00:00"))
     }
 }
 

@@ -1,4 +1,4 @@
-//! `heg-gateway firewall baseline` and `remove`: the rules without the daemon. IO.
+//! `heg-gateway firewall baseline`, `take-back` and `remove`: the rules without the daemon. IO.
 //!
 //! The baseline closes the machine before its network is up: the shape that was seen last, our own ports open to the networks that
 //! are there now, which at boot are none. The daemon opens them to the home when it comes.
@@ -11,7 +11,7 @@ use daemon_kit::exit::Exit;
 use super::deadman::DeadMan;
 use super::forwarding::Forwarding;
 use super::nft::{self, NftError};
-use super::ruleset::Plan;
+use super::ruleset::{Counts, Plan};
 use super::settings::Mode;
 use super::shape::detect;
 use super::{ssh, state};
@@ -23,6 +23,8 @@ use crate::limits::BASELINE_TRIES;
 pub enum Verb {
     /// Put the rules in place.
     Baseline,
+    /// Put those confirmed last in place, if a change waits that the daemon can no longer take back.
+    TakeBack,
     /// Take our table away.
     Remove,
 }
@@ -42,18 +44,22 @@ pub fn run(verb: Verb, named: Option<&Path>) -> anyhow::Result<Exit> {
                 nft::remove().await.map_err(failed)?;
                 released.map(drop).context("forwarding is still switched off").context(Exit::OsErr)
             }
-            Verb::Baseline => baseline(named).await,
+            Verb::Baseline => baseline(named, false).await,
+            Verb::TakeBack => baseline(named, true).await,
         }
     })?;
     Ok(Exit::Ok)
 }
 
-async fn baseline(named: Option<&Path>) -> anyhow::Result<()> {
+async fn baseline(named: Option<&Path>, only_taking_back: bool) -> anyhow::Result<()> {
     let (config, wrong) = match Config::load(named) {
         Ok(config) => (config, None),
         Err(error) => (Config::default(), Some(error)),
     };
     let (record, damage) = state::read(&config.state_dir().join(state::FILE));
+    if only_taking_back && record.waiting.is_none() {
+        return Ok(());
+    }
     // Not written: the daemon takes a waiting change back for good, and says so in its journal.
     let dead_man = DeadMan::restore(record, &config.firewall);
     let settings = dead_man.in_force();
@@ -71,13 +77,14 @@ async fn baseline(named: Option<&Path>) -> anyhow::Result<()> {
             settings,
             ..Plan::default()
         };
+        let known = Counts::new();
         // A cold card at boot may be slow once; without rules a router has to stop forwarding.
-        let mut made = nft::replace(&plan, "made_baseline").await;
+        let mut made = nft::replace(&plan, "made_baseline", &known).await;
         for _ in 1..BASELINE_TRIES {
             if made.is_ok() {
                 break;
             }
-            made = nft::replace(&plan, "made_baseline").await;
+            made = nft::replace(&plan, "made_baseline", &known).await;
         }
         if let Err(error) = made {
             return Err(closed(&plan, failed(error)).await);
@@ -85,6 +92,9 @@ async fn baseline(named: Option<&Path>) -> anyhow::Result<()> {
         if Forwarding::default().release().context("forwarding is still switched off").context(Exit::OsErr)? {
             tracing::info!("the rules are in place, and forwarding is switched on again");
         }
+    } else if nft::is_guarded().await {
+        // Of a change that nobody confirmed, or of a daemon that ended before it had carried out what it was told.
+        nft::remove().await.map_err(failed)?;
     }
     if let Some(why) = damage {
         tracing::warn!("{why}");

@@ -59,7 +59,7 @@ pub struct DeadMan {
 
 impl DeadMan {
     /// From what is on the disk. The first settings ever need no confirmation, as nobody is there to give it; who is
-    /// logged in by SSH stays allowed.
+    /// connected by SSH stays allowed.
     pub fn restore(record: Record, configured: &Settings) -> Self {
         let interrupted = record.waiting.is_some();
         let confirmed = record.confirmed.clone().unwrap_or_else(|| configured.clone());

@@ -65,7 +65,7 @@ pub(super) fn lines(plan: &Plan, forwarding: bool) -> Vec<String> {
         _ if ports.is_empty() => return lines,
         (Ssh::Keep, false) => format!("SSH on the WAN side (TCP {}): only from {}", ports.join(" "), from.join(" ")),
         (Ssh::Keep, true) => {
-            format!("SSH on the WAN side (TCP {}): closed, as nobody is logged in from there", ports.join(" "))
+            format!("SSH on the WAN side (TCP {}): closed, as nobody is connected from there", ports.join(" "))
         }
         (Ssh::Lan, _) => format!("SSH on the WAN side (TCP {}): closed", ports.join(" ")),
     });

@@ -56,6 +56,11 @@ impl Firewall {
         })
     }
 
+    /// Whether the kernel has what is wanted.
+    pub(super) fn is_in_step(&self) -> bool {
+        !self.to_be_removed && self.in_kernel.as_ref().map(|kernel| &kernel.plan) == self.wanted().as_ref()
+    }
+
     /// Begins to put the difference between wanted and present in place, unless a run is under way; then it is looked at again
     /// when that has ended.
     pub(super) fn begin_job(&mut self, now: BootTime) {
@@ -91,8 +96,9 @@ impl Firewall {
         // Only to know our own table again: where there is no randomness the next look puts it in place once more.
         let _ = getrandom::fill(&mut random);
         let mark = format!("made_{:016x}", u64::from_ne_bytes(random));
+        let known = self.counts.clone();
         self.job = Some(Box::pin(async move {
-            let result = match nft::replace(&plan, &mark).await {
+            let result = match nft::replace(&plan, &mark, &known).await {
                 Ok(replaced) => Ok(replaced),
                 Err(error) => Err((error, nft::is_guarded().await)),
             };
@@ -114,6 +120,7 @@ impl Firewall {
             Done::Replaced(plan, mark, Ok(Replaced { features, counts })) => {
                 tracing::debug!(mark, "firewall in place");
                 self.counts = counts;
+                self.unguarded = false;
                 self.in_kernel = Some(InKernel { plan: *plan, features, mark });
                 self.look_at = now + FIREWALL_LOOK_EVERY;
                 self.release_forwarding();
@@ -133,6 +140,7 @@ impl Firewall {
                 }
             }
             Done::Replaced(plan, _, Err((error, guarded))) => {
+                self.unguarded = !guarded && plan.closes_wan();
                 // Again each time: other programs switch forwarding on as they start.
                 if plan.shape.router && self.in_kernel.is_none() && !guarded {
                     self.hold_forwarding();
@@ -147,6 +155,7 @@ impl Firewall {
             Done::Removed(Ok(())) => {
                 self.in_kernel = None;
                 self.to_be_removed = false;
+                self.unguarded = false;
                 (self.watch, self.tables) = (None, None);
                 self.failure = None;
                 self.retry = None;

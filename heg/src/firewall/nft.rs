@@ -10,7 +10,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::Command;
 use tokio::time::timeout;
 
-use super::ruleset::{Count, Counts, Feature, Plan, TABLE, probe, removal};
+use super::ruleset::{Count, Counts, Feature, Plan, TABLE, going_on, probe, removal};
 use crate::limits::{NFT_OUTPUT_BYTES_MAX, NFT_WITHIN, REASON_BYTES_MAX, bounded};
 
 const PROGRAM: &str = "nft";
@@ -52,12 +52,12 @@ pub struct Replaced {
 }
 
 /// Puts the table in place of whatever table of ours is there, in one transaction. Features that this kernel does not have are
-/// left out.
+/// left out. Its counters go on from those in the kernel, or from what is `known` of them where somebody has taken the table away.
 ///
 /// # Errors
 /// Why not; the kernel then has what it had.
-pub async fn replace(plan: &Plan, mark: &str) -> Result<Replaced, NftError> {
-    let counts = counts().await?.unwrap_or_default();
+pub async fn replace(plan: &Plan, mark: &str, known: &Counts) -> Result<Replaced, NftError> {
+    let counts = going_on(counts().await?.unwrap_or_default(), known);
     let mut features = BTreeSet::from(Feature::ALL);
     match apply(&plan.replacement(&features, &counts, mark)).await {
         Err(NftError::Refused(why)) => {

@@ -27,6 +27,9 @@ impl Firewall {
         } else if self.in_kernel.is_none() {
             let why = self.failure.as_deref().unwrap_or("not tried yet");
             parts.push(format!("firewall not in place, so only private addresses are used: {why}"));
+            if self.unguarded {
+                parts.push("what else this machine serves is not guarded toward the Internet until then".to_owned());
+            }
         } else if let Some(why) = &self.failure {
             parts.push(format!("firewall not brought up to date: {why}"));
         } else if self.shape.lan.is_empty() {
@@ -95,7 +98,7 @@ impl Firewall {
             },
             wan: list(&shape.wan),
             lan: list(&shape.lan),
-            inner: list(&shape.inner),
+            inner: shape.inner.iter().filter(|name| self.is_there(name)).cloned().collect(),
             networks: shape.prefixes.iter().map(ToString::to_string).collect(),
             http_port: self.http_port,
             appliances: plan.map_or(0, |p| p.appliances.len()),
@@ -104,6 +107,11 @@ impl Firewall {
             dropped: plan.map(|p| self.drops(p)).unwrap_or_default(),
             trouble: self.trouble(),
         }
+    }
+
+    /// The rules keep names of the home that may come back; people are told of what there is.
+    fn is_there(&self, name: &str) -> bool {
+        self.facts.links.iter().any(|link| link.name == name)
     }
 
     fn drops(&self, plan: &Plan) -> Vec<DropView> {

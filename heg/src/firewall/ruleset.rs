@@ -102,6 +102,17 @@ pub struct Count {
 /// The counters by their names in the table.
 pub type Counts = BTreeMap<String, Count>;
 
+/// What the counters of drops go on from: the kernel's, or what is known of them, whichever is more.
+pub fn going_on(mut kernel: Counts, known: &Counts) -> Counts {
+    for (name, _) in COUNTERS {
+        if let Some(known) = known.get(name) {
+            let count = kernel.entry(name.to_owned()).or_default();
+            (count.packets, count.bytes) = (count.packets.max(known.packets), count.bytes.max(known.bytes));
+        }
+    }
+    kernel
+}
+
 impl Plan {
     /// A transaction that puts the table in place of whatever table of ours is there. `counts` go on from where they were;
     /// `mark` is the name of a counter by which this table is known again.
@@ -143,7 +154,8 @@ impl Plan {
         self.settings.ssh == Ssh::Keep && self.closes_wan()
     }
 
-    fn closes_wan(&self) -> bool {
+    /// Whether it has a WAN side that it closes.
+    pub fn closes_wan(&self) -> bool {
         self.shape.router || !self.shape.wan.is_empty()
     }
 

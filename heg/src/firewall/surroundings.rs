@@ -1,4 +1,4 @@
-//! What the firewall sees around it: network, tables of others, who is logged in by SSH; and the shape it makes of that. IO.
+//! What the firewall sees around it: network, tables of others, who is connected by SSH; and the shape it makes of that. IO.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -77,7 +77,7 @@ impl Firewall {
         }
     }
 
-    /// From where somebody is logged in by SSH who would not be let in anyway.
+    /// From where somebody is connected by SSH who would not be let in anyway.
     pub(super) fn open_ssh(&self) -> BTreeSet<IpAddr> {
         let settings = self.dead_man.in_force();
         if settings.ssh == Ssh::Lan {
@@ -89,7 +89,7 @@ impl Firewall {
         })
     }
 
-    /// Who is logged in now stays allowed beside those who were at the last change.
+    /// Who is connected now stays allowed beside those who were at the last change.
     pub(super) fn keep_ssh_sources(&mut self) {
         let open = self.open_ssh();
         for source in open {

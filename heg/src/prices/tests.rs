@@ -17,7 +17,13 @@ fn now(text: &str) -> Now {
 /// Stockholm's clock, written out so that the test needs no zone files.
 fn settings() -> Settings {
     let zone = TimeZone::posix("CET-1CEST,M3.5.0,M10.5.0/3").unwrap();
-    let expected = Expected { zone: "home".parse().unwrap(), time_zone: zone.clone(), money: None, whole_days: true };
+    let expected = Expected {
+        zone: "home".parse().unwrap(),
+        time_zone: zone.clone(),
+        currency: None,
+        per: None,
+        whole_days: true,
+    };
     Settings {
         terms: Terms { expected_by: Some("14:00:00".parse().unwrap()), ..Terms::new(zone) },
         currency: Some("SEK".parse().unwrap()),
@@ -183,7 +189,8 @@ fn another_file_or_other_money_forgets_what_was_read_and_another_table_does_not(
     home.configure(tabled.clone(), now(TODAY));
     assert_eq!(home.status().as_deref(), Some("prices until 2026-11-28 00:00 from file"));
     let mut other = tabled;
-    other.watched.as_mut().unwrap().expected.money = Some(("SEK".parse().unwrap(), Per::MegawattHour));
+    let expected = &mut other.watched.as_mut().unwrap().expected;
+    (expected.currency, expected.per) = (Some("SEK".parse().unwrap()), Some(Per::MegawattHour));
     home.configure(other.clone(), now(TODAY));
     assert_eq!(home.status().as_deref(), Some("prices from table"));
     let again = HomePrices::new(other, kept.as_deref(), now(TODAY));

@@ -106,6 +106,33 @@ impl TryFrom<Words> for Days {
     }
 }
 
+/// A time of day as people write it: `HH:MM` or `HH:MM:SS`; `24:00` is the end of the day.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct Clock(pub TimeOfDay);
+
+/// No time of day.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no time of day, as 06:00 or 06:00:00")]
+pub struct ClockError(String);
+
+impl TryFrom<String> for Clock {
+    type Error = ClockError;
+    fn try_from(text: String) -> Result<Self, ClockError> {
+        let whole = if text.len() == "06:00".len() { format!("{text}:00") } else { text.clone() };
+        if whole == "24:00:00" {
+            return Ok(Self(TimeOfDay::MIDNIGHT));
+        }
+        whole.parse().map(Self).map_err(|_| ClockError(text))
+    }
+}
+
+impl From<Clock> for String {
+    fn from(clock: Clock) -> Self {
+        clock.0.to_string()
+    }
+}
+
 /// See the module. As a table in configuration and JSON: `start`, `end` and, where it isn't every day, `days`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "Form", try_from = "Form")]
@@ -119,8 +146,8 @@ pub struct Window {
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Form {
-    start: TimeOfDay,
-    end: TimeOfDay,
+    start: Clock,
+    end: Clock,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     days: Option<Days>,
 }
@@ -147,14 +174,14 @@ impl From<DailyWindow> for Window {
 impl From<Window> for Form {
     fn from(window: Window) -> Self {
         let days = Some(window.days).filter(|days| *days != Days::ALL);
-        Self { start: window.daily.start(), end: window.daily.end(), days }
+        Self { start: Clock(window.daily.start()), end: Clock(window.daily.end()), days }
     }
 }
 
 impl TryFrom<Form> for Window {
     type Error = TimeError;
     fn try_from(form: Form) -> Result<Self, TimeError> {
-        let daily = DailyWindow::new(form.start, form.end)?;
+        let daily = DailyWindow::new(form.start.0, form.end.0)?;
         Ok(Self { daily, days: form.days.unwrap_or(Days::ALL) })
     }
 }
@@ -222,8 +249,16 @@ mod tests {
             let again = serde_json::to_string(&window).unwrap();
             assert_eq!(again, r#"{"start":"22:00:00","end":"06:00:00","days":"mon-fri"}"#);
         }
+        for (json, shown) in [
+            (r#"{"start":"22:00","end":"06:00:30"}"#, "22:00:00-06:00:30"),
+            (r#"{"start":"22:00","end":"24:00"}"#, "22:00:00-00:00:00"),
+        ] {
+            assert_eq!(read(json).unwrap().to_string(), shown, "seconds may be left out");
+        }
         for (bad, want) in [
             (r#"{"start":"22:00:00","end":"22:00:00"}"#, "an end other than its start"),
+            (r#"{"start":"22","end":"06:00:00"}"#, "\"22\" is no time of day, as 06:00 or 06:00:00"),
+            (r#"{"start":"22:00","end":"25:00"}"#, "\"25:00\" is no time of day"),
             (r#"{"start":"22:00:00","end":"06:00:00","days":"someday"}"#, "expected days"),
             (r#"{"start":"22:00:00","end":"06:00:00","on":"mon"}"#, "unknown field"),
         ] {

@@ -5,6 +5,7 @@ use std::io::{self, Write as _};
 use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
+use daemon_kit::control::client::{self, ClientError};
 use daemon_kit::exit::Exit;
 use daemon_kit::{clock, state_dir};
 use jiff::civil::Date;
@@ -13,7 +14,9 @@ use jiff::{Timestamp, ToSpan as _};
 use tariff::price_file::{self, Expected};
 use utility_wire::PriceSeries;
 
-use super::{Fault, Figures, Findings, House, REACTION_S, repeated};
+use super::{Fault, Figures, Findings, House, Known, REACTION_S, SimulateError, repeated};
+use crate::api::ApplianceView;
+use crate::api::planning::RuleView;
 use crate::config::Config;
 use crate::plan::Span;
 use crate::plan::slots::PriceSpan;
@@ -29,19 +32,35 @@ const FAULTS_SHOWN_MAX: usize = 20;
 /// Prices of the next day are known from then on by the clock, as in the markets of Europe.
 const PUBLISHED_HOUR: i8 = 13;
 const DAY_S: i64 = 86_400;
+/// What is said where no machine may be planned.
+const ALLOW: &str = "no load has `plan = \"yes\"`; say so in [[load]], or with hegctl rule add ID plan yes";
 /// What one write of the database comes to on an SD card (docs/benchmarks.md, "A home through a year").
 const WRITE_BYTES: f64 = 45e3;
 
-/// Runs the home of `config` for `days` under the prices of `files`, one after the other and then again from the first.
+/// Runs the home of `config`, and of the gateway that runs by it, for `days` under the prices of `files`, one after the other and then
+/// again from the first.
 ///
 /// # Errors
 /// A price file that is not taken, with its line; no load; no prices.
 pub fn run(config: &Config, files: &[PathBuf], days: u32) -> anyhow::Result<Exit> {
+    match simulate(config, files, days) {
+        // Whoever read has seen enough.
+        Err(error) if is_broken_pipe(&error) => Ok(Exit::Ok),
+        ended => ended,
+    }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}
+
+fn simulate(config: &Config, files: &[PathBuf], days: u32) -> anyhow::Result<Exit> {
     let zone = config.zone(clock::zone());
     let expected = Expected {
         zone: config.tariff.price_zone.clone(),
         time_zone: zone.clone(),
-        money: config.tariff.currency.map(|currency| (currency, config.tariff.per)),
+        currency: config.tariff.currency,
+        per: Some(config.tariff.per),
         whole_days: config.tariff.whole_days,
     };
     let mut series = Vec::with_capacity(files.len());
@@ -50,17 +69,50 @@ pub fn run(config: &Config, files: &[PathBuf], days: u32) -> anyhow::Result<Exit
         let bytes = bytes.with_context(|| format!("{} is not there", file.display())).context(Exit::NoInput)?;
         let text = String::from_utf8_lossy(&bytes);
         let read = price_file::read(&text, &expected).with_context(|| file.display().to_string());
-        series.push(read.context(Exit::DataErr)?);
+        let read = read.context(Exit::DataErr)?;
+        // As the daemon: by one currency, the tariff's where it says one.
+        let wanted = config.tariff.currency.or(series.first().map(PriceSeries::currency));
+        if let Some(wanted) = wanted.filter(|wanted| *wanted != read.currency()) {
+            let (file, found) = (file.display(), read.currency());
+            let whose = if config.tariff.currency.is_some() { "the tariff is" } else { "those of the first file are" };
+            bail!(anyhow::anyhow!("{file}: prices are in {found}, {whose} in {wanted}").context(Exit::DataErr));
+        }
+        series.push(read);
     }
     let Some(first) = series.first() else { bail!(anyhow::anyhow!("--prices names no file").context(Exit::Usage)) };
     let currency = first.currency().to_string();
     let prices: Vec<PriceSpan> = series.iter().flat_map(spans).collect();
     let start = prices.first().map_or(0, |p| p.span.start);
     let moment = |at: i64| Timestamp::from_second(at).context(Exit::DataErr);
-    let mut house = House::new(config, zone.clone(), moment(start)?).context(Exit::Config)?;
     let mut out = io::stdout().lock();
-    for (udn, why) in house.left_out() {
-        writeln!(out, "left out: {udn}: {why}")?;
+    let known_there = match ask_gateway(config)? {
+        Ok(known) => {
+            let (appliances, rules) = known.counts();
+            writeln!(out, "from the running gateway: {appliances} appliances, {rules} rules that hold for good")?;
+            known
+        }
+        Err(error) => {
+            writeln!(out, "by the configuration alone, no gateway is asked: {error}")?;
+            Known::default()
+        }
+    };
+    let mut house = match House::of(config, known_there, zone.clone(), moment(start)?) {
+        Err(SimulateError::NoLoads(all)) => {
+            left_out(&mut out, &all)?;
+            return Err(SimulateError::NoLoads(all)).context(Exit::Config);
+        }
+        Ok(house) => house,
+    };
+    left_out(&mut out, house.left_out())?;
+    if house.planned() == 0 {
+        writeln!(out, "nothing is planned: {ALLOW}")?;
+    }
+    for name in house.idle() {
+        writeln!(
+            out,
+            "{} does nothing: its work is asked for by `every-day`, of [[load]] or hegctl rule add ID every-day",
+            clean(name)
+        )?;
     }
     let first = zone.to_datetime(moment(start)?).date();
     let mut written = Written::default();
@@ -89,8 +141,28 @@ pub fn run(config: &Config, files: &[PathBuf], days: u32) -> anyhow::Result<Exit
         written.transactions as f64 / f64::from(days.max(1)) * WRITE_BYTES / 1e6,
         figures.entries
     )?;
-    faults(&mut out, house.faults(), &zone)?;
+    faults(&mut out, &house, &zone)?;
     Ok(Exit::Ok)
+}
+
+/// What the gateway that runs by this configuration knows, asked as `hegctl` does; or why there is no answer.
+fn ask_gateway(config: &Config) -> anyhow::Result<Result<Known, ClientError>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context(Exit::OsErr)?;
+    let socket = config.socket();
+    Ok(runtime.block_on(async {
+        let appliances: Vec<ApplianceView> = client::get(&socket, "/v1/appliances").await?.json()?;
+        let rules: Vec<RuleView> = client::get(&socket, "/v1/rules").await?.json()?;
+        Ok(Known::new(&appliances, &rules))
+    }))
+}
+
+fn left_out(out: &mut impl io::Write, all: &[(String, String)]) -> io::Result<()> {
+    all.iter().try_for_each(|(what, why)| writeln!(out, "left out: {}: {why}", clean(what)))
+}
+
+/// Names come from the network: no control character of theirs reaches the terminal.
+fn clean(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
 /// What the database would have been told to write.
@@ -156,10 +228,15 @@ fn told(out: &mut impl io::Write, figures: &Figures, days: u64) -> io::Result<()
 }
 
 /// When what was not as it should be.
-fn faults(out: &mut impl io::Write, faults: &[Fault], zone: &TimeZone) -> io::Result<()> {
+fn faults(out: &mut impl io::Write, house: &House, zone: &TimeZone) -> io::Result<()> {
+    let faults = house.faults();
     for Fault { at, udn, what } in faults.iter().take(FAULTS_SHOWN_MAX) {
         let at = Timestamp::from_second(*at).map(|at| zone.to_datetime(at).to_string()).unwrap_or_default();
-        writeln!(out, "not as it should be: {at} {} {what}", udn.as_ref().map_or("the home", |udn| udn.bare()))?;
+        writeln!(
+            out,
+            "not as it should be: {at} {} {what}",
+            clean(udn.as_ref().map_or("the home", |udn| house.name_of(udn)))
+        )?;
     }
     let more = faults.len().saturating_sub(FAULTS_SHOWN_MAX);
     if more > 0 { writeln!(out, "not as it should be: {more} more") } else { Ok(()) }

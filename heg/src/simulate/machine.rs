@@ -38,6 +38,8 @@ impl Conduct {
 /// See the module.
 #[derive(Clone, Debug)]
 pub(super) struct Machine {
+    /// For people.
+    pub(super) name: String,
     pub(super) facts: Facts,
     pub(super) state: PowerState,
     pub(super) since: i64,
@@ -91,6 +93,7 @@ impl Machine {
         let always = matches!(flexibility, Flexibility::Curtailable | Flexibility::StandbyAble | Flexibility::Fixed);
         let state = if always && !windows { PowerState::On } else { PowerState::Off };
         Ok(Self {
+            name: String::new(),
             facts,
             state,
             since: at,

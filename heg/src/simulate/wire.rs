@@ -18,7 +18,7 @@ impl House {
     /// It is there, and answers.
     pub(super) fn found(&mut self, udn: &Udn) {
         let Some(machine) = self.machines.get(udn) else { return };
-        let (name, maker, model) = (udn.bare().to_owned(), String::new(), String::new());
+        let (name, maker, model) = (machine.name.clone(), String::new(), String::new());
         let offers = Offers { power_management: true, appliance_info: true };
         let found = Found { udn: udn.clone(), name, maker, model, address: machine.address, offers };
         self.minds.handle(Input::Found(found), self.now);

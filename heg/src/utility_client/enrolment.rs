@@ -87,7 +87,9 @@ impl UtilityClient {
         }
         if let Some(Asker { request, .. }) = self.asker.take() {
             if refused {
-                let why = format!("{host} refused the token: it is misread, used, too old, or for another home");
+                let why = format!(
+                    "{host} refused the token: it is for another home (the utility needs the UDN of `hegctl status`), used, too old, or misread"
+                );
                 request.respond_error(StatusCode::FORBIDDEN, "token-refused", why);
             } else {
                 let why = format!("not enrolled yet: {host}: {}; it is tried again until it works", chain(error));

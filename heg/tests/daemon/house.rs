@@ -74,6 +74,14 @@ impl Home {
         gateway
     }
 
+    /// `heg-gateway simulate` by the same configuration: its exit code and all it says.
+    pub(crate) fn simulate(&self, args: &[&str]) -> (Option<i32>, String) {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_heg-gateway"));
+        let out = command.arg("simulate").args(args).arg("--config").arg(&self.config).output().unwrap();
+        let said = format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
+        (out.status.code(), said)
+    }
+
     pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_hegctl"));
         command.arg("--socket").arg(&self.socket).args(args);

@@ -1,7 +1,7 @@
 //! Prices, rules and plan through the built programs.
 
 use std::io::{BufRead, BufReader};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
 
@@ -113,5 +113,72 @@ fn what_is_too_dear_is_put_to_sleep_once_somebody_said_yes_and_the_gateway_says_
     gateway.expect(66, &["rule", "add", "kettle", "on"], "no appliance is called \"kettle\"");
     gateway.expect(64, &["rule", "add", bare, "run"], "a rule of kind run needs `until`");
     gateway.expect(0, &["savings"], "MONTH");
+    gateway.stop();
+}
+
+#[test]
+fn what_was_said_to_the_running_gateway_is_simulated_and_the_gateway_is_left_alone() {
+    let home = Home::new();
+    home.write_config(&format!("{BASE}[tariff]\nzone = 'UTC0'\ncurrency = 'EUR'\n[plan]\nfloor-w = 0\n"));
+    let file = home.dir.path().join("day.csv");
+    let day = |money: &str| {
+        let hours = (0..24).map(|hour| format!("2026-11-01T{hour:02}:00Z,0.{:02}\n", 40 - hour));
+        std::fs::write(&file, format!("start_utc,{money}_per_kwh\n{}", hours.collect::<String>())).unwrap();
+    };
+    day("eur");
+    let args = ["--prices", file.to_str().unwrap(), "--days", "2"];
+    let (code, said) = home.simulate(&args);
+    assert_eq!(code, Some(78), "{said}");
+    assert!(
+        said.contains("no gateway is asked: no daemon listens at") && said.contains("nothing to simulate"),
+        "{said}"
+    );
+
+    let gateway = home.start();
+    let washer = Appliance::start(PowerState::On);
+    let bare = washer.udn.bare();
+    gateway.wait_for(&washer, |a| a["state"] == "ON" && a["flexibility"] == "StandbyAble");
+    let (code, said) = home.simulate(&args);
+    assert!(code == Some(78) && said.contains("nobody has said that it may be planned"), "{said}");
+    // In this order somebody says it who has just been shown how.
+    gateway.expect(0, &["rule", "add", bare, "plan", "limits"], "done");
+    let (code, said) = home.simulate(&args);
+    assert!(code == Some(0) && said.contains("nothing is planned: no load has `plan = \"yes\"`"), "{said}");
+    gateway.expect(0, &["rule", "add", bare, "plan", "yes"], "done");
+    gateway.expect(0, &["rule", "add", bare, "kind", "Deferrable", "30m:2000"], "done");
+    let (code, said) = home.simulate(&args);
+    assert!(code == Some(0) && said.contains("does nothing: its work is asked for by `every-day`"), "{said}");
+    gateway.expect(0, &["rule", "add", bare, "every-day", "08:00", "20:00"], "done");
+    // What the gateway decides by itself goes on meanwhile.
+    let said_by_people = || {
+        let journal = gateway.json(&["journal"]);
+        let by_people =
+            journal.as_array().unwrap().iter().filter(|e| e["cause"].as_str().unwrap().starts_with("person"));
+        (gateway.json(&["rule", "list"]), by_people.cloned().collect::<Vec<_>>())
+    };
+    let before = said_by_people();
+    let (code, said) = home.simulate(&args);
+    assert!(code == Some(0) && said.contains("4 rules that hold for good"), "{said}");
+    assert!(said.contains("work: 2 cycles and charges asked for; 0 not done in time"), "{said}");
+    assert!(!said.contains("nothing is planned") && !said.contains("does nothing"), "{said}");
+    assert_eq!(said_by_people(), before, "looking changes nothing");
+
+    // Other money than the tariff's is refused, as the daemon does; whoever has read enough ends it without an error.
+    day("sek");
+    let (code, said) = home.simulate(&args);
+    assert!(code == Some(65) && said.contains("prices are in SEK, the tariff is in EUR"), "{said}");
+    day("eur");
+    let mut program = Command::new(env!("CARGO_BIN_EXE_heg-gateway"));
+    program.arg("simulate").args(args).arg("--config").arg(&home.config).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = program.spawn().unwrap();
+    drop(child.stdout.take());
+    let out = child.wait_with_output().unwrap();
+    assert!(out.status.success() && out.stderr.is_empty(), "{out:?}");
+
+    // A floor that is seldom meant is named, here and where the configuration is looked at.
+    gateway.expect(0, &["status"], "plan.floor-w is 0");
+    let mut check = Command::new(env!("CARGO_BIN_EXE_heg-gateway"));
+    let checked = check.arg("--check").arg("--config").arg(&home.config).output().unwrap();
+    assert!(checked.status.success() && String::from_utf8_lossy(&checked.stdout).contains("note: plan.floor-w is 0"));
     gateway.stop();
 }

@@ -50,9 +50,36 @@ async fn unless_flooded(client: &HttpClient, raw: &[u8]) -> secure_link::Answer 
     .await
 }
 
-async fn opened(daemon: &Daemon) -> String {
+#[tokio::test]
+async fn docs_list_every_metric() {
+    let daemon = Daemon::new("").await;
+    // So that there are statements of every role.
+    let _home = daemon.home(1).await;
+    let text = metrics(&daemon).await;
+    let mut told = Vec::new();
+    for family in text.split("# HELP ").skip(1) {
+        let (help, rest) = family.split_once("\n# TYPE ").expect("a type");
+        let (name, help) = help.split_once(' ').expect("help");
+        let (kind, samples) = rest.split_once('\n').expect("samples");
+        let kind = kind.rsplit_once(' ').expect("a kind").1;
+        let first = samples.lines().next().unwrap_or_else(|| panic!("{name} has no sample"));
+        let label =
+            first.split_once('{').and_then(|(_, labels)| labels.split_once('=')).map_or("-", |(label, _)| label);
+        told.push(format!("| `{name}` | {kind} | {label} | {help} |"));
+    }
+    let docs = include_str!("../../../docs/metrics.md");
+    let section = docs.split("\n## ").find(|section| section.starts_with("The centre\n")).expect("a section");
+    let rows: Vec<_> = section.lines().filter(|line| line.starts_with("| `heg_")).collect();
+    assert_eq!(rows, told);
+}
+
+async fn metrics(daemon: &Daemon) -> String {
     let answer = HttpClient::new(&daemon.status.local_address).get("/metrics", None).await.expect("a sound world");
-    let text = String::from_utf8(answer.body).expect("a sound world");
+    String::from_utf8(answer.body).expect("a sound world")
+}
+
+async fn opened(daemon: &Daemon) -> String {
+    let text = metrics(daemon).await;
     let line = text.lines().find(|line| line.starts_with("heg_kmc_messages_total{step=\"opened\"}"));
     line.expect("a sound world").to_owned()
 }

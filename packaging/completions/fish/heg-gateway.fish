@@ -36,8 +36,10 @@ complete -c heg-gateway -n "__fish_heg_gateway_using_subcommand simulate" -l pri
 complete -c heg-gateway -n "__fish_heg_gateway_using_subcommand simulate" -l days -d 'How many days' -r
 complete -c heg-gateway -n "__fish_heg_gateway_using_subcommand simulate" -l config -d 'Configuration file' -r -F
 complete -c heg-gateway -n "__fish_heg_gateway_using_subcommand simulate" -s h -l help -d 'Print help'
-complete -c heg-gateway -n "__fish_heg_gateway_using_subcommand firewall; and not __fish_seen_subcommand_from baseline remove" -s h -l help -d 'Print help'
-complete -c heg-gateway -n "__fish_heg_gateway_using_subcommand firewall; and not __fish_seen_subcommand_from baseline remove" -f -a "baseline" -d 'Put the firewall\'s rules in place before the network is up'
-complete -c heg-gateway -n "__fish_heg_gateway_using_subcommand firewall; and not __fish_seen_subcommand_from baseline remove" -f -a "remove" -d 'Take the firewall\'s table away'
+complete -c heg-gateway -n "__fish_heg_gateway_using_subcommand firewall; and not __fish_seen_subcommand_from baseline take-back remove" -s h -l help -d 'Print help'
+complete -c heg-gateway -n "__fish_heg_gateway_using_subcommand firewall; and not __fish_seen_subcommand_from baseline take-back remove" -f -a "baseline" -d 'Put the firewall\'s rules in place before the network is up'
+complete -c heg-gateway -n "__fish_heg_gateway_using_subcommand firewall; and not __fish_seen_subcommand_from baseline take-back remove" -f -a "take-back" -d 'Take back a change of the firewall that nobody has confirmed'
+complete -c heg-gateway -n "__fish_heg_gateway_using_subcommand firewall; and not __fish_seen_subcommand_from baseline take-back remove" -f -a "remove" -d 'Take the firewall\'s table away'
 complete -c heg-gateway -n "__fish_heg_gateway_using_subcommand firewall; and __fish_seen_subcommand_from baseline" -s h -l help -d 'Print help'
+complete -c heg-gateway -n "__fish_heg_gateway_using_subcommand firewall; and __fish_seen_subcommand_from take-back" -s h -l help -d 'Print help'
 complete -c heg-gateway -n "__fish_heg_gateway_using_subcommand firewall; and __fish_seen_subcommand_from remove" -s h -l help -d 'Print help'

@@ -24,7 +24,7 @@ use crate::device::Identity;
 use crate::limits::{FIRST_LOOK_WITHIN, PROBE_LOADED_WITHIN};
 use crate::link::Links;
 use crate::logind;
-use crate::operation::{self, Driver};
+use crate::operation::{Driver, OperationError, Seen};
 use crate::privileges;
 use crate::probe::{Probe, Told};
 use crate::rtc::Rtc;
@@ -83,7 +83,7 @@ impl App {
             system: format!("Linux/{}", kernel_says("/proc/sys/kernel/osrelease").unwrap_or_else(|| "0".to_owned())),
             seed: getrandom::u64().map_err(|e| anyhow::anyhow!("no randomness: {e}")).context(Exit::OsErr)?,
         };
-        let seen = operation.as_ref().map_or(Operation::Unknown, |seen| *seen);
+        let seen = operation.as_ref().map_or(Operation::Unknown, |seen| seen.operation);
         let agent = Agent::new(&config, &identity, saved, seen, wall(), now())?;
         let links = Links::new(config.wake.arm);
         if let Err(error) = &links {
@@ -115,8 +115,8 @@ impl App {
             tickets: Tickets::default(),
             lock: Lock::None("not asked for yet".to_owned()),
             lock_again_at: None,
-            look_at: driver.look_again(operation.is_ok()).map(|after| now() + after),
-            last_look: operation.map(drop).map_err(|e| e.to_string()),
+            look_at: driver.look_again(operation.as_ref().is_ok_and(|seen| !seen.is_hollow)).map(|after| now() + after),
+            last_look: operation.map_err(|e| e.to_string()),
             stop_by: None,
             config_error: None,
             unsaved: None,
@@ -174,13 +174,13 @@ async fn await_probe(probe: &mut Probe) -> anyhow::Result<ProbeState> {
 
 /// Connects to the bus and looks at the operation, so that the first thing the device tells is so. Bounded; what is not
 /// known by then comes later as a change.
-async fn first_look(bus: &mut Bus, driver: &Driver) -> (bool, operation::Outcome) {
+async fn first_look(bus: &mut Bus, driver: &Driver) -> (bool, Result<Seen, OperationError>) {
     let mut up = false;
     let looked = tokio::time::timeout(FIRST_LOOK_WITHIN, async {
         up = matches!(bus.next().await, BusEvent::Up);
         driver.look(bus.caller()).await
     });
-    let looked = looked.await.unwrap_or(Err(operation::OperationError::Timeout));
+    let looked = looked.await.unwrap_or(Err(OperationError::Timeout));
     if let Err(error) = &looked {
         tracing::warn!(%error, "operation not seen");
     }

@@ -12,7 +12,7 @@ use crate::commands::{Circumstances, CommandId};
 use crate::limits::{BUS_RETRY_FIRST, BUS_RETRY_LONGEST, FACTS_WITHIN, GOODBYE_WITHIN};
 use crate::link::Links;
 use crate::logind::{self, DelayLock};
-use crate::operation;
+use crate::operation::{self, OperationError, Seen};
 use crate::safety::{Known, Order};
 use crate::sources::Lock;
 use crate::state::{Fact, Observation, Operation, Source};
@@ -28,7 +28,7 @@ pub(super) enum Done {
     Switched(CommandId, Result<Operation, String>),
     Suspended(CommandId, Result<(), String>),
     /// And when it was begun: what became known since is newer than what it saw.
-    Looked(BootTime, operation::Outcome),
+    Looked(BootTime, Result<Seen, OperationError>),
     /// The same.
     Asleep(BootTime, Result<bool, BusError>),
     Locked(Result<DelayLock, BusError>),
@@ -44,9 +44,9 @@ impl App {
             Done::Switched(id, result) => self.agent.handle_switched(id, result, now),
             Done::Suspended(id, result) => self.agent.handle_suspended(id, result, now),
             Done::Looked(begun, Ok(seen)) => {
-                self.look_at = self.driver.look_again(true).map(|after| now + after);
-                self.last_look = Ok(());
-                self.seen(seen, begun, now);
+                self.look_at = self.driver.look_again(!seen.is_hollow).map(|after| now + after);
+                self.last_look = Ok(seen);
+                self.seen(seen.operation, begun, now);
             }
             Done::Looked(begun, Err(error)) => {
                 self.look_at = self.driver.look_again(false).map(|after| now + after);

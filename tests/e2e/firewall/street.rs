@@ -143,7 +143,18 @@ impl Street {
             connect(Some("2001:db8:77::20".parse()?), SocketAddr::new("2001:db8:77::1".parse()?, http), SOON)
         })?;
         shell(host, &format!("ip route del default via {neighbour} dev eth0; ip addr del 2001:db8:77::1/64 dev eth0"))?;
-        wait_firewall(house, "the prefix to be gone", |f| !has(f)).map(drop)
+        wait_firewall(house, "the prefix to be gone", |f| !has(f))?;
+        // A second card of the home comes and goes: nothing that is not there is shown.
+        let has = |f: &Value, list: &str| f[list].to_string().contains("lan1");
+        shell(
+            host,
+            "ip link add lan1 type veth peer name lan1p; ip addr add 10.66.0.1/24 dev lan1; ip link set lan1p up; ip link set lan1 up",
+        )?;
+        wait_firewall(house, "the second card", |f| has(f, "lan"))?;
+        shell(host, "ip link del lan1")?;
+        let told = wait_firewall(house, "the second card to be gone", |f| !has(f, "lan"))?;
+        ensure!(!has(&told, "inner"), "{told}");
+        Ok(())
     }
 
     /// Connections through and to the gateway go on while rules and sets are replaced under them.

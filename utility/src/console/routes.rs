@@ -240,7 +240,8 @@ pub(super) async fn publish(
         }
         _ => return Err(Problem::bad("currency and per go together")),
     };
-    let expected = Expected { zone, time_zone: clock, money, whole_days: !query.part_of_day };
+    let (currency, per) = money.unzip();
+    let expected = Expected { zone, time_zone: clock, currency, per, whole_days: !query.part_of_day };
     let series = price_file::read(&file, &expected).map_err(|e| Problem::refused("bad-prices", e.to_string()))?;
     if query.dry_run {
         return shown(&Published { version: 0, prices: PricesView::new(&series) });

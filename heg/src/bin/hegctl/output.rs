@@ -52,6 +52,9 @@ impl Output {
         for trouble in &s.troubles {
             pairs.add("TROUBLE", trouble);
         }
+        for note in &s.notes {
+            pairs.add("Note", note);
+        }
         pairs.print()?;
         if !s.recent.is_empty() {
             line("\nLast events")?;

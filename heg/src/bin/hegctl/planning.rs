@@ -165,3 +165,21 @@ impl Output {
 fn stretch(from: &str, to: &str, why: &str) -> String {
     if from == "-" { why.to_owned() } else { format!("{from} to {to}: {why}") }
 }
+
+#[cfg(test)]
+mod tests {
+    use jiff::tz::TimeZone;
+
+    use super::*;
+
+    #[test]
+    fn what_is_left_undone_has_no_times_and_a_run_has_both() {
+        let run = serde_json::json!({"start": "2026-11-27T02:00:00Z", "end": "2026-11-27T03:00:00Z", "why": "price"});
+        let load = serde_json::json!({
+            "udn": "uuid:car", "name": "Car", "runs": [run], "pauses": [], "cost": 0.5, "dropped": [8, "not enough time"]
+        });
+        let rows = Output::new(false, TimeZone::UTC).runs(&serde_json::from_value(load).unwrap());
+        let lines: Vec<_> = rows.iter().map(|[from, to, why]| stretch(from, to, why)).collect();
+        assert_eq!(lines, ["2026-11-27 02:00:00 to 2026-11-27 03:00:00: price", "without 8 %: not enough time"]);
+    }
+}

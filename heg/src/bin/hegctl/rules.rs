@@ -3,10 +3,12 @@
 use std::str::FromStr;
 use std::time::Duration;
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::builder::TypedValueParser;
+use clap::{Args, Subcommand, ValueEnum, value_parser};
 use daemon_kit::clock::next_occurrence;
 use energy_model::daytime::TimeError;
 use energy_model::{DailyWindow, Flexibility, Importance};
+use heg::limits::{PLAN_ENERGY_WH_MAX, PLAN_WATTS_MAX};
 use heg::rules::form::{Kind, RuleForm};
 use heg::rules::load::PhaseForm;
 use heg::rules::window::{Days, Window};
@@ -77,7 +79,7 @@ pub(crate) enum What {
         #[arg(long)]
         days: Option<Days>,
         /// For what takes energy with pauses: how much, Wh
-        #[arg(long, value_name = "WH")]
+        #[arg(long, value_name = "WH", allow_negative_numbers = true, value_parser = from_to(1, PLAN_ENERGY_WH_MAX))]
         energy: Option<u32>,
     },
     /// How important it is: Critical, High, Normal or Low
@@ -114,11 +116,13 @@ pub(crate) enum What {
     /// It draws so much while on, instead of what it says itself
     Power {
         /// W
+        #[arg(allow_negative_numbers = true, value_parser = from_to(1, PLAN_WATTS_MAX))]
         watts: u32,
     },
     /// It draws so much while off or in standby
     RestPower {
         /// W
+        #[arg(allow_negative_numbers = true, value_parser = from_to(0, PLAN_WATTS_MAX))]
         watts: u32,
     },
     /// Once on it stays on for so long, instead of what it says itself
@@ -136,6 +140,7 @@ pub(crate) enum What {
     /// A start costs so much: it is not switched on and off for less
     StartCost {
         /// In the tariff's currency
+        #[arg(allow_negative_numbers = true)]
         price: f64,
     },
     /// Its cycle runs once, and is over at --until
@@ -143,6 +148,7 @@ pub(crate) enum What {
     /// It takes so much energy once, until --until
     Charge {
         /// Wh
+        #[arg(allow_negative_numbers = true, value_parser = from_to(1, PLAN_ENERGY_WH_MAX))]
         energy: u32,
     },
     /// It is left out of the plan, of the utility's orders, or of both
@@ -227,6 +233,11 @@ fn span(text: &str) -> Result<Duration, SinceError> {
         Since::Ago(span) => Ok(span),
         Since::Local(_) | Since::Moment(_) => Err(SinceError),
     }
+}
+
+/// A number within bounds, which are named where it is not; a minus is read as one.
+fn from_to(least: u32, most: u32) -> impl TypedValueParser<Value = u32> {
+    value_parser!(u32).range(i64::from(least)..=i64::from(most))
 }
 
 fn window(start: Time, stop: Time, days: Option<Days>) -> Result<Window, TimeError> {
@@ -348,6 +359,8 @@ mod tests {
             ("hegctl rule add pump power 1200", r#"{"kind":"power","appliance":"pump","watts":1200}"#),
             ("hegctl rule add pump minimum-on 10m", r#"{"kind":"minimum-on","appliance":"pump","seconds":600}"#),
             ("hegctl rule add pump minimum-off 90s", r#"{"kind":"minimum-off","appliance":"pump","seconds":90}"#),
+            // What is out of bounds the gateway names.
+            ("hegctl rule add pump start-cost -1", r#"{"kind":"start-cost","appliance":"pump","price":-1.0}"#),
             ("hegctl rule add pump start-cost 0.05", r#"{"kind":"start-cost","appliance":"pump","price":0.05}"#),
             (
                 "hegctl rule add tv opt-out --for 7d",
@@ -371,6 +384,10 @@ mod tests {
             ("hegctl rule add tv kind Deferrable 15m", "expected how long, in whole minutes, and the power in W"),
             ("hegctl rule add tv kind Deferrable 90s:100", "in whole minutes"),
             ("hegctl rule add tv kind Deferrable 15m:-3", "in whole minutes"),
+            ("hegctl rule add car charge -5", "-5 is not in 1..=1000000"),
+            ("hegctl rule add car every-day 22:00 06:00 --energy -5", "-5 is not in 1..=1000000"),
+            ("hegctl rule add tv power 0", "0 is not in 1..=90000"),
+            ("hegctl rule add tv rest-power -1", "-1 is not in 0..=90000"),
             ("hegctl rule add tv every-day 22:00", "<STOP>"),
             ("hegctl rule add tv", "Usage"),
         ] {

@@ -10,7 +10,7 @@ use utility::client::HttpUrl;
 
 /// Shows and commands a utility's server.
 ///
-/// TARGET is a group, as north/feeder-7, or a site's UUID. Times are RFC 3339, as 2026-11-22T17:15:00+01:00; spans are 90s, 30m, 2h or 1d.
+/// TARGET is a group, as north/feeder-7, or a site's UUID. A site's UUID is its gateway's, as hegctl status shows it there, with or without uuid:. Times are RFC 3339, as 2026-11-22T17:15:00+01:00; spans are 90s, 30m, 2h or 1d.
 #[derive(Debug, Parser)]
 #[command(name = "utilityctl", version)]
 pub(crate) struct Args {
@@ -118,6 +118,7 @@ pub(crate) enum SiteCommand {
     /// Print a new token for a gateway that enrols again, and let its new keys in
     Token {
         /// The gateway's UUID
+        #[arg(value_parser = bare)]
         uuid: String,
         /// How long it is good, days
         #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..=366))]
@@ -131,11 +132,13 @@ pub(crate) enum SiteCommand {
     /// Show a site and its appliances
     Show {
         /// Its gateway's UUID
+        #[arg(value_parser = bare)]
         uuid: String,
     },
     /// Show what a site or one of its appliances used
     Consumption {
         /// Its gateway's UUID
+        #[arg(value_parser = bare)]
         uuid: String,
         /// Of one appliance
         #[arg(long, value_name = "ID")]
@@ -152,6 +155,7 @@ pub(crate) enum SiteCommand {
 #[derive(Debug, Group)]
 pub(crate) struct SiteFacts {
     /// Its gateway's UUID
+    #[arg(value_parser = bare)]
     pub(crate) uuid: String,
     /// Price zone
     #[arg(long)]
@@ -169,6 +173,7 @@ pub(crate) enum KeysCommand {
     /// Show this utility's keys, or a home's
     Show {
         /// A gateway's UUID
+        #[arg(value_parser = bare)]
         uuid: Option<String>,
     },
     /// Make new keys for this utility now
@@ -176,6 +181,7 @@ pub(crate) enum KeysCommand {
     /// Have a home's keys revoked
     Revoke {
         /// Its gateway's UUID
+        #[arg(value_parser = bare)]
         uuid: String,
         /// Why
         #[arg(long)]
@@ -199,6 +205,7 @@ pub(crate) enum EvidenceCommand {
     /// Write a home's signed messages, and the statements that show whose they are, as JSON
     Export {
         /// Its gateway's UUID
+        #[arg(value_parser = bare)]
         site: String,
         /// Only those taken from then on
         #[arg(long, value_name = "TIME")]
@@ -243,7 +250,7 @@ pub(crate) enum LimitCommand {
     /// List limits, the latest first
     List {
         /// Of one target only
-        #[arg(long)]
+        #[arg(long, value_parser = bare)]
         target: Option<String>,
         /// At most so many
         #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1000))]
@@ -252,6 +259,7 @@ pub(crate) enum LimitCommand {
     /// Limit a group or a site
     Make {
         /// A group, or a site's UUID
+        #[arg(value_parser = bare)]
         target: String,
         /// The most a home may draw, W
         watts: u32,
@@ -291,7 +299,7 @@ pub(crate) enum ControlCommand {
     /// List controls, the latest first
     List {
         /// Of one site only
-        #[arg(long, value_name = "UUID")]
+        #[arg(long, value_name = "UUID", value_parser = bare)]
         site: Option<String>,
         /// At most so many
         #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1000))]
@@ -313,6 +321,7 @@ pub(crate) enum ControlCommand {
 #[derive(Debug, Group)]
 pub(crate) struct Order {
     /// Its home
+    #[arg(value_parser = bare)]
     pub(crate) site: String,
     /// Which appliance of it
     pub(crate) appliance: String,
@@ -379,6 +388,11 @@ pub(crate) enum OperatorCommand {
     },
 }
 
+/// A UUID with or without the `uuid:` before it, as a home's `hegctl status` shows it; other names as they are.
+fn bare(text: &str) -> Result<String, core::convert::Infallible> {
+    Ok(text.strip_prefix("uuid:").unwrap_or(text).to_owned())
+}
+
 /// `90s`, `30m`, `2h`, `1d`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Span(pub(crate) u32);
@@ -432,6 +446,24 @@ mod tests {
             let error = Args::try_parse_from(line.split(' ')).unwrap_err().to_string();
             assert!(error.contains(want), "{line}: {error}");
         }
+    }
+
+    #[test]
+    fn a_home_is_named_as_its_hegctl_status_shows_it() {
+        for line in ["site add uuid:7 --zone SE3 --group n", "site add 7 --zone SE3 --group n"] {
+            let Command::Site(SiteCommand::Add { facts, .. }) =
+                Args::try_parse_from(format!("utilityctl {line}").split(' ')).unwrap().command
+            else {
+                panic!("{line}")
+            };
+            assert_eq!(facts.uuid, "7");
+        }
+        let Command::Limit(LimitCommand::Make { target, .. }) =
+            Args::try_parse_from(["utilityctl", "limit", "make", "north", "1"]).unwrap().command
+        else {
+            panic!("another command")
+        };
+        assert_eq!(target, "north");
     }
 
     #[test]

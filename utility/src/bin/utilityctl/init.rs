@@ -119,7 +119,8 @@ impl Done {
              \x20 runuser -u heg-kmc -- heg-kmc root export FILE --passphrase-file - --remove\n\
              \x20 systemctl start heg-kmc\n\
              \x20 utilityctl operator add NAME --role operator            a token for each person\n\
-             \x20 utilityctl site add UUID --zone ZONE --group GROUP      takes up a home; its gateway is told what this prints: hegctl enrol\n\
+             \x20 utilityctl site add UUID --zone ZONE --group GROUP      takes up a home: UUID is its gateway's, by `hegctl status` there\n\
+             \x20 hegctl enrol TOKEN                                      there, with what that prints\n\
              \x20 utilityctl price publish FILE --zone ZONE               prices for the homes of a zone\n\
              \x20 utilityctl status                                       what is still missing\n\
              Ports {KMC_PORT} and {HOMES_PORT} of this machine have to be open to homes.",
