@@ -93,8 +93,8 @@ impl Energy {
         let on = wish.on && window.start == whole.start;
         let until = if on { wish.forced_until } else { None };
         let forced = until.map_or(0, |until| slots.clone().take_while(|s| grid.slots[*s].span.start < until).count());
-        // Of the first and the last what lies in the window: a step longer than that would leave it unused.
-        let lengths = || slots.clone().filter_map(|s| Some(grid.slots[s].span.within(window)?.seconds()));
+        // As much of each as is in the window: a deadline need not be at a slot's end.
+        let lengths = || slots.clone().map(|s| grid.slots[s].span.within(window).map_or(0, Span::seconds));
         let mut energy = Self {
             watts,
             seconds,

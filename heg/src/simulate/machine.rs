@@ -74,8 +74,7 @@ impl Machine {
     pub(super) fn new(load: &Load, number: u16, at: i64) -> Result<Self, String> {
         let [high, low] = number.to_be_bytes();
         let mac = MacAddress::new([2, 0, 0, 0, high, low]).map_err(|error| error.to_string())?;
-        let (flexibility, _) =
-            load.kind.ok_or("it has no `kind`; say it in [[load]], or with hegctl rule add ID kind")?;
+        let (flexibility, _) = load.kind.ok_or_else(|| Obstacle::KindUnknown.to_string())?;
         let (phases, windows) = match &load.task {
             Ok(Task::Cycle { phases, .. }) => (phases.clone(), false),
             Ok(Task::Presence { only, .. }) => (Vec::new(), !only.is_empty()),
@@ -85,7 +84,7 @@ impl Machine {
         let largest = phases.iter().map(|p| p.watts).max();
         let power = Some(load.power_w).filter(|watts| *watts > 0).or(largest);
         let facts = Facts {
-            rated_power: Watts::new(power.ok_or("it has neither `power-w` nor `phases`")?),
+            rated_power: Watts::new(power.ok_or_else(|| Obstacle::PowerUnknown.to_string())?),
             importance: load.importance.0,
             flexibility,
             minimum_on_s: 0,

@@ -296,3 +296,13 @@ fn a_charge_that_is_asked_for_does_not_wait_for_five_minutes_to_pass() {
     house.run_to("27T13:35:00");
     assert_eq!(house.entry("plan work").ending, Ending::Done);
 }
+
+#[test]
+fn a_charge_goes_on_into_the_part_of_a_quarter_hour_before_its_deadline() {
+    let mut house = House::new(SELDOM, "12:40:00");
+    house.find("car", Flexibility::Interruptible, 4000, Off);
+    house.rule(r#"{"kind":"charge","energy-wh":3600,"appliance":"uuid:car","until":"2026-11-27T13:38:00Z"}"#);
+    house.run_hours(1);
+    assert_eq!(house.switched(), ["27T12:40 car on window", "27T13:34 car off window"]);
+    assert_eq!(house.entry("plan work").ending, Ending::Done);
+}
