@@ -375,13 +375,6 @@ impl Config {
     fn check(&self, path: &Path) -> Result<(), ConfigError> {
         let wrong = |key: &str, message: &str| Err(ConfigError::conflict(path, key, message));
         let o = &self.operation;
-        let command = [&o.on_command, &o.off_command, &o.status_command].iter().any(|c| !c.is_empty());
-        if command && o.driver != DriverKind::Command {
-            return wrong("operation.driver", "there are commands, which only the driver `command` takes");
-        }
-        if o.gpio_line.is_some() && o.driver != DriverKind::Gpio {
-            return wrong("operation.driver", "there is a `gpio-line`, which only the driver `gpio` takes");
-        }
         match o.driver {
             DriverKind::Unit if !is_unit_name(&o.unit) => {
                 return wrong("operation.unit", "expected a unit's name with its type, as in `pump.service`");
@@ -547,14 +540,6 @@ mod tests {
             (
                 "operation.unit = \"appliance\"",
                 "operation.unit: expected a unit's name with its type, as in `pump.service`",
-            ),
-            (
-                "operation.on-command = [\"/bin/relay\"]",
-                "operation.driver: there are commands, which only the driver `command` takes",
-            ),
-            (
-                "operation = { driver = \"machine\", gpio-line = 3 }",
-                "operation.driver: there is a `gpio-line`, which only the driver `gpio` takes",
             ),
             ("operation.driver = \"command\"", "operation.on-command: driver `command` needs it"),
             (
