@@ -310,6 +310,16 @@ fn a_slot_that_has_begun_is_used_for_what_is_left_of_it() {
 }
 
 #[test]
+fn a_deadline_within_a_slot_leaves_what_of_the_slot_is_before_it() {
+    let mut charge =
+        load(1, NORMAL, Work::Energy { watts: 3600, energy_wh: 1600, earliest: 0, deadline: 2 * QUARTER - 120 });
+    charge.now = Now::On(Some(0));
+    let plan = plan(&problem(slots(&[100_000, 100_000, 100_000], None), vec![charge])).expect("a plan");
+    assert!(plan.dropped.is_empty(), "{:?}", plan.dropped);
+    assert_eq!(runs(&plan, 1).iter().map(|run| run.span).collect::<Vec<_>>(), [span(0, 1600)]);
+}
+
+#[test]
 fn a_seed_differs_by_home_and_by_plan() {
     let seeds = [seed("a", 1), seed("a", 2), seed("b", 1)];
     assert_eq!(seed("a", 1), seeds[0]);
