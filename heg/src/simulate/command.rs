@@ -35,7 +35,7 @@ const DAY_S: i64 = 86_400;
 /// What is said where no machine may be planned.
 const ALLOW: &str = "no load has `plan = \"yes\"`; say so in [[load]], or with hegctl rule add ID plan yes";
 /// What one write of the database comes to on an SD card (docs/benchmarks.md, "A home through a year").
-const WRITE_BYTES: f64 = 45e3;
+const WRITE_BYTES: f64 = 21e3;
 
 /// Runs the home of `config`, and of the gateway that runs by it, for `days` under the prices of `files`, one after the other and then
 /// again from the first.
