@@ -116,9 +116,15 @@ impl Explained<'_> {
     fn held_up(&self, until: i64, pauses: &mut Vec<Run>) {
         let load = &self.setup.loads[self.i];
         let (Work::Cycle { earliest, .. } | Work::Energy { earliest, .. }) = &load.work else { return };
-        let why = if load.ordered.is_some_and(|o| !o.on) { Why::Override } else { Why::MinimumTime };
-        let span = Span { start: *earliest, end: until }.within(self.setup.grid.span());
-        pauses.extend(span.map(|span| Run { span, why }));
+        let Some(span) = (Span { start: *earliest, end: until }).within(self.setup.grid.span()) else { return };
+        let is_full = |watts| self.setup.grid.touched(span).any(|slot| self.room[slot] < i64::from(watts));
+        let why = match (load.ordered, &load.work) {
+            (Some(ordered), _) if !ordered.on => Why::Override,
+            // Who orders it on all the same has to hear that others have taken what it would draw.
+            (Some(_), Work::Energy { watts, .. }) if is_full(*watts) => Why::Cap,
+            _ => Why::MinimumTime,
+        };
+        pauses.push(Run { span, why });
     }
 
     fn energy(&self, energy: &Energy, scratch: &mut Scratch) -> (Vec<Run>, Vec<Run>, i64) {
@@ -201,7 +207,7 @@ impl Explained<'_> {
 
     fn presence(&self, presence: &Presence) -> (Vec<Run>, Vec<Run>, i64) {
         let (setup, facts) = (self.setup, &self.setup.facts[self.i]);
-        let ordered = setup.loads[self.i].ordered.is_some_and(|o| o.on);
+        let ordered = setup.loads[self.i].ordered.filter(|o| o.on);
         let (mut runs, mut pauses): (Vec<Run>, Vec<Run>) = (Vec::new(), Vec::new());
         let mut seconds = 0;
         let mut placed = self.placement.slots.iter().map(|s| usize::from(*s)).peekable();
@@ -215,7 +221,7 @@ impl Explained<'_> {
                 let alone = facts.alone.slots.binary_search(&(slot as u16)).is_ok();
                 let why = if !presence.is_wanted(slot) {
                     Why::Price
-                } else if alone && self.room[slot] < presence.watts {
+                } else if (alone || ordered.is_some_and(|o| span.start < o.until)) && self.room[slot] < presence.watts {
                     Why::Cap
                 } else if self.kept {
                     Why::Hysteresis
@@ -228,7 +234,7 @@ impl Explained<'_> {
                 continue;
             }
             let why = if presence.is_forced(slot) {
-                match (parts(&facts.kept).is_empty(), ordered) {
+                match (parts(&facts.kept).is_empty(), ordered.is_some()) {
                     (false, _) => Why::Kept,
                     (true, true) => Why::Override,
                     (true, false) => Why::MinimumTime,

@@ -320,6 +320,21 @@ fn a_deadline_within_a_slot_leaves_what_of_the_slot_is_before_it() {
 }
 
 #[test]
+fn who_is_ordered_on_in_its_minimum_time_off_hears_of_the_cap_where_others_have_taken_the_room() {
+    let why = |others: Vec<Load>| {
+        let mut heater = load(1, NORMAL, energy(2000, 2, 0, 3));
+        heater.now = Now::Off(Some(0));
+        (heater.min_off_s, heater.ordered) = (QUARTER as u32, Some(Override { on: true, until: 4 * QUARTER }));
+        let loads = std::iter::once(heater).chain(others).collect();
+        let plan = plan(&problem(slots(&[100_000; 4], Some(4200)), loads)).expect("a plan");
+        let heater = plan.loads.iter().find(|load| load.id == LoadId(1)).expect("the heater");
+        heater.pauses.iter().map(|pause| (pause.span, pause.why)).next()
+    };
+    assert_eq!(why(vec![]), Some((span(0, QUARTER), Why::MinimumTime)));
+    assert_eq!(why(vec![load(2, NORMAL, energy(2300, 1, 0, 0))]), Some((span(0, QUARTER), Why::Cap)));
+}
+
+#[test]
 fn a_seed_differs_by_home_and_by_plan() {
     let seeds = [seed("a", 1), seed("a", 2), seed("b", 1)];
     assert_eq!(seed("a", 1), seeds[0]);
