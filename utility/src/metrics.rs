@@ -34,6 +34,7 @@ metrics! {
     broadcast: "counter" "heg_utility_broadcast_requests_total" "Requests for broadcast objects.",
     not_modified: "counter" "heg_utility_broadcast_not_modified_total" "Of those, answered with 304.",
     connections: "gauge" "heg_utility_http_connections" "Connections open.",
+    watches: "gauge" "heg_utility_watches_waiting" "Operators' watches that wait for a change.",
     reports: "counter" "heg_utility_reports_total" "Reports stored.",
     duplicates: "counter" "heg_utility_reports_duplicate_total" "Reports that were stored before.",
     polls: "counter" "heg_utility_polls_total" "Polls answered.",

@@ -19,6 +19,7 @@ use super::{Console, locked};
 use crate::api::*;
 use crate::events::{ControlDraft, LimitDraft, Target};
 use crate::limits::{NAME_BYTES_MAX, OPERATOR_BYTES_MAX, PAGE_MAX, SITE_DECISIONS_SHOWN, WATCH_WAIT_S_MAX};
+use crate::metrics::Held;
 use crate::sites::{Site, SiteId};
 use crate::store::{Added, Hint, Role, SiteQuery, Token};
 
@@ -386,6 +387,7 @@ pub(super) async fn changes(
         return shown(&view(0, &console.store().latest_changes(limit).await?));
     };
     let mut hints = console.store().hints();
+    let _held = Held::new(&console.0.metrics.watches);
     let mut stopping = console.0.stopping.clone();
     let mut stop = std::pin::pin!(async { drop(stopping.wait_for(|stopping| *stopping).await) });
     let mut deadline = std::pin::pin!(tokio::time::sleep(Duration::from_secs(query.wait.min(WATCH_WAIT_S_MAX))));
