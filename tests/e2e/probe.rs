@@ -123,7 +123,7 @@ fn a_suspend_the_kernel_alone_knows_of_reaches_the_gateway_and_so_does_the_wakin
             let kernel = kernel_of(house, "nas")?;
             let (live, detail) = probe_source(&status(house, "nas")?)?;
             ensure!(live && detail.contains("suspend_resume"), "{detail}");
-            let mut boot_ids = Vec::new();
+            let mut last = None;
             for _ in 0..3 {
                 let mark = house.lab().watcher().mark();
                 kernel.falls_asleep()?;
@@ -134,8 +134,10 @@ fn a_suspend_the_kernel_alone_knows_of_reaches_the_gateway_and_so_does_the_wakin
                 let mark = house.lab().watcher().mark();
                 kernel.wakes()?;
                 house.wait_state("nas", "ON", SOON)?;
-                let alive = house.wait_said("nas", "ssdp:alive", mark, SOON)?;
-                boot_ids.push(boot_id(&alive).context("an announcement without BOOTID")?);
+                // Until the agent has heard of the waking, the announcement before may still be repeated.
+                let new = |f: &Frame| &*f.sender == "nas" && f.says("ssdp:alive") && boot_id(f) > last;
+                let alive = house.lab().watcher().wait_for("an announcement under a new BOOTID", mark, SOON, new)?;
+                last = boot_id(&alive);
             }
             let status = status(house, "nas")?;
             let by = |from, to, what| format!("{from} -> {to} (direct, {what} by {} (pid), seen by kernel)", comm());
@@ -143,7 +145,6 @@ fn a_suspend_the_kernel_alone_knows_of_reaches_the_gateway_and_so_does_the_wakin
             // As many changes as there were, and no more.
             let told: Vec<_> = changes(&status).iter().map(|change| without_pid(change)).collect();
             assert_eq!(told, [once.clone(), once.clone(), once].concat());
-            ensure!(boot_ids.is_sorted_by(|a, b| a < b), "each waking is announced under a new BOOTID: {boot_ids:?}");
             Ok(())
         })
     });
